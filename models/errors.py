@@ -1,0 +1,55 @@
+"""What can go wrong in `models`, as one tree.
+
+    FaninError
+    |-- InvalidSpec          a training spec contradicts itself or the data
+    |-- InvalidImage         an image cannot be read as 28x28 digits
+    |-- DataMissing          the asked data set is not here and cannot be fetched
+    |-- DataDamaged          a data file does not have the bytes it should have
+    |-- CheckpointDamaged    a checkpoint file does not hold what its row or header promises
+    |-- LossNotFinite        training diverged
+    `-- Interrupted          the caller asked a training to stop between two steps
+
+Every error names its cause (`detail`) and, where there is one, the way out (`mend`).
+"""
+
+from __future__ import annotations
+
+
+class FaninError(Exception):
+    """Base of all errors that Fanin raises on purpose.
+
+    `detail` is one sentence about what is wrong; `mend` one sentence about what to do, or empty.
+    """
+
+    def __init__(self, detail: str, mend: str = "") -> None:
+        super().__init__(detail if not mend else f"{detail} {mend}")
+        self.detail = detail
+        self.mend = mend
+
+
+class InvalidSpec(FaninError):
+    """A training spec contradicts itself or the data it is to be trained on."""
+
+
+class InvalidImage(FaninError):
+    """An image, or a batch of them, cannot be read as 28x28 digits."""
+
+
+class DataMissing(FaninError):
+    """The asked data set is not here and cannot be fetched."""
+
+
+class DataDamaged(FaninError):
+    """A data file does not have the bytes it should have."""
+
+
+class CheckpointDamaged(FaninError):
+    """A checkpoint file does not hold what its row or its header promises."""
+
+
+class LossNotFinite(FaninError):
+    """The training loss became infinite or not a number: the training diverged."""
+
+
+class Interrupted(FaninError):
+    """The caller asked a training to stop between two steps."""

@@ -1,0 +1,94 @@
+"""Answer digits with a trained model, in NumPy alone: the process that serves predictions needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.checkpoint import Checkpoint, CheckpointMetadata, Weights
+from models.spec import LEAKY_RELU_SLOPE, PIXELS, Activation
+
+Floats = NDArray[np.float32]
+
+_SELU_SCALE = np.float32(1.0507009873554804934193349852946)
+_SELU_ALPHA = np.float32(1.6732632423543772848170429916717)
+_GELU_FACTOR = np.float32((2 / np.pi) ** 0.5)
+
+
+def _sigmoid(z: Floats) -> Floats:
+    # exp of minus the magnitude cannot overflow
+    small = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _selu(z: Floats) -> Floats:
+    scaled: Floats = np.where(z > 0, z, _SELU_ALPHA * np.expm1(np.minimum(z, 0)))
+    scaled *= _SELU_SCALE
+    return scaled
+
+
+def _gelu_tanh(z: Floats) -> Floats:
+    inner: Floats = 1 + np.tanh(_GELU_FACTOR * (z + np.float32(0.044715) * z**3))
+    inner *= z
+    inner *= np.float32(0.5)
+    return inner
+
+
+_ACTIVATIONS: dict[Activation, Callable[[Floats], Floats]] = {
+    "relu": lambda z: np.maximum(z, 0, out=z),
+    "tanh": lambda z: np.tanh(z, out=z),
+    "sigmoid": _sigmoid,
+    "softsign": lambda z: z / (1 + np.abs(z)),
+    "leaky_relu": lambda z: np.where(z > 0, z, np.float32(LEAKY_RELU_SLOPE) * z),
+    "selu": _selu,
+    "gelu": _gelu_tanh,
+    "identity": lambda z: z,
+}
+
+
+class Predictor:
+    """A loaded model that maps digits to probabilities."""
+
+    def __init__(self, weights: Weights, metadata: CheckpointMetadata) -> None:
+        self.metadata = metadata
+        self._activation = _ACTIVATIONS[metadata.spec.architecture.activation]
+        self._layers = _transposed_layers(weights)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Self:
+        """Return the predictor of a checkpoint."""
+        return cls(checkpoint.weights, checkpoint.metadata)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Return the bytes that the weights take."""
+        return sum(weight.nbytes + bias.nbytes for weight, bias in self._layers)
+
+    def predict(self, images: NDArray[np.uint8]) -> Floats:
+        """Return probabilities float32 [n, 10] for images uint8 [n, 28, 28], 0 background and 255 ink.
+
+        p = softmax(network(images / 255)). Rows sum to 1 within float32.
+        """
+        h = images.reshape(len(images), PIXELS).astype(np.float32)
+        h /= np.float32(255)
+        for weight, bias in self._layers[:-1]:
+            z = h @ weight
+            z += bias
+            h = self._activation(z)
+        weight, bias = self._layers[-1]
+        logits: Floats = h @ weight + bias
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
+        return logits
+
+
+def _transposed_layers(weights: Weights) -> list[tuple[Floats, Floats]]:
+    """Return (weight [fan_in, fan_out], bias [fan_out]) of each layer, in order."""
+    return [
+        (np.ascontiguousarray(weights[f"layers.{index}.weight"].T), weights[f"layers.{index}.bias"])
+        for index in range(len(weights) // 2)
+    ]

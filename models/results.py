@@ -1,0 +1,84 @@
+"""What training and evaluation report: the numbers of one epoch, and the evaluation of one model.
+
+These are the values that the service stores and shows; this file does not import torch.
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.data import EvaluatedOn
+
+NORMAL_QUANTILE_975 = 1.959963984540054
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EpochMetrics(_Result):
+    """One pass over the training images."""
+
+    epoch: int = Field(ge=1, description="Number of the epoch, from 1.")
+    train_loss_mean: float = Field(
+        description="Mean cross entropy over all images of the epoch, each at its own step, in nats an image."
+    )
+    train_loss_last_batch: float = Field(description="Mean cross entropy of the epoch's last batch, in nats an image.")
+    train_accuracy: float = Field(ge=0, le=1, description="Share of images that were right at their own step.")
+    duration_s: float = Field(ge=0, description="Seconds of training, evaluation and checkpoint left out.")
+    images_per_s: float = Field(ge=0, description="Training images a second.")
+    validation_loss: float | None = Field(None, description="Mean cross entropy of the held-out training images.")
+    validation_accuracy: float | None = Field(None, description="Accuracy on the held-out training images.")
+    test_accuracy: float | None = Field(None, description="Accuracy on the MNIST test set; only with test_curve.")
+
+
+class Interval(_Result):
+    """A confidence interval of a proportion."""
+
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    level: float = Field(0.95, description="Confidence level.")
+    method: str = Field("wilson", description="Wilson's score interval (Wilson 1927).")
+
+
+class ClassAccuracy(_Result):
+    """How well one digit is recognized."""
+
+    digit: int
+    n: int = Field(description="Images of this digit.")
+    accuracy: float
+
+
+class Evaluation(_Result):
+    """How good a model is on digits it was not trained on."""
+
+    accuracy: float = Field(ge=0, le=1, description="Share of images that are right, on `evaluated_on`.")
+    evaluated_on: EvaluatedOn = Field(description="Which images: the MNIST test set, or held-out training digits.")
+    n: int = Field(description="Number of these images.")
+    accuracy_interval: Interval = Field(description="95 % interval of `accuracy`.")
+    test_accuracy: float | None = Field(description="`accuracy` if it is of the MNIST test set, else null.")
+    test_accuracy_raw255: float | None = Field(
+        description="What the course's notebooks print: the MNIST test set fed as raw pixels 0..255 to a network that "
+        "was trained on 0..1. Shown to compare with the course; it is not the accuracy of the model."
+    )
+    accuracy_raw255: float = Field(description="The same on `evaluated_on`.")
+    mean_negative_log_likelihood: float | None = Field(
+        description="Mean of -log p(label), in nats an image; null where it is too large for a float32."
+    )
+    per_class: list[ClassAccuracy] = Field(description="Accuracy of each digit.")
+    confusion_matrix: list[list[int]] = Field(description="Counts; row is the label, column the answer.")
+
+
+def wilson_interval(hits: int, n: int) -> Interval:
+    """Return Wilson's 95 % score interval of `hits` out of `n` > 0.
+
+    center = (p + z^2/2n) / (1 + z^2/n), half width = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n).
+    Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
+    """
+    z, share = NORMAL_QUANTILE_975, hits / n
+    scale = 1 + z * z / n
+    center = (share + z * z / (2 * n)) / scale
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
+    return Interval(low=max(0.0, center - half), high=min(1.0, center + half))

@@ -1,0 +1,188 @@
+"""`TrainSpec`: the one value that says how a model is trained.
+
+It is the request body of `POST /jobs`, the row's JSON, the argument of `models.train.train`, the metadata of
+every checkpoint and the public description of a model. It is frozen and validated once; unknown fields are
+refused. This file does not import torch.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+from models.init import AnyScheme, OutputInit
+from models.init.closed_form import XavierUniform
+
+PIXELS = 28 * 28
+CLASSES = 10
+LEAKY_RELU_SLOPE = 0.01
+DEFAULT_SEED = 777
+MAX_SEED = 2**53 - 1
+MAX_PARAMETERS = 100_000_000
+
+Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
+DataChoice = Literal["auto", "mnist", "mnist_5k"]
+
+TRAIN_IMAGES: dict[DataChoice, int] = {"auto": 60_000, "mnist": 60_000, "mnist_5k": 4_000}
+"""Training images of each data set; `auto` is refused by the larger one and checked again when resolved."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Architecture(_Part):
+    """A multilayer perceptron: 784 inputs, the hidden layers, 10 outputs."""
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
+        (256, 256), min_length=1, max_length=64, description="Units of each hidden layer, 1 to 64 layers."
+    )
+    activation: Activation = Field(
+        "relu",
+        description="After every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form.",
+    )
+
+    @model_validator(mode="after")
+    def _not_too_many_parameters(self) -> Self:
+        if self.parameter_count > MAX_PARAMETERS:
+            raise ValueError(
+                f"{self.parameter_count:,} parameters are more than the limit of {MAX_PARAMETERS:,}; "
+                "use fewer or narrower hidden layers"
+            )
+        return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the units of all layers, inputs and outputs included."""
+        return (PIXELS, *self.hidden, CLASSES)
+
+    @property
+    def parameter_count(self) -> int:
+        """Return the number of weights and biases."""
+        return sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(self.sizes))
+
+
+class Adam(_Part):
+    """Adam (Kingma, Ba 2015) with torch's beta = (0.9, 0.999) and eps = 1e-8."""
+
+    name: Literal["adam"] = "adam"
+    lr: float = Field(1e-3, gt=0, le=10, description="Learning rate.")
+    weight_decay: float = Field(
+        0.0, ge=0, le=10, description="L2 penalty, added to the gradient of weights and biases."
+    )
+
+
+class SGD(_Part):
+    """Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: float = Field(0.1, gt=0, le=10, description="Learning rate.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum.")
+    weight_decay: float = Field(
+        0.0, ge=0, le=10, description="L2 penalty, added to the gradient of weights and biases."
+    )
+
+
+Optimizer = Annotated[Adam | SGD, Field(discriminator="name")]
+
+
+class TrainSpec(_Part):
+    """How one model is initialized and trained."""
+
+    spec_version: Literal[1] = Field(1, description="Version of this description.")
+    architecture: Architecture = Field(Architecture(), description="The network.")
+    init: AnyScheme = Field(XavierUniform(), description="The initialization scheme with its parameters.")
+    output_init: OutputInit = Field(
+        "same", description="How the output layer's weight starts: by the scheme, from N(0, 0.01^2), or 0."
+    )
+    optimizer: Optimizer = Field(Adam(), description="The optimizer with its parameters.")
+    batch_size: int = Field(100, ge=1, le=60_000, description="Images a step.")
+    drop_last: bool = Field(False, description="Leave out the last batch of an epoch if it is smaller than the others.")
+    epochs: int = Field(15, ge=1, le=10_000, description="Passes over the training images.")
+    seed: int = Field(
+        DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the first weights and of the order of images."
+    )
+    data: DataChoice = Field(
+        "auto", description="auto: MNIST, or the 5,000 digits of mnist_5k where MNIST cannot be had."
+    )
+    validation_images: int = Field(
+        0, ge=0, le=59_999, description="Images held out from the end of the training set and evaluated every epoch."
+    )
+    test_curve: bool = Field(
+        False, description="Also record the test accuracy of every epoch (the last one is always)."
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_data(self) -> Self:
+        problem = misfit(self, TRAIN_IMAGES[self.data])
+        if problem:
+            raise ValueError(problem)
+        return self
+
+
+def misfit(spec: TrainSpec, train_images: int) -> str:
+    """Say why `spec` cannot be trained on `train_images` images, or return an empty string."""
+    left = train_images - spec.validation_images
+    if left < 1:
+        return (
+            f"validation_images = {spec.validation_images} leaves nothing to train on; "
+            f"the training set has {train_images} images, hold out fewer"
+        )
+    if spec.drop_last and spec.batch_size > left:
+        return (
+            f"batch_size = {spec.batch_size} with drop_last drops every batch of the {left} training images; "
+            f'use a batch of at most {left}, or "drop_last": false'
+        )
+    return ""
+
+
+PRESETS: dict[str, TrainSpec] = {
+    "mnist_nn_xavier": TrainSpec(
+        architecture=Architecture(hidden=(256, 256)),
+        init=XavierUniform(bias="torch_default"),
+        drop_last=True,
+    ),
+    "mnist_nn_deep": TrainSpec(
+        architecture=Architecture(hidden=(512, 512, 512, 512)),
+        init=XavierUniform(bias="torch_default"),
+        drop_last=True,
+    ),
+}
+"""The two notebooks of the course, torch's random biases included: ReLU, Adam 1e-3, batch 100, 15 epochs, seed 777."""
+
+PresetName = Literal["mnist_nn_xavier", "mnist_nn_deep"]
+
+
+class _PresetChoice(BaseModel):
+    """A preset by name; every other field that is given replaces the preset's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: PresetName = Field(description="The recipe to start from.")
+
+    def resolved(self) -> TrainSpec:
+        """Return the preset with the given fields replaced, each as a whole."""
+        base = PRESETS[self.preset]
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in TrainSpec.model_fields}
+        return TrainSpec.model_validate({name: getattr(base, name) for name in TrainSpec.model_fields} | given)
+
+
+_overrides: dict[str, Any] = {
+    name: (field.annotation if field.discriminator is None else Annotated[field.annotation, field], field)
+    for name, field in TrainSpec.model_fields.items()
+}
+PresetSpec = create_model("PresetSpec", __base__=_PresetChoice, **_overrides)
+
+
+def resolve_spec(request: dict[str, Any]) -> TrainSpec:
+    """Return the whole spec that a request asks for: a preset with overrides, or a `TrainSpec`.
+
+    An override of `init`, `optimizer` or `architecture` replaces that whole part. Raises
+    `pydantic.ValidationError` that names every wrong field.
+    """
+    if "preset" in request:
+        choice = PresetSpec.model_validate(request)
+        return choice.resolved()
+    return TrainSpec.model_validate(request)

@@ -1,0 +1,207 @@
+"""Train one or many models at once, from a spec to checkpoints.
+
+`Training` holds K models in training and advances them an epoch at a time; `train` runs it to the end. Its
+caller decides where checkpoints go: nothing here knows files. A training that is continued from a snapshot
+gives the same bits as one that was never interrupted, on the same device, thread count and versions: the
+order of images is drawn from (seed, epoch), never from a running stream.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.data import DataSet, Digits
+from models.errors import InvalidSpec, LossNotFinite
+from models.evaluate import count
+from models.init import initialize
+from models.mlp import Network
+from models.randomness import generator
+from models.results import EpochMetrics
+from models.spec import PIXELS, TrainSpec, misfit
+from models.step import StackedStep
+
+GPU_LOSS_CHECK_STEPS = 50  # reading the loss makes the host wait for a GPU, so not at every step
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One model after `epoch` epochs (0: initial): weights as `Network.to_weights`, and the optimizer's memory."""
+
+    epoch: int
+    weights: Mapping[str, NDArray[np.float32]]
+    optimizer: Mapping[str, NDArray[np.float32]]
+
+
+class StepProgress(NamedTuple):
+    """Where a training stands between two steps; `epoch` counts from 1, `step` from 1 within it."""
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    images: int
+    seconds: float
+
+
+BetweenSteps = Callable[[StepProgress], None]
+
+
+class Training:
+    """K models of equal architecture, optimizer, batch size, epochs and data, in training."""
+
+    def __init__(
+        self,
+        specs: Sequence[TrainSpec],
+        data: DataSet,
+        device: torch.device,
+        snapshots: Sequence[Snapshot] | None = None,
+    ) -> None:
+        """Start from freshly initialized weights, or continue from one snapshot a spec (of equal epochs).
+
+        Raises `InvalidSpec` if the specs cannot be trained together or on this data.
+        """
+        self.specs = list(specs)
+        self.data = data
+        self._shared = _shared_part(self.specs)
+        problem = misfit(self._shared, len(data.train.labels))
+        if problem:
+            raise InvalidSpec(f"{problem} (data set: {data.name}).")
+        kept = len(data.train.labels) - self._shared.validation_images
+        self._validation = Digits(data.train.images[kept:], data.train.labels[kept:])
+        self._images = torch.tensor(data.train.images[:kept].reshape(kept, PIXELS)).to(device)
+        self._labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64).to(device)
+        self._device = device
+        networks = (
+            [_first_network(spec) for spec in self.specs] if snapshots is None else _networks(self.specs, snapshots)
+        )
+        self._step = StackedStep(networks, self._shared.architecture, self._shared.optimizer, device)
+        self.epoch = 0
+        if snapshots is not None:
+            self.epoch = snapshots[0].epoch
+            if self.epoch > 0:
+                self._step.load_optimizer_state([snapshot.optimizer for snapshot in snapshots])
+
+    @property
+    def finished(self) -> bool:
+        """Say whether all epochs of the spec are done."""
+        return self.epoch >= self._shared.epochs
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Return how many images one model sees in an epoch."""
+        total, batch = len(self._labels), self._shared.batch_size
+        return total - total % batch if self._shared.drop_last else total
+
+    def snapshot(self, index: int) -> Snapshot:
+        """Return a copy of one model as it stands between two epochs."""
+        optimizer = self._step.optimizer_state(index) if self.epoch > 0 else {}
+        return Snapshot(self.epoch, self._step.network(index).to_weights(), optimizer)
+
+    def running_loss(self, index: int, images: int) -> float:
+        """Return the mean loss over the first `images` images of the epoch in progress, in nats an image."""
+        return float(self._step.loss_sums[index]) / images
+
+    def network(self, index: int) -> Network:
+        """Return a copy of one network."""
+        return self._step.network(index)
+
+    def run_epoch(self, between_steps: BetweenSteps | None = None) -> list[EpochMetrics]:
+        """Train one epoch and return the metrics of every model.
+
+        `between_steps` is called after every step; what it raises ends the epoch and passes through, and the
+        training must then be dropped. Raises `LossNotFinite` when a model diverges.
+        """
+        started = time.perf_counter()
+        number = self.epoch + 1
+        orders = self._orders(number)
+        batches = torch.split(orders, self._shared.batch_size, dim=1)
+        for step, chosen in enumerate(batches, start=1):
+            self._step.run(self._images, self._labels, chosen)
+            if self._device.type == "cpu" or step % GPU_LOSS_CHECK_STEPS == 0:
+                self._check_losses(number, step)
+            if between_steps is not None:
+                done = min(step * self._shared.batch_size, self.images_per_epoch)
+                between_steps(StepProgress(number, step, len(batches), done, time.perf_counter() - started))
+        loss_sums, hits = self._step.take_sums()
+        self._check_losses(number, len(batches))
+        seconds = time.perf_counter() - started
+        self.epoch = number
+        return [self._metrics(index, loss_sums[index], hits[index], seconds) for index in range(len(self.specs))]
+
+    def _orders(self, epoch: int) -> torch.Tensor:
+        """Return the rows each model sees in `epoch`, int64 [K, images_per_epoch], on the device."""
+        orders = [
+            torch.randperm(len(self._labels), generator=generator(spec.seed, "order", epoch))[: self.images_per_epoch]
+            for spec in self.specs
+        ]
+        return torch.stack(orders).to(self._device)
+
+    def _check_losses(self, epoch: int, step: int) -> None:
+        for index, loss in enumerate(self._step.losses.tolist()):
+            if not math.isfinite(loss):
+                rms = ", ".join(f"{value:.3g}" for value in self._step.gradient_rms(index))
+                raise LossNotFinite(
+                    f"The loss became {loss} in epoch {epoch}, step {step}; the weight gradients of the layers had "
+                    f"root mean squares {rms}.",
+                    "Use a smaller learning rate or a smaller initial scale.",
+                )
+
+    def _metrics(self, index: int, loss_sum: float, hits: int, seconds: float) -> EpochMetrics:
+        images = self.images_per_epoch
+        network = self._step.network(index) if self._shared.test_curve or self._shared.validation_images else None
+        validation = count(network, self._validation) if network and self._shared.validation_images else None
+        on_test_set = network if self._shared.test_curve and self.data.evaluated_on == "mnist_test" else None
+        return EpochMetrics(
+            epoch=self.epoch,
+            train_loss_mean=loss_sum / images,
+            train_loss_last_batch=float(self._step.losses[index]),
+            train_accuracy=hits / images,
+            duration_s=seconds,
+            images_per_s=images / seconds,
+            validation_loss=validation.mean_loss if validation else None,
+            validation_accuracy=validation.accuracy if validation else None,
+            test_accuracy=count(on_test_set, self.data.test).accuracy if on_test_set else None,
+        )
+
+
+def train(
+    specs: Sequence[TrainSpec],
+    data: DataSet,
+    device: torch.device,
+    between_steps: BetweenSteps | None = None,
+) -> Iterator[tuple[Training, list[EpochMetrics]]]:
+    """Train to the end; after every epoch yield the training and that epoch's metrics, one a model."""
+    training = Training(specs, data, device)
+    while not training.finished:
+        yield training, training.run_epoch(between_steps)
+
+
+def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
+    """Return the first spec if all differ from it only in how they are initialized and seeded."""
+    own = {"init", "output_init", "seed"}
+    first = specs[0]
+    for spec in specs[1:]:
+        if spec.model_dump(exclude=own) != first.model_dump(exclude=own):
+            raise InvalidSpec("Models that are trained together may differ only in init, output_init and seed.")
+    return first
+
+
+def _first_network(spec: TrainSpec) -> Network:
+    network = Network.empty(spec.architecture)
+    initialize(network, spec.init, spec.seed, spec.output_init)
+    return network
+
+
+def _networks(specs: Sequence[TrainSpec], snapshots: Sequence[Snapshot]) -> list[Network]:
+    if len({snapshot.epoch for snapshot in snapshots}) != 1 or len(snapshots) != len(specs):
+        raise InvalidSpec("A training continues from one snapshot a model, all of the same epoch.")
+    return [
+        Network.of_weights(snapshot.weights, spec.architecture) for spec, snapshot in zip(specs, snapshots, strict=True)
+    ]

@@ -1,0 +1,161 @@
+"""The command line: `fanin serve`, and the roles it is made of."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from models.errors import FaninError
+from service.logs import set_up_logging
+from service.settings import Settings, read_settings
+from service.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, worker_children
+
+GRACEFUL_STOP_S = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit status. Errors are one line on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except FaninError as error:
+        print(f"fanin: {error}", file=sys.stderr)
+        return EXIT_WRONG_USE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fanin", description="Train and serve MNIST digit classifiers.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = _command(commands, "serve", _serve, "run the API and its workers on this machine, until Ctrl-C")
+    api = _command(commands, "api", _api, "run an API process alone")
+    for listening in (serve, api):
+        listening.add_argument("--host", help="address to listen on (FANIN_HOST)")
+        listening.add_argument("--port", type=int, help="port to listen on (FANIN_PORT)")
+        listening.add_argument("--insecure", action="store_true", default=None, help="beyond loopback without a key")
+    serve.add_argument("--workers", help="worker processes: auto, or a number (FANIN_WORKERS)")
+    worker = _command(commands, "worker", _worker, "run one worker process alone")
+    worker.add_argument("--slot", default="cpu-0", help="name of its device slot (default: cpu-0)")
+    worker.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    for child in (api, worker):
+        child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    _command(commands, "migrate", _migrate, "create or upgrade the database's tables")
+    _command(commands, "openapi", _openapi, "print the OpenAPI document")
+    demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the main road in two minutes")
+    demo.add_argument("--epochs", type=int, help="fewer epochs than the preset's 15")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _listening_settings(options: argparse.Namespace) -> Settings:
+    return read_settings(
+        host=options.host, port=options.port, insecure=options.insecure, workers=getattr(options, "workers", None)
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _listening_settings(options)
+    set_up_logging(settings, "serve")
+    _migrate_with(settings)
+    environment = {
+        "FANIN_HOST": settings.host,
+        "FANIN_PORT": str(settings.port),
+        "FANIN_INSECURE": str(settings.insecure).lower(),
+    }
+    supervisor = Supervisor([Child("api", ["api"], environment), *worker_children(settings)])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, supervisor.stop)
+    print(
+        f"Fanin listens on http://{settings.host}:{settings.port} (its description: /docs). Ctrl-C stops it.",
+        flush=True,
+    )
+    return supervisor.run()
+
+
+def _api(options: argparse.Namespace) -> int:
+    import uvicorn
+
+    from service.app import create_app
+
+    settings = _listening_settings(options)
+    set_up_logging(settings, "api")
+    if options.supervised:
+        end_with_parent()
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        print(
+            f"fanin: cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
+            "Choose another with --port or FANIN_PORT.",
+            file=sys.stderr,
+        )
+        return EXIT_WRONG_USE
+    config = uvicorn.Config(
+        create_app(settings),
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=GRACEFUL_STOP_S,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _worker(options: argparse.Namespace) -> int:
+    settings = read_settings()
+    set_up_logging(settings, f"worker-{options.slot}")
+    if options.supervised:
+        end_with_parent()
+    from service.worker import Worker
+
+    Worker(settings, options.slot, options.threads).run()
+    return 0
+
+
+def _migrate(_options: argparse.Namespace) -> int:
+    settings = read_settings()
+    set_up_logging(settings, "migrate")
+    _migrate_with(settings)
+    print("The database is up to date.")
+    return 0
+
+
+def _migrate_with(settings: Settings) -> None:
+    from service.queue import migrate_queue
+    from service.store.engine import migrate, open_engine
+
+    engine = open_engine(settings.sqlalchemy_url)
+    migrate(engine)
+    migrate_queue(engine, settings.sqlalchemy_url)
+    engine.dispose()
+
+
+def _openapi(_options: argparse.Namespace) -> int:
+    from service.app import create_app
+
+    print(json.dumps(create_app(Settings(home=Path("var"))).openapi(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from service.demo import run_demo
+
+    return run_demo(read_settings(), options.epochs)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

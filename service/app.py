@@ -1,0 +1,120 @@
+"""The composition root: the only place where the parts of the API are put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
+from pydantic.json_schema import models_json_schema
+
+from service import problems
+from service.api import datasets, health, jobs, models, predict, schemes
+from service.artifacts import Artifacts
+from service.deps import Parts
+from service.events import EventHub
+from service.examples import EXAMPLES
+from service.middleware import AnswerHead, LimitBody, RequireKey, SecurityHeaders
+from service.predictors import Predictors
+from service.queue import Queue
+from service.settings import Settings
+from service.store.engine import open_engine
+
+DESCRIPTION = """Train MNIST digit classifiers with a chosen weight-initialization scheme on a worker queue, keep
+every checkpoint, and predict digits with any of them.
+
+Errors are RFC 9457 problem documents. If the service has a key, send `Authorization: Bearer <key>`."""
+ROUTERS = (jobs.router, models.router, predict.router, datasets.router, schemes.router, health.router)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the API over the database, files and data that `settings` name."""
+    app: FastAPI = FastAPIOffline(
+        title="Fanin",
+        version=version("fanin"),
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        redoc_url=None,
+        static_url="/static-docs",
+        lifespan=_lifespan_of(settings),
+        generate_unique_id_function=_operation_id,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    problems.install(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.add_middleware(LimitBody, limit_bytes=settings.max_body_bytes)
+    if settings.api_key is not None:
+        app.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
+    app.add_middleware(AnswerHead)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _lifespan_of(settings: Settings) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = open_engine(settings.sqlalchemy_url)
+        artifacts = Artifacts(settings.home / "artifacts")
+        hub = EventHub(engine)
+        app.state.parts = Parts(
+            engine=engine,
+            queue=Queue(engine),
+            predictors=Predictors(engine, artifacts, settings.predictor_cache_bytes),
+            hub=hub,
+            data_dir=settings.data_dir,
+        )
+        poller = asyncio.create_task(hub.run())
+        try:
+            yield
+        finally:
+            poller.cancel()
+            with suppress(asyncio.CancelledError):
+                await poller
+            engine.dispose()
+
+    return lifespan
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, made once, with the models that bodies refer to and the key's scheme."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            license_info=app.license_info,
+            routes=app.routes,
+        )
+        _, definitions = models_json_schema(
+            [(model, "validation") for model in (*jobs.BODY_MODELS, problems.Problem)],
+            ref_template="#/components/schemas/{model}",
+        )
+        schemas = document["components"]["schemas"]
+        for name, schema in definitions["$defs"].items():
+            schemas.setdefault(name, schema)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        _add_examples(document)
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}, {}]
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _add_examples(document: dict[str, Any]) -> None:
+    """Put the example of each operation's answer where readers of the document look for it."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
+            success["content"]["application/json"]["example"] = EXAMPLES[operation["operationId"]]

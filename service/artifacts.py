@@ -1,0 +1,66 @@
+"""Where checkpoint files live: a folder. A file appears whole or not at all, and is never changed.
+
+Paths are relative, with "/", so that they mean the same to every process and an object store could take the
+folder's place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+from models.errors import CheckpointDamaged
+
+
+class Artifacts:
+    """The files under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def write(self, path: str, content: bytes) -> str:
+        """Write a new file that survives a power cut, and return its SHA-256 in hex.
+
+        Raises `FileExistsError` rather than change a file.
+        """
+        target = self._root / path
+        if target.exists():
+            raise FileExistsError(f"{target} exists already; checkpoint files are never changed")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        _fsync_folder(target.parent)
+        return hashlib.sha256(content).hexdigest()
+
+    def read(self, path: str, sha256: str) -> bytes:
+        """Read a file. Raises `CheckpointDamaged` if it is missing or not the bytes that were written."""
+        try:
+            content = (self._root / path).read_bytes()
+        except OSError as error:
+            raise CheckpointDamaged(f"The checkpoint file {path} cannot be read: {error.strerror}.") from error
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise CheckpointDamaged(
+                f"The checkpoint file {path} is damaged: its bytes are not those that were written."
+            )
+        return content
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        (self._root / path).unlink(missing_ok=True)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

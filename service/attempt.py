@@ -1,0 +1,325 @@
+"""One attempt of a worker at a run: restore, train, commit, end.
+
+Everything that must last goes through `service.store.runs`, fenced by the attempt's number. A thread beside the
+training reports progress and reads the owner's wishes twice a second, so that the training itself never waits
+for the database between two steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from models.checkpoint import CheckpointMetadata, decode, decode_resume, encode, encode_resume, weights_sha256
+from models.data import DataSet
+from models.errors import CheckpointDamaged, DataDamaged, FaninError, Interrupted
+from models.evaluate import evaluate
+from models.results import EpochMetrics
+from models.train import Snapshot, StepProgress, Training
+from service.artifacts import Artifacts
+from service.errors import Fenced, error_name
+from service.store import runs
+from service.store.checkpoints import list_checkpoints
+from service.store.runs import Attempt, Member, NewCheckpoint
+
+log = logging.getLogger(__name__)
+
+ENGINE = "stacked-step"
+PRECISION = "float32"
+WATCH_INTERVAL_S = 0.5
+GPU_COMMIT_INTERVAL_S = 0.5
+RESUME_FILES_KEPT = 2
+MOST_ATTEMPTS_WITHOUT_CHECKPOINT = 3
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a worker trains."""
+
+    torch_device: torch.device
+    name: str
+    threads: int
+
+    @property
+    def kind(self) -> str:
+        """Return cpu or cuda."""
+        return self.torch_device.type
+
+
+class RunAttempt:
+    """An attempt that has begun: its members, its data, its training."""
+
+    def __init__(self, engine: Engine, artifacts: Artifacts, attempt: Attempt, data: DataSet, device: Device) -> None:
+        self._engine = engine
+        self._artifacts = artifacts
+        self._attempt = attempt
+        self._data = data
+        self._device = device
+        self._live = dict(enumerate(attempt.members))
+        self._watch = Watch(engine, attempt)
+        self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
+        self._committed_at = -float("inf")
+        self._first_epoch_here = 1
+
+    def run(self) -> None:
+        """Train to the end, or until nobody wants the result. Raises what ended it early."""
+        pins, reason = _pinned(self._attempt.pins, self._data, self._device)
+        torch.set_num_threads(pins["threads"])
+        runs.start_jobs(self._engine, self._attempt, pins, reason)
+        with self._watch:
+            training = self._restored()
+            self._first_epoch_here = training.epoch + 1
+            while not training.finished:
+                metrics = training.run_epoch(lambda progress: self._between_steps(training, progress))
+                for index in self._live:
+                    self._pending[index].append(metrics[index])
+                self._commit(training)
+
+    # -- during training ---------------------------------------------------------------------------------
+
+    def _between_steps(self, training: Training, progress: StepProgress) -> None:
+        self._watch.raise_if_unwanted()
+        if not self._watch.wants_progress():
+            return
+        per_second = progress.images / progress.seconds
+        epochs = self._attempt.members[0].spec.epochs
+        images_left = (epochs - progress.epoch + 1) * training.images_per_epoch - progress.images
+        done = (progress.epoch - 1) * training.images_per_epoch + progress.images
+        shared = {
+            "epoch": progress.epoch,
+            "epochs": epochs,
+            "step": progress.step,
+            "steps_per_epoch": progress.steps_per_epoch,
+            "percent": round(100 * done / (epochs * training.images_per_epoch), 1),
+            "images_per_s": round(per_second, 1),
+            "time_left_s": round(images_left / per_second, 1),
+        }
+        self._watch.publish(
+            {
+                member.job_id: shared | {"running_loss": training.running_loss(index, progress.images)}
+                for index, member in self._live.items()
+            }
+        )
+
+    def _commit(self, training: Training) -> None:
+        due = self._device.kind == "cpu" or time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
+        if not due and not training.finished:
+            return
+        for index, member in list(self._live.items()):
+            if not self._commit_member(training, index, member):
+                del self._live[index]
+        self._committed_at = time.monotonic()
+        self._watch.raise_if_unwanted()
+
+    def _commit_member(self, training: Training, index: int, member: Member) -> bool:
+        snapshot = training.snapshot(index)
+        final = training.finished
+        evaluation = evaluate(training.network(index), self._data) if final else None
+        checkpoint = self._write_files(member, snapshot, final=final)
+        metrics, self._pending[index] = self._pending[index], []
+        wanted = runs.commit_checkpoint(self._engine, self._attempt, member.job_id, checkpoint, metrics, evaluation)
+        unused = [] if wanted else [checkpoint.weights_path, checkpoint.resume_path]
+        old = runs.forget_resume_files(self._engine, self._attempt, member.job_id, RESUME_FILES_KEPT) if wanted else []
+        for path in filter(None, [*unused, *old]):
+            self._artifacts.delete(path)
+        return wanted
+
+    def _write_files(self, member: Member, snapshot: Snapshot, *, final: bool) -> NewCheckpoint:
+        attempt = self._attempt
+        stem = f"jobs/{member.job_id}/{attempt.run_id}-{attempt.number}/{snapshot.epoch:06d}"
+        digest = weights_sha256(snapshot.weights)
+        metadata = CheckpointMetadata(
+            spec=member.spec,
+            epoch=snapshot.epoch,
+            final=final,
+            data=self._data.name,
+            data_sha256=self._data.sha256,
+            weights_sha256=digest,
+        )
+        weights = encode(snapshot.weights, metadata)
+        resume_path = f"{stem}.resume.safetensors" if snapshot.optimizer and not final else None
+        return NewCheckpoint(
+            epoch=snapshot.epoch,
+            final=final,
+            weights_path=f"{stem}.weights.safetensors",
+            weights_bytes=len(weights),
+            weights_sha256=digest,
+            weights_file_sha256=self._artifacts.write(f"{stem}.weights.safetensors", weights),
+            resume_path=resume_path,
+            resume_file_sha256=self._artifacts.write(resume_path, encode_resume(snapshot.optimizer))
+            if resume_path
+            else None,
+        )
+
+    # -- before training ---------------------------------------------------------------------------------
+
+    def _restored(self) -> Training:
+        """Return the training at its last whole checkpoint, or a new one whose initial weights are committed."""
+        specs = [member.spec for member in self._attempt.members]
+        snapshots = [self._last_snapshot(member) for member in self._attempt.members]
+        found = [snapshot for snapshot in snapshots if snapshot is not None]
+        if len(found) == len(specs):
+            return Training(specs, self._data, self._device.torch_device, found)
+        training = Training(specs, self._data, self._device.torch_device)
+        self._commit(training)
+        return training
+
+    def _last_snapshot(self, member: Member) -> Snapshot | None:
+        for row in reversed(list_checkpoints(self._engine, member.job_id)):
+            try:
+                weights = decode(self._artifacts.read(row.weights_path, row.weights_file_sha256)).weights
+                optimizer: Mapping[str, Any] = {}
+                if row.epoch > 0:
+                    if row.resume_path is None or row.resume_file_sha256 is None:
+                        raise CheckpointDamaged(f"Epoch {row.epoch} has no optimizer state any more.")
+                    optimizer = decode_resume(self._artifacts.read(row.resume_path, row.resume_file_sha256))
+                return Snapshot(row.epoch, weights, optimizer)
+            except CheckpointDamaged as error:
+                log.warning("%s: going back one checkpoint: %s", member.job_id, error)
+                runs.discard_checkpoint(self._engine, self._attempt, row, error.detail)
+        return None
+
+
+@dataclass
+class Watch:
+    """A thread that writes progress and reads the owner's wishes, every `WATCH_INTERVAL_S`."""
+
+    engine: Engine
+    attempt: Attempt
+    _progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _unwanted: FaninError | None = None
+    _failure: Exception | None = None
+    _published_at: float = 0.0
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wants_progress(self) -> bool:
+        """Say whether it is time to publish progress again."""
+        return time.monotonic() - self._published_at >= WATCH_INTERVAL_S / 2
+
+    def publish(self, progress: dict[str, dict[str, Any]]) -> None:
+        """Hand over the progress of each job, by its id."""
+        self._progress = progress
+        self._published_at = time.monotonic()
+
+    def raise_if_unwanted(self) -> None:
+        """Raise `Interrupted` if no job wants to go on, `Fenced` if the run was taken over, or a database error."""
+        if self._failure is not None:
+            raise self._failure
+        if self._unwanted is not None:
+            raise self._unwanted
+
+    def _run(self) -> None:
+        while not self._stop.wait(WATCH_INTERVAL_S):
+            try:
+                states = runs.report_progress(self.engine, self.attempt, self._progress)
+                for job_id, state in states.items():
+                    if state == "cancelling":
+                        runs.end_job(self.engine, self.attempt, job_id, "cancelled")
+                if not any(state == "running" for state in states.values()):
+                    self._unwanted = Interrupted("No job of the run wants to go on.")
+                    return
+            except Fenced as error:
+                self._unwanted = error
+                return
+            except DBAPIError as error:
+                self._failure = error
+                return
+
+
+def make_attempt(
+    engine: Engine, artifacts: Artifacts, run_id: str, worker: str, device: Device, load_data: Any
+) -> None:
+    """Try a run once and end its jobs, whatever happens; only a database that is out of reach passes through."""
+    attempt = runs.begin_attempt(engine, run_id, worker)
+    if not attempt.members:
+        log.info("%s: nothing left to do", run_id)
+        return
+    try:
+        _check_attempts(attempt)
+        data = load_data(attempt.pins["data"] if attempt.pins else attempt.members[0].spec.data)
+        RunAttempt(engine, artifacts, attempt, data, device).run()
+        log.info("%s: attempt %d has ended", run_id, attempt.number)
+    except (Interrupted, Fenced) as error:
+        log.info("%s: attempt %d stopped: %s", run_id, attempt.number, error)
+    except DBAPIError:
+        raise
+    except Exception as error:
+        if not isinstance(error, FaninError):
+            log.exception("%s: attempt %d failed", run_id, attempt.number)
+        for member in attempt.members:
+            runs.end_job(engine, attempt, member.job_id, "failed", _explained(error))
+
+
+def _check_attempts(attempt: Attempt) -> None:
+    if attempt.attempts_without_checkpoint > MOST_ATTEMPTS_WITHOUT_CHECKPOINT:
+        raise TooManyAttempts(
+            f"The worker died {MOST_ATTEMPTS_WITHOUT_CHECKPOINT} times in a row before it could write a checkpoint.",
+            "Look into the worker's log; a smaller model or batch needs less memory.",
+        )
+
+
+class TooManyAttempts(FaninError):
+    """The run was tried too often without getting further."""
+
+
+def _pinned(pins: dict[str, Any] | None, data: DataSet, device: Device) -> tuple[dict[str, Any], str | None]:
+    """Return what must not change between attempts, and why the bits may differ all the same (or None)."""
+    own = {
+        "engine": ENGINE,
+        "precision": PRECISION,
+        "torch": torch.__version__,
+        "device": device.kind,
+        "device_name": device.name,
+        "threads": device.threads,
+        "data": data.name,
+        "data_sha256": data.sha256,
+    }
+    if pins is None:
+        return own, None
+    if pins["data_sha256"] != data.sha256:
+        raise DataDamaged(f"The first attempt read other files of {data.name} than those that are here.")
+    differing = [name for name in ("engine", "torch", "device") if pins[name] != own[name]]
+    if not differing:
+        return pins, None
+    changes = ", ".join(f"{name} {pins[name]} -> {own[name]}" for name in differing)
+    return pins | {name: own[name] for name in differing}, f"A later attempt ran with {changes}."
+
+
+def _explained(error: Exception) -> dict[str, Any]:
+    """Return the reason of a failure as it is stored with the job: words that a student understands."""
+    if isinstance(error, FaninError):
+        return {"type": error_name(error), "detail": error.detail, "mend": error.mend}
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return {
+            "type": "out-of-memory",
+            "detail": f"The device has too little memory for this model and batch: {error}",
+            "mend": "Use fewer or narrower hidden layers, or a smaller batch.",
+        }
+    if isinstance(error, OSError):
+        return {
+            "type": "storage",
+            "detail": f"A file could not be read or written: {error}",
+            "mend": "Look at the free space and the permissions of FANIN_HOME, then submit the job again.",
+        }
+    return {
+        "type": "internal",
+        "detail": f"The worker met an error it does not know: {type(error).__name__}: {error}",
+        "mend": "The worker's log in FANIN_HOME/logs has the details; please report it.",
+    }

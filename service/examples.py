@@ -1,0 +1,190 @@
+"""An example answer of every operation, for the OpenAPI document; a test holds each against its model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.spec import PRESETS
+
+JOB_ID = "job_01a20b6507307f2dac4975e582124723"
+_CREATED = "2026-11-24T02:31:41Z"
+_STARTED = "2026-11-24T02:31:43Z"
+_ENDED = "2026-11-24T02:31:59Z"
+_WEIGHTS_SHA256 = "f1ea7d49d0773bd198b29a84db93fa60863d33423a23f144bb5e7421e4f8370e"
+_SPEC: dict[str, Any] = PRESETS["mnist_nn_xavier"].model_dump(mode="json")
+_INTERVAL = {"low": 0.9751, "high": 0.9808, "level": 0.95, "method": "wilson"}
+_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+_METRICS = {
+    "epoch": 1,
+    "train_loss_mean": 0.2433,
+    "train_loss_last_batch": 0.2367,
+    "train_accuracy": 0.9295,
+    "duration_s": 0.95,
+    "images_per_s": 63157.9,
+    "validation_loss": None,
+    "validation_accuracy": None,
+    "test_accuracy": None,
+}
+_QUEUED: dict[str, Any] = {
+    "id": JOB_ID,
+    "object": "job",
+    "state": "queued",
+    "preset": "mnist_nn_xavier",
+    "spec": _SPEC,
+    "queue_position": 1,
+    "epoch": 0,
+    "progress": None,
+    "attempt": 0,
+    "device": None,
+    "data_source": None,
+    "reproducible": True,
+    "irreproducible_reason": None,
+    "error": None,
+    "created_at": _CREATED,
+    "started_at": None,
+    "ended_at": None,
+    "links": {
+        "self": f"/jobs/{JOB_ID}",
+        "metrics": f"/jobs/{JOB_ID}/metrics",
+        "events": f"/jobs/{JOB_ID}/events",
+        "checkpoints": f"/jobs/{JOB_ID}/checkpoints",
+        "cancel": f"/jobs/{JOB_ID}/cancel",
+        "model": f"/models/{JOB_ID}",
+    },
+}
+_RUNNING = _QUEUED | {
+    "state": "running",
+    "queue_position": None,
+    "epoch": 1,
+    "progress": {
+        "epoch": 2,
+        "epochs": 15,
+        "step": 300,
+        "steps_per_epoch": 600,
+        "percent": 10.0,
+        "running_loss": 0.0987,
+        "images_per_s": 63157.9,
+        "time_left_s": 12.8,
+    },
+    "attempt": 1,
+    "device": {
+        "kind": "cpu",
+        "name": "x86_64",
+        "threads": 2,
+        "worker": "lab-pc:cpu-0",
+        "engine": "stacked-step",
+        "precision": "float32",
+        "torch": "2.14.1",
+    },
+    "data_source": {"name": "mnist", "sha256": "8f1a"},
+    "started_at": _STARTED,
+}
+_MODEL: dict[str, Any] = {
+    "id": JOB_ID,
+    "object": "model",
+    "job_id": JOB_ID,
+    "epoch": 15,
+    "final": True,
+    "spec": _SPEC,
+    "parameter_count": 269322,
+    "weights_sha256": _WEIGHTS_SHA256,
+    "weights_bytes": 1079000,
+    "accuracy": 0.9781,
+    "evaluated_on": "mnist_test",
+    "created_at": _ENDED,
+    "links": {
+        "self": f"/models/{JOB_ID}",
+        "job": f"/jobs/{JOB_ID}",
+        "evaluation": f"/models/{JOB_ID}/evaluation",
+        "predict": f"/predict?model={JOB_ID}",
+    },
+}
+_SCHEME: dict[str, Any] = {
+    "name": "zeros",
+    "title": "All zeros",
+    "summary": "Every weight is 0.",
+    "formula": "W = 0",
+    "formula_tex": "W_{ij} = 0",
+    "source": "The counter-example of every course.",
+    "parameters": [
+        {
+            "name": "bias_value",
+            "description": "The bias of every unit; only with `bias` = constant.",
+            "default": 0.0,
+            "types": ["number"],
+        }
+    ],
+}
+
+
+def _list_of(*items: Any) -> dict[str, Any]:
+    return {"object": "list", "data": list(items), "has_more": False}
+
+
+EXAMPLES: dict[str, Any] = {
+    "submit_job": _QUEUED,
+    "get_jobs": _list_of(_RUNNING),
+    "get_one_job": _RUNNING | {"metrics": [_METRICS]},
+    "get_metrics": _list_of(_METRICS),
+    "get_checkpoints": _list_of(
+        {
+            "model": f"{JOB_ID}@0",
+            "seq": 0,
+            "phase": "train",
+            "epoch": 0,
+            "final": False,
+            "attempt": 1,
+            "weights_bytes": 1079000,
+            "weights_sha256": _WEIGHTS_SHA256,
+            "created_at": _STARTED,
+        }
+    ),
+    "cancel": _RUNNING | {"state": "cancelling"},
+    "get_events": _list_of(
+        {"id": 1, "job_id": JOB_ID, "type": "job.queued", "at": _CREATED, "data": {}},
+        {"id": 2, "job_id": JOB_ID, "type": "job.running", "at": _STARTED, "data": {"attempt": 1, "device": "cpu"}},
+    ),
+    "get_models": _list_of(_MODEL),
+    "get_model": _MODEL,
+    "get_evaluation": {
+        "accuracy": 0.9781,
+        "evaluated_on": "mnist_test",
+        "n": 10000,
+        "accuracy_interval": _INTERVAL,
+        "test_accuracy": 0.9781,
+        "test_accuracy_raw255": 0.9769,
+        "accuracy_raw255": 0.9769,
+        "mean_negative_log_likelihood": 0.1021,
+        "per_class": [{"digit": digit, "n": count, "accuracy": 1.0} for digit, count in enumerate(_COUNTS)],
+        "confusion_matrix": [
+            [count if row == column else 0 for column in range(10)] for row, count in enumerate(_COUNTS)
+        ],
+    },
+    "predict": {
+        "label": 7,
+        "probabilities": [0.0, 0.0, 0.0003, 0.0012, 0.0, 0.0, 0.0, 0.9984, 0.0, 0.0001],
+        "model": {
+            "id": f"{JOB_ID}@15",
+            "scheme": "xavier_uniform",
+            "accuracy": 0.9781,
+            "evaluated_on": "mnist_test",
+            "weights_sha256": _WEIGHTS_SHA256,
+        },
+        "read_as": {"form": "png", "scale": "0-255", "fitted": False},
+    },
+    "get_datasets": _list_of(
+        {"name": "mnist", "available": True, "detail": "60,000 training digits, 10,000 test digits."}
+    ),
+    "get_test_digit": {
+        "dataset": "mnist",
+        "split": "test",
+        "index": 0,
+        "label": 7,
+        "pixels": [[0] * 28 for _ in range(28)],
+    },
+    "get_schemes": _list_of(_SCHEME),
+    "get_scheme": _SCHEME,
+    "healthz": {"status": "ok"},
+    "readyz": {"status": "ok"},
+}

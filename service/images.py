@@ -1,0 +1,240 @@
+"""Read posted images: from their bytes and media type to uint8 [n, 28, 28], and a word on how they were read.
+
+Rule for numbers in JSON: if any is greater than 1, they are grey levels 0..255; if none is and some are
+fractions, they are shares of ink 0..1. Only zeros and ones could mean either, and are refused unless `?scale=`
+says which (all zeros mean the same in both). The rule looks at all images of a request together.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from models.digits import SIDE, fit_digit
+from models.errors import InvalidImage
+from service.errors import MalformedBody, UnsupportedMediaType
+
+Pixels = NDArray[np.uint8]
+Scale = Literal["auto", "255", "1"]
+Form = Literal["png", "jpeg", "raw", "json"]
+
+MOST_IMAGES = 10_000
+LARGEST_SIDE = 4096
+IMAGE_PIXELS = SIDE * SIDE
+FIT_MEND = "Send 28x28 pixels, or add ?fit=true to have the digit cropped, scaled and centred as in MNIST."
+READABLE = "image/png, image/jpeg, application/octet-stream (784 bytes an image), application/json, multipart/form-data"
+_SIGNATURES: dict[bytes, Form] = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
+_FORMS: dict[str, Form] = {
+    "image/png": "png",
+    "image/jpeg": "jpeg",
+    "application/octet-stream": "raw",
+    "application/json": "json",
+}
+_UNSAID = ("", "application/x-www-form-urlencoded", "*/*")  # what clients send that were told nothing; curl does
+
+
+@dataclass(frozen=True)
+class ReadImages:
+    """Images as the network will see them, and how they came to be so."""
+
+    images: Pixels
+    form: Form
+    scale: Literal["0-255", "0-1"]
+    batch: bool
+    fitted: bool
+    inverted: tuple[bool, ...]
+
+
+def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> ReadImages:
+    """Read the images of one body; `media_type` without parameters, empty if the client did not say.
+
+    Raises `InvalidImage`, `MalformedBody` or `UnsupportedMediaType`.
+    """
+    form = _form_of(content, media_type)
+    if form == "json":
+        return _read_json(content, fit=fit, scale=scale)
+    if form == "raw":
+        images = _read_raw(content)
+        return _from_pictures(images, form, fit=fit, batch=len(images) > 1)
+    picture = _decode(content, form)
+    return _from_pictures([picture], form, fit=fit, batch=False)
+
+
+def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
+    """Read images that were posted as files of a form, each with its content and media type."""
+    if not files:
+        raise InvalidImage("The form has no file.", "Send each image as a file: curl -F image=@digit.png")
+    _check_count(len(files))
+    forms = [_form_of(content, media_type) for content, media_type in files]
+    if "json" in forms:
+        raise UnsupportedMediaType("A file of a form must be a picture or 784 raw bytes, not JSON.")
+    pictures = [
+        _decode(content, form) if form != "raw" else _one_raw(content)
+        for (content, _), form in zip(files, forms, strict=True)
+    ]
+    return _from_pictures(pictures, forms[0], fit=fit, batch=len(files) > 1)
+
+
+def encode_png(image: Pixels) -> bytes:
+    """Return a grey uint8 [h, w] as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=False)
+    return buffer.getvalue()
+
+
+def _form_of(content: bytes, media_type: str) -> Form:
+    if not content:
+        raise InvalidImage("The body is empty.", f"Send one of: {READABLE}.")
+    if media_type in _FORMS:
+        return _FORMS[media_type]
+    if media_type not in _UNSAID:
+        raise UnsupportedMediaType(f"{media_type} is not read here.", f"Send one of: {READABLE}.")
+    for signature, form in _SIGNATURES.items():
+        if content.startswith(signature):
+            return form
+    stripped = content.strip()
+    if stripped[:1] in (b"[", b"{") and stripped[-1:] in (b"]", b"}"):
+        return "json"
+    if len(content) % IMAGE_PIXELS == 0:
+        return "raw"
+    raise UnsupportedMediaType(
+        "The request has no Content-Type, and its bytes are neither PNG, JPEG, JSON nor 784 bytes an image.",
+        f"Say what it is: {READABLE}.",
+    )
+
+
+def _read_raw(content: bytes) -> Pixels:
+    count, rest = divmod(len(content), IMAGE_PIXELS)
+    if rest or not count:
+        raise InvalidImage(f"{len(content)} raw bytes are not a multiple of 784.", "Send one byte a pixel, row by row.")
+    _check_count(count)
+    return np.frombuffer(content, np.uint8).reshape(count, SIDE, SIDE)
+
+
+def _one_raw(content: bytes) -> Pixels:
+    images = _read_raw(content)
+    if len(images) != 1:
+        raise InvalidImage(f"A file holds {len(images)} raw images.", "Send one image a file, or all as one raw body.")
+    return images.reshape(SIDE, SIDE)
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_IMAGES:
+        raise InvalidImage(f"{count} images are more than {MOST_IMAGES} in one request.", "Send several requests.")
+
+
+def _decode(content: bytes, form: Form) -> Pixels:
+    """Return a picture as grey uint8 [h, w]; its size is checked before its pixels are decoded."""
+    name = form.upper()
+    try:
+        picture = Image.open(io.BytesIO(content), formats=[name])
+        if max(picture.size) > LARGEST_SIDE:
+            width, height = picture.size
+            raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {LARGEST_SIDE} a side.")
+        return _grey(ImageOps.exif_transpose(picture))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InvalidImage("The picture has too many pixels.", f"Send at most {LARGEST_SIDE} a side.") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
+
+
+def _grey(picture: Image.Image) -> Pixels:
+    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip instead of scale
+        levels: Pixels = (np.asarray(picture, dtype=np.uint32) >> 8).astype(np.uint8)
+        return levels
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        return _on_opposite_ground(picture.convert("RGBA"))
+    return np.asarray(picture.convert("L"))
+
+
+def _on_opposite_ground(picture: Image.Image) -> Pixels:
+    """Lay a transparent picture on black if its ink is light, else on white."""
+    grey = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32)
+    opacity = np.asarray(picture.getchannel("A"), dtype=np.float32) / 255
+    mass = float(opacity.sum())
+    ink = float((grey * opacity).sum()) / mass if mass else 0.0
+    ground = 0.0 if ink > 127 else 255.0
+    return np.rint(grey * opacity + ground * (1 - opacity)).astype(np.uint8)
+
+
+def _from_pictures(pictures: Sequence[Pixels] | Pixels, form: Form, *, fit: bool, batch: bool) -> ReadImages:
+    if fit:
+        fitted = [fit_digit(picture) for picture in pictures]
+        images = np.stack([one.image for one in fitted])
+        return ReadImages(images, form, "0-255", batch, fitted=True, inverted=tuple(one.inverted for one in fitted))
+    for picture in pictures:
+        if picture.shape != (SIDE, SIDE):
+            height, width = picture.shape
+            raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_MEND)
+    return ReadImages(np.stack(list(pictures)), form, "0-255", batch, fitted=False, inverted=(False,) * len(pictures))
+
+
+def _read_json(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not JSON: {error}.") from error
+    levels, batch = _as_array(_pixels_of(parsed), fit=fit)
+    pixels, read_scale = _grey_levels(levels, scale)
+    if fit:
+        return _with_scale(_from_pictures(list(pixels), "json", fit=True, batch=batch), read_scale)
+    return ReadImages(pixels, "json", read_scale, batch, fitted=False, inverted=(False,) * len(pixels))
+
+
+def _with_scale(read: ReadImages, scale: Literal["0-255", "0-1"]) -> ReadImages:
+    return ReadImages(read.images, read.form, scale, read.batch, read.fitted, read.inverted)
+
+
+def _pixels_of(parsed: Any) -> Any:
+    if not isinstance(parsed, dict):
+        return parsed
+    for key in ("pixels", "image", "images"):
+        if key in parsed:
+            return parsed[key]
+    raise InvalidImage("The JSON object has no pixels.", 'Send {"pixels": [[...28 numbers...], ...28 rows...]}.')
+
+
+def _as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
+    """Return float64 [n, h, w] and whether it was a batch; without `fit` h and w are 28."""
+    try:
+        levels = np.array(pixels)
+    except ValueError:
+        levels = np.array(None)
+    if levels.dtype.kind not in "iuf" or levels.size == 0:
+        raise InvalidImage("The pixels are not a full grid of numbers.", "Send 28 rows of 28 numbers.")
+    if levels.shape == (IMAGE_PIXELS,) or (levels.ndim == 2 and levels.shape[1] == IMAGE_PIXELS and not fit):
+        levels = levels.reshape(*levels.shape[:-1], SIDE, SIDE)
+    batch = levels.ndim == 3
+    if levels.ndim not in (2, 3) or (not fit and levels.shape[-2:] != (SIDE, SIDE)):
+        shape = "x".join(map(str, levels.shape))
+        raise InvalidImage(f"The pixels have shape {shape}, not 28x28, nx28x28, 784 or nx784.", FIT_MEND)
+    if max(levels.shape[-2:]) > LARGEST_SIDE:
+        raise InvalidImage(f"The pixels have more than {LARGEST_SIDE} a side.", "Send a smaller picture.")
+    levels = levels if batch else levels[None]
+    _check_count(len(levels))
+    return levels.astype(np.float64), batch
+
+
+def _grey_levels(levels: NDArray[np.float64], scale: Scale) -> tuple[Pixels, Literal["0-255", "0-1"]]:
+    low, high = float(levels.min()), float(levels.max())
+    if low < 0 or high > 255 or (scale == "1" and high > 1):
+        limit = "0..1" if scale == "1" else "0..255"
+        raise InvalidImage(f"Pixels reach from {low:g} to {high:g}; they must be in {limit}.", "0 is background.")
+    if scale == "auto":
+        has_fractions = bool((levels % 1 != 0).any())
+        if high == 1 and not has_fractions:
+            raise InvalidImage(
+                "Only zeros and ones: they could be grey levels 0..255 or shares of ink 0..1.",
+                "Say which: ?scale=1 if 1 is full ink, ?scale=255 if it is almost none.",
+            )
+        scale = "1" if high <= 1 and has_fractions else "255"
+    if scale == "1":
+        return np.rint(levels * 255).astype(np.uint8), "0-1"
+    return np.rint(levels).astype(np.uint8), "0-255"

@@ -1,0 +1,110 @@
+"""What every request passes before it reaches an operation: a key, a size limit, and HEAD."""
+
+from __future__ import annotations
+
+import secrets
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BodyTooLarge, NotAuthenticated
+from service.problems import problem_of
+
+OPEN_PATHS = ("/healthz", "/readyz", "/docs", "/openapi.json", "/static-docs")
+
+
+class RequireKey:
+    """Refuse requests without `Authorization: Bearer <key>`, health checks and the API's description excepted."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {key}".encode("ascii")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+        if scope["type"] != "http" or self._is_open(scope["path"]) or self._matches(scope):
+            await self._app(scope, receive, send)
+            return
+        error = NotAuthenticated(
+            "This service needs a key.",
+            "Send the header `Authorization: Bearer <key>` with the value of FANIN_API_KEY.",
+        )
+        await problem_of(scope["path"], error)(scope, receive, send)
+
+    def _is_open(self, path: str) -> bool:
+        return any(path == open_path or path.startswith(f"{open_path}/") for open_path in OPEN_PATHS)
+
+    def _matches(self, scope: Scope) -> bool:
+        given = Headers(scope=scope).get("authorization", "")
+        return secrets.compare_digest(given.encode("utf-8"), self._expected)
+
+
+class LimitBody:
+    """Refuse bodies larger than a limit: at once by their declared length, else when they grow over it."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+        self._detail = f"The body is larger than {limit_bytes} bytes."
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdigit() or int(declared) > self._limit_bytes:
+            error = BodyTooLarge(self._detail, "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES.")
+            await problem_of(scope["path"], error)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit_bytes:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class AnswerHead:
+    """Answer HEAD as GET without the body. Event streams have no end, so HEAD gets their list."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        headers = [(name, value) for name, value in scope["headers"] if name != b"accept"]
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        await self._app({**scope, "method": "GET", "headers": headers}, receive, without_body)
+
+
+class SecurityHeaders:
+    """Say to browsers that answers are what their media type says."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)

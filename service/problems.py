@@ -1,0 +1,170 @@
+"""Errors as RFC 9457 problem documents, whatever raised them.
+
+A problem names its cause and its mend in `detail`; `error` repeats the detail as a plain string, for clients
+that read that key; a validation problem lists every wrong field under `errors`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from models.errors import FaninError
+from service.errors import STATUS_OF, error_name
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+
+class WrongField(BaseModel):
+    """One field of a request that is wrong."""
+
+    pointer: str = Field(description="Where: a JSON pointer into the body (`#/init/gain`), or `?name` in the query.")
+    detail: str = Field(description="What is wrong with it.")
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 describes it."""
+
+    type: str = Field(description="A name for the kind of problem.", examples=["urn:fanin:problem:not-found"])
+    title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
+    status: int = Field(description="The HTTP status.", examples=[404])
+    detail: str = Field(
+        description="The cause, and the mend.", examples=["There is no job 'x'. GET /jobs lists the jobs."]
+    )
+    instance: str = Field(description="The path that was asked for.", examples=["/jobs/x"])
+    error: str = Field(description="The same as `detail`.")
+    errors: list[WrongField] | None = Field(None, description="Every wrong field, for validation problems.")
+
+
+def problem_response(
+    path: str,
+    status: int,
+    name: str,
+    detail: str,
+    errors: list[WrongField] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return a problem document as a response."""
+    problem = Problem(
+        type=f"urn:fanin:problem:{name}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=path,
+        error=detail,
+        errors=errors,
+    )
+    all_headers = dict(headers or {})
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        all_headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+    if status == HTTPStatus.UNAUTHORIZED:
+        all_headers.setdefault("WWW-Authenticate", "Bearer")
+    return Response(problem.model_dump_json(exclude_none=True), status, all_headers, MEDIA_TYPE)
+
+
+def problem_of(path: str, error: FaninError) -> Response:
+    """Return the problem document of one of our own errors."""
+    return problem_response(path, STATUS_OF[type(error)], error_name(error), str(error))
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document."""
+    app.add_exception_handler(FaninError, _of_own_error)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http_exception)
+    app.add_exception_handler(Exception, _of_unknown)
+
+
+async def _of_own_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FaninError)
+    return problem_of(request.url.path, error)
+
+
+async def _of_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [
+        WrongField(pointer=_pointer(one["loc"], one["type"], error.body), detail=_explained(one))
+        for one in error.errors()
+    ]
+    detail = "; ".join(f"{one.pointer}: {one.detail}" for one in wrong[:5])
+    more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    return problem_response(
+        request.url.path,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid-request",
+        f"The request is not valid: {detail}{more}.",
+        wrong,
+    )
+
+
+async def _of_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, status = request.url.path, error.status_code
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.NOT_FOUND:
+        return problem_response(
+            path, status, "no-such-path", f"There is nothing at {path}. /docs lists all operations."
+        )
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request.app, path))
+        detail = f"{request.method} is not allowed at {path}; allowed: {headers['Allow']}."
+        return problem_response(path, status, "method-not-allowed", detail, headers=headers)
+    return problem_response(
+        path, status, HTTPStatus(status).phrase.lower().replace(" ", "-"), str(error.detail), headers=headers
+    )
+
+
+async def _of_unknown(request: Request, error: Exception) -> Response:
+    log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+    detail = "The service met an error it does not know; its log has the details. Nothing was changed."
+    return problem_response(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+
+
+def _allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """Return every method that some operation has at `path`; HEAD goes with GET."""
+    methods: set[str] = set()
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path):
+            methods |= {method.upper() for method in operations}
+    if "GET" in methods:
+        methods.add("HEAD")
+    return sorted(methods)
+
+
+def _pointer(location: tuple[int | str, ...], kind: str, body: Any) -> str:
+    """Return where a validation error is; names of union members in `location` are not part of the way."""
+    where, *steps = location
+    if where != "body":
+        return f"?{'.'.join(map(str, steps))}"
+    way, current = [], body
+    for index, step in enumerate(steps):
+        is_key = isinstance(current, dict) and step in current
+        is_index = isinstance(current, list | tuple) and isinstance(step, int) and step < len(current)
+        if is_key or is_index:
+            way.append(str(step))
+            current = current[step]
+        elif kind == "missing" and index == len(steps) - 1:
+            way.append(str(step))
+    return "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in way)
+
+
+def _explained(error: dict[str, Any]) -> str:
+    context = error.get("ctx", {})
+    if error["type"] == "union_tag_not_found":
+        return f"{context['discriminator']} is missing: it says which one is meant"
+    if error["type"] == "union_tag_invalid":
+        return f"{context['discriminator']} {context['tag']!r} is not one of {context['expected_tags']}"
+    if error["type"] == "extra_forbidden":
+        return "there is no such field"
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ").replace("Input should be", "should be")

@@ -1,0 +1,258 @@
+"""The shapes of answers. What `models` defines (specs, metrics, evaluations) is used as it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.results import EpochMetrics
+from models.spec import TrainSpec
+from service.store.checkpoints import CheckpointRow, ModelRow
+from service.store.events import EventRow, EventType
+from service.store.jobs import JobRow, JobState
+
+Item = TypeVar("Item")
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Page(Answer, Generic[Item]):
+    """A stretch of a list."""
+
+    object: Literal["list"] = "list"
+    data: list[Item]
+    has_more: bool = Field(description="Whether more follow; `?after=<last id>` and the Link header lead there.")
+
+
+class Progress(Answer):
+    """How far a running job is."""
+
+    epoch: int = Field(description="The epoch in progress, from 1.")
+    epochs: int
+    step: int = Field(description="The step within the epoch, from 1.")
+    steps_per_epoch: int
+    percent: float = Field(description="Share of all training images seen, 0 to 100.")
+    running_loss: float = Field(description="Mean cross entropy of this epoch so far, in nats an image.")
+    images_per_s: float
+    time_left_s: float = Field(description="At the present speed, in seconds.")
+
+
+class DeviceView(Answer):
+    """Where a job is or was trained."""
+
+    kind: str = Field(description="cpu or cuda.")
+    name: str
+    threads: int = Field(description="CPU threads.")
+    worker: str | None = Field(description="The worker process, as node:slot.")
+    engine: str = Field(description="Which implementation of the training step ran.")
+    precision: str
+    torch: str = Field(description="Version of torch.")
+
+
+class DataSource(Answer):
+    """Which digits a job is or was trained on."""
+
+    name: str = Field(description="mnist, or mnist_5k.")
+    sha256: str = Field(description="Over the checksums of its files.")
+
+
+class JobLinks(Answer):
+    """Where to go from a job."""
+
+    self: str
+    metrics: str
+    events: str
+    checkpoints: str
+    cancel: str
+    model: str
+
+
+class JobError(Answer):
+    """Why a job failed."""
+
+    type: str
+    detail: str
+    mend: str
+
+
+class Job(Answer):
+    """One spec on its way through the queue."""
+
+    id: str = Field(description="Also the id of the model that the job makes.")
+    object: Literal["job"] = "job"
+    state: JobState
+    preset: str | None
+    spec: TrainSpec = Field(description="The whole spec, everything resolved.")
+    queue_position: int | None = Field(description="1 is next; null if the job is not queued.")
+    epoch: int = Field(description="Epochs that are committed.")
+    progress: Progress | None = Field(description="Null before the first step.")
+    attempt: int = Field(description="How often a worker has taken the job up.")
+    device: DeviceView | None
+    data_source: DataSource | None
+    reproducible: bool = Field(description="False if attempts ran on different devices or versions.")
+    irreproducible_reason: str | None
+    error: JobError | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    links: JobLinks
+
+
+class JobWithMetrics(Job):
+    """A job with the metrics of its committed epochs."""
+
+    metrics: list[EpochMetrics]
+
+
+class Event(Answer):
+    """One thing that happened to a job."""
+
+    id: int = Field(description="Grows over all jobs; a reader who has seen it has seen all before it.")
+    job_id: str
+    type: EventType
+    at: datetime
+    data: dict[str, Any]
+
+
+class Checkpoint(Answer):
+    """Weights after an epoch; never changed."""
+
+    model: str = Field(description="The id to predict with: JOB@EPOCH.")
+    seq: int
+    phase: str
+    epoch: int = Field(description="0: the initial weights.")
+    final: bool
+    attempt: int
+    weights_bytes: int = Field(description="Size of the weights file.")
+    weights_sha256: str = Field(description="Over the weight tensors alone: equal means bit-identical weights.")
+    created_at: datetime
+
+
+class ModelLinks(Answer):
+    """Where to go from a model."""
+
+    self: str
+    job: str
+    evaluation: str
+    predict: str
+
+
+class Model(Answer):
+    """A checkpoint that can be served."""
+
+    id: str = Field(description="The job's id, or JOB@EPOCH for an epoch of it.")
+    object: Literal["model"] = "model"
+    job_id: str
+    epoch: int
+    final: bool = Field(description="Whether this is the last epoch of its spec.")
+    spec: TrainSpec
+    parameter_count: int
+    weights_sha256: str = Field(description="Over the weight tensors alone: equal means bit-identical weights.")
+    weights_bytes: int = Field(description="Size of the weights file.")
+    accuracy: float | None = Field(description="Of the evaluation, if there is one; see `evaluated_on`.")
+    evaluated_on: str | None
+    created_at: datetime
+    links: ModelLinks
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _time_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _time(seconds)
+
+
+def job_fields(row: JobRow, queue_position: int | None) -> dict[str, Any]:
+    """Return the fields of `Job` for a row."""
+    base, pins = f"/jobs/{row.id}", row.pins
+    return {
+        "id": row.id,
+        "state": row.state,
+        "preset": row.preset,
+        "spec": row.spec,
+        "queue_position": queue_position,
+        "epoch": row.epoch,
+        "progress": Progress.model_validate(row.progress) if row.progress else None,
+        "attempt": row.attempt,
+        "device": _device(pins, row.worker) if pins else None,
+        "data_source": DataSource(name=pins["data"], sha256=pins["data_sha256"]) if pins else None,
+        "reproducible": row.reproducible,
+        "irreproducible_reason": row.irreproducible_reason,
+        "error": JobError.model_validate(row.error) if row.error else None,
+        "created_at": _time(row.created_at),
+        "started_at": _time_or_none(row.started_at),
+        "ended_at": _time_or_none(row.ended_at),
+        "links": JobLinks(
+            self=base,
+            metrics=f"{base}/metrics",
+            events=f"{base}/events",
+            checkpoints=f"{base}/checkpoints",
+            cancel=f"{base}/cancel",
+            model=f"/models/{row.id}",
+        ),
+    }
+
+
+def _device(pins: dict[str, Any], worker: str | None) -> DeviceView:
+    return DeviceView(
+        kind=pins["device"],
+        name=pins["device_name"],
+        threads=pins["threads"],
+        worker=worker,
+        engine=pins["engine"],
+        precision=pins["precision"],
+        torch=pins["torch"],
+    )
+
+
+def event_view(row: EventRow) -> Event:
+    """Return an event as it is shown."""
+    return Event(id=row.id, job_id=row.job_id, type=row.type, at=_time(row.at), data=row.data)
+
+
+def checkpoint_view(row: CheckpointRow) -> Checkpoint:
+    """Return a checkpoint as it is shown."""
+    return Checkpoint(
+        model=f"{row.job_id}@{row.epoch}",
+        seq=row.seq,
+        phase=row.phase,
+        epoch=row.epoch,
+        final=row.final,
+        attempt=row.attempt,
+        weights_bytes=row.weights_bytes,
+        weights_sha256=row.weights_sha256,
+        created_at=_time(row.created_at),
+    )
+
+
+def model_view(row: ModelRow, *, of_epoch: bool) -> Model:
+    """Return a model as it is shown; `of_epoch` if it was asked for as JOB@EPOCH."""
+    checkpoint, spec = row
+    model_id = f"{checkpoint.job_id}@{checkpoint.epoch}" if of_epoch else checkpoint.job_id
+    evaluation = checkpoint.evaluation
+    return Model(
+        id=model_id,
+        job_id=checkpoint.job_id,
+        epoch=checkpoint.epoch,
+        final=checkpoint.final,
+        spec=spec,
+        parameter_count=spec.architecture.parameter_count,
+        weights_sha256=checkpoint.weights_sha256,
+        weights_bytes=checkpoint.weights_bytes,
+        accuracy=evaluation.accuracy if evaluation else None,
+        evaluated_on=evaluation.evaluated_on if evaluation else None,
+        created_at=_time(checkpoint.created_at),
+        links=ModelLinks(
+            self=f"/models/{model_id}",
+            job=f"/jobs/{checkpoint.job_id}",
+            evaluation=f"/models/{model_id}/evaluation",
+            predict=f"/predict?model={model_id}",
+        ),
+    )

@@ -1,0 +1,108 @@
+"""All settings of the service, in one class; each is an environment variable with the prefix `FANIN_`."""
+
+from __future__ import annotations
+
+import ipaddress
+import platform
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import WrongSettings
+
+
+class Settings(BaseSettings):
+    """Settings of every process of the service; a wrong value refuses to start."""
+
+    model_config = SettingsConfigDict(env_prefix="FANIN_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    home: Path = Field(Path("var"), description="Folder of the database, the checkpoints and the logs.")
+    data_dir: Path = Field(Path("data"), description="Folder of MNIST, in torchvision's layout.")
+    host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback it needs FANIN_API_KEY.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="Worker processes: auto is one a GPU, or one on the CPU; or a number."
+    )
+    worker_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="CPU threads of a worker: auto shares the cores among the workers; or a number."
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the database; without it SQLite in FANIN_HOME."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="If set, every request but health checks needs `Authorization: Bearer <key>`."
+    )
+    insecure: bool = Field(False, description="Listen beyond loopback without a key.")
+    node: str = Field(
+        default_factory=lambda: platform.node() or "localhost",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="Name of this machine among the workers; must stay the same over restarts. Default: the host name.",
+    )
+    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest request body, in bytes.")
+    predictor_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for loaded models in the API, in bytes.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
+
+    @field_validator("home", "data_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
+    @field_validator("api_key")
+    @classmethod
+    def _key_is_not_blank(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and (not key.get_secret_value().strip() or not key.get_secret_value().isascii()):
+            raise ValueError("the key must be ASCII and not blank")
+        return key
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("use sqlite:///PATH or postgresql://USER@HOST/DATABASE")
+        return url
+
+    @model_validator(mode="after")
+    def _beyond_loopback_needs_a_key(self) -> Self:
+        if self.api_key is None and not self.insecure and not is_loopback(self.host):
+            raise ValueError(
+                f"listening on {self.host} lets others in: set FANIN_API_KEY, or say --insecure (FANIN_INSECURE=true)"
+            )
+        return self
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """Return the database's URL with its driver."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home / 'fanin.sqlite'}"
+        return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host` is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment; `overrides` that are not None win.
+
+    Raises `WrongSettings` with one line that names each wrong variable.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise WrongSettings(
+            "; ".join(_explained(problem["loc"], problem["msg"]) for problem in error.errors())
+        ) from None
+
+
+def _explained(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return f"FANIN_{str(location[0]).upper()}: {text}" if location else text

@@ -1,0 +1,111 @@
+"""Checkpoints and the models they are: what predictions, evaluations and downloads look up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, and_, func, select
+
+from models.results import Evaluation
+from models.spec import TrainSpec
+from service.errors import NotFound
+from service.store.tables import checkpoints, jobs
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """One committed checkpoint; `phase` is pretrain or train, and only train checkpoints are models."""
+
+    job_id: str
+    seq: int
+    run_id: str
+    attempt: int
+    phase: str
+    epoch: int
+    final: bool
+    weights_path: str
+    weights_bytes: int
+    weights_sha256: str
+    weights_file_sha256: str
+    resume_path: str | None
+    resume_file_sha256: str | None
+    evaluation: Evaluation | None
+    created_at: float
+
+
+class ModelRow(NamedTuple):
+    """A servable checkpoint with the spec it was trained by."""
+
+    checkpoint: CheckpointRow
+    spec: TrainSpec
+
+
+def _checkpoint(values: dict[str, Any]) -> CheckpointRow:
+    evaluation = values["evaluation"]
+    parsed = Evaluation.model_validate(evaluation) if evaluation is not None else None
+    return CheckpointRow(**values | {"evaluation": parsed})
+
+
+def list_checkpoints(engine: Engine, job_id: str) -> list[CheckpointRow]:
+    """Return the committed checkpoints of a job, oldest first."""
+    with engine.connect() as connection:
+        return checkpoints_of(connection, job_id)
+
+
+def checkpoints_of(connection: Connection, job_id: str) -> list[CheckpointRow]:
+    """Return the committed checkpoints of a job, oldest first, in the caller's transaction."""
+    query = select(checkpoints).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.seq)
+    return [_checkpoint(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def find_model(engine: Engine, name: str) -> ModelRow:
+    """Return the checkpoint that `latest`, `JOB` (its last one) or `JOB@EPOCH` names. Raises `NotFound`."""
+    job_id, at, epoch = name.partition("@")
+    query = select(checkpoints, jobs.c.spec).join(jobs, jobs.c.id == checkpoints.c.job_id)
+    query = query.where(checkpoints.c.phase == "train").order_by(checkpoints.c.seq.desc()).limit(1)
+    if name == "latest":
+        newest = select(jobs.c.id).where(jobs.c.state == "succeeded").order_by(jobs.c.ended_at.desc(), jobs.c.id.desc())
+        query = query.where(checkpoints.c.job_id == newest.limit(1).scalar_subquery())
+    else:
+        query = query.where(checkpoints.c.job_id == job_id)
+    if at:
+        if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 6:
+            raise NotFound(f"There is no model {name!r}: after @ comes the number of an epoch.")
+        query = query.where(checkpoints.c.epoch == int(epoch))
+    with engine.connect() as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(*_why_not_found(name))
+    values = dict(row)
+    spec = TrainSpec.model_validate(values.pop("spec"))
+    return ModelRow(_checkpoint(values), spec)
+
+
+def _why_not_found(name: str) -> tuple[str, str]:
+    if name == "latest":
+        return "No job has succeeded yet, so there is no latest model.", "Train one: POST /jobs."
+    return f"There is no model {name!r}.", "GET /models lists the models, GET /jobs/{id}/checkpoints their epochs."
+
+
+def list_models(engine: Engine, *, after: str | None, limit: int) -> list[ModelRow]:
+    """Return the last checkpoint of up to `limit` jobs, newest job first, after the job `after` in that order."""
+    last = (
+        select(checkpoints.c.job_id, func.max(checkpoints.c.seq).label("seq"))
+        .where(checkpoints.c.phase == "train")
+        .group_by(checkpoints.c.job_id)
+        .subquery()
+    )
+    query = (
+        select(checkpoints, jobs.c.spec)
+        .join(last, and_(last.c.job_id == checkpoints.c.job_id, last.c.seq == checkpoints.c.seq))
+        .join(jobs, jobs.c.id == checkpoints.c.job_id)
+        .order_by(checkpoints.c.job_id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(checkpoints.c.job_id < after)
+    with engine.connect() as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    specs = [TrainSpec.model_validate(values.pop("spec")) for values in rows]
+    return [ModelRow(_checkpoint(values), spec) for values, spec in zip(rows, specs, strict=True)]

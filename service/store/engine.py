@@ -1,0 +1,86 @@
+"""The connection to the database, its clock, and its migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Double, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from service.errors import DatabaseNotReady
+
+SQLITE_BUSY_MS = 30_000
+
+
+class now(FunctionElement[float]):  # noqa: N801 - used like SQLAlchemy's own functions
+    """Seconds since 1970 UTC by the database's clock, so that machines need not agree on theirs."""
+
+    type = Double()
+    inherit_cache = True
+    name = "now"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(_element: now, _compiler: Any, **_options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(_element: now, _compiler: Any, **_options: Any) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+def open_engine(url: str) -> Engine:
+    """Return the engine of a database; creates the folder of a SQLite file, but no tables."""
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+    file = make_url(url).database
+    if file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Writers queue up instead of failing; readers do not wait for them (write-ahead log).
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Run one transaction that reads and writes; it is committed when the block ends without an error.
+
+    On SQLite the write lock is taken first, so that what was read still holds when it is written.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.execute(text("BEGIN IMMEDIATE"))
+        yield connection
+
+
+def migrate(engine: Engine) -> None:
+    """Create or upgrade the tables of the service, in one transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "service:migrations")
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def require_tables(engine: Engine) -> None:
+    """Raise `DatabaseNotReady` if the tables are not there."""
+    if not inspect(engine).has_table("jobs"):
+        raise DatabaseNotReady("The database has no tables yet.", "Run `fanin migrate`, or start with `fanin serve`.")

@@ -1,0 +1,61 @@
+"""What happened to jobs, in one order for all of them.
+
+The id of an event comes from a counter row that is updated in the same transaction: unlike a serial column,
+ids then become visible in order, so that a reader who has seen id n has seen all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from service.store.engine import now
+from service.store.tables import counters, events
+
+EventType = Literal[
+    "job.queued",
+    "job.running",
+    "job.epoch",
+    "job.checkpoint",
+    "job.checkpoint_damaged",
+    "job.cancelling",
+    "job.cancelled",
+    "job.succeeded",
+    "job.failed",
+]
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """One thing that happened to a job."""
+
+    id: int
+    job_id: str
+    type: EventType
+    at: float
+    data: dict[str, Any]
+
+
+def append_event(connection: Connection, job_id: str, event_type: EventType, **data: object) -> None:
+    """Record that something happened, in the caller's transaction."""
+    counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + 1)
+    event_id = connection.execute(counted.returning(counters.c.value)).scalar_one()
+    connection.execute(insert(events).values(id=event_id, job_id=job_id, type=event_type, at=now(), data=data))
+
+
+def events_after(engine: Engine, after: int, *, job_id: str | None = None, limit: int = 1000) -> Sequence[EventRow]:
+    """Return the events with an id greater than `after`, oldest first; of one job or of all."""
+    query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    if job_id is not None:
+        query = query.where(events.c.job_id == job_id)
+    with engine.connect() as connection:
+        return [EventRow(**row) for row in connection.execute(query).mappings()]
+
+
+def last_event_id(engine: Engine) -> int:
+    """Return the id of the newest event, 0 if there is none."""
+    with engine.connect() as connection:
+        return int(connection.execute(select(counters.c.value).where(counters.c.name == "event_id")).scalar_one())

@@ -1,0 +1,100 @@
+"""The tables. Times are seconds since 1970 UTC by the database's clock; JSON columns hold values of `models`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    true,
+)
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("attempts_without_checkpoint", Integer, nullable=False, default=0),
+    Column("worker", Text),
+    Column("pins", JSON),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("preset", Text),
+    Column("spec", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("progress", JSON),
+    Column("error", JSON),
+    Column("reproducible", Boolean, nullable=False, default=True, server_default=true()),
+    Column("irreproducible_reason", Text),
+    Index("jobs_by_state", "state", "id"),
+    Index("jobs_by_run", "run_id"),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("weights_path", Text, nullable=False),
+    Column("weights_bytes", BigInteger, nullable=False),
+    Column("weights_sha256", Text, nullable=False),
+    Column("weights_file_sha256", Text, nullable=False),
+    Column("resume_path", Text),
+    Column("resume_file_sha256", Text),
+    Column("evaluation", JSON),
+    Column("created_at", Double, nullable=False),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("metrics", JSON, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("job_id", Text, ForeignKey("jobs.id"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("data", JSON, nullable=False),
+    Index("events_by_job", "job_id", "id"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)

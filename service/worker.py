@@ -1,0 +1,113 @@
+"""The worker process: owns one device slot, takes runs from the queue, and trains them one after another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import threading
+import time
+
+import torch
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import DBAPIError
+
+from models.data import DataSet, load
+from models.errors import FaninError
+from models.spec import DataChoice
+from service.artifacts import Artifacts
+from service.attempt import Device, make_attempt
+from service.errors import ServiceError
+from service.queue import serve_runs
+from service.settings import Settings
+from service.store.engine import open_engine, require_tables
+
+log = logging.getLogger(__name__)
+
+FALLBACK_LIFETIME_S = 600.0
+EXIT_DATABASE_LOST = 75
+
+
+class SlotTaken(ServiceError):
+    """Another living process owns this slot."""
+
+
+class Worker:
+    """One device slot of this machine; `slot` is a name such as `cpu-0` or `cuda-1`."""
+
+    def __init__(self, settings: Settings, slot: str, threads: int) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._device = _device(threads)
+        self._artifacts = Artifacts(settings.home / "artifacts")
+        self._data: dict[DataChoice, tuple[DataSet, float]] = {}
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT. What was in progress goes on from its last checkpoint next time.
+
+        Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the first migration.
+        """
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_arguments: stop.set())
+        with self._held_slot():
+            engine = open_engine(self._settings.sqlalchemy_url)
+            require_tables(engine)
+            self._warm_up()
+            name = f"{self._settings.node}:{self._slot}"
+
+            def execute(run_id: str) -> None:
+                try:
+                    make_attempt(engine, self._artifacts, run_id, name, self._device, self._load)
+                except DBAPIError:
+                    # Crash-only: the run stays pending in the queue and is taken up again after the restart.
+                    log.exception("the database is out of reach; this worker starts anew")
+                    os._exit(EXIT_DATABASE_LOST)
+
+            serve_runs(engine, self._settings.sqlalchemy_url, name, execute)
+            log.info("worker %s is ready on %s (%s)", name, self._device.kind, self._device.name)
+            stop.wait()
+            log.info("worker %s stops", name)
+            # A run in progress must stay pending in the queue, so the process ends without unwinding its threads:
+            # files are written first and rows second, so any moment is a safe one.
+            os._exit(0)
+
+    def _held_slot(self) -> FileLock:
+        folder = self._settings.home / "slots"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{self._settings.node}-{self._slot}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise SlotTaken(
+                f"Slot {self._slot} of {self._settings.home} is in use by another process.",
+                "Stop the other service, or give this one its own FANIN_HOME.",
+            ) from None
+        return lock
+
+    def _warm_up(self) -> None:
+        """Load the data before the first job asks for it, if it is here: the first job then starts at once."""
+        try:
+            self._data["mnist"] = (load("mnist", self._settings.data_dir, fetch=False), float("inf"))
+        except FaninError as error:
+            log.info("no data set is loaded yet: %s", error.detail)
+
+    def _load(self, choice: DataChoice) -> DataSet:
+        """Return a data set, kept in memory; a fallback of `auto` is kept for ten minutes only."""
+        name: DataChoice = "mnist" if choice == "auto" and "mnist" in self._data else choice
+        kept, until = self._data.get(name, (None, 0.0))
+        if kept is not None and time.monotonic() < until:
+            return kept
+        data = load(choice, self._settings.data_dir, fetch=True)
+        fell_back = choice == "auto" and data.name != "mnist"
+        key: DataChoice = "auto" if fell_back else data.name
+        self._data[key] = (data, time.monotonic() + FALLBACK_LIFETIME_S if fell_back else float("inf"))
+        log.info("data: %s", data.description)
+        return data
+
+
+def _device(threads: int) -> Device:
+    if torch.cuda.is_available():
+        return Device(torch.device("cuda"), torch.cuda.get_device_name(), threads)
+    return Device(torch.device("cpu"), platform.processor() or platform.machine(), threads)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import queue
 import signal
 import threading
 import time
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from models.data import DataSet, load
+from models.data import DataSet, Digits, load
 from models.errors import FaninError
-from models.spec import DataChoice
+from models.spec import DataChoice, TrainSpec
+from models.train import Training
 from service.artifacts import Artifacts
 from service.attempt import Device, make_attempt
 from service.errors import ServiceError
@@ -39,6 +43,7 @@ class Worker:
     def __init__(self, settings: Settings, slot: str, threads: int) -> None:
         self._settings = settings
         self._slot = slot
+        self._name = f"{settings.node}:{slot}"
         self._device = _device(threads)
         self._artifacts = Artifacts(settings.home / "artifacts")
         self._data: dict[DataChoice, tuple[DataSet, float]] = {}
@@ -48,30 +53,41 @@ class Worker:
 
         Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the first migration.
         """
-        stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_arguments: stop.set())
+            signal.signal(number, self._end)
         with self._held_slot():
             engine = open_engine(self._settings.sqlalchemy_url)
             require_tables(engine)
             self._warm_up()
-            name = f"{self._settings.node}:{self._slot}"
+            inbox: queue.SimpleQueue[tuple[str, threading.Event]] = queue.SimpleQueue()
 
-            def execute(run_id: str) -> None:
-                try:
-                    make_attempt(engine, self._artifacts, run_id, name, self._device, self._load)
-                except DBAPIError:
-                    # Crash-only: the run stays pending in the queue and is taken up again after the restart.
-                    log.exception("the database is out of reach; this worker starts anew")
-                    os._exit(EXIT_DATABASE_LOST)
+            def hand_to_main_thread(run_id: str) -> None:
+                done = threading.Event()
+                inbox.put((run_id, done))
+                done.wait()
 
-            serve_runs(engine, self._settings.sqlalchemy_url, name, execute)
-            log.info("worker %s is ready on %s (%s)", name, self._device.kind, self._device.name)
-            stop.wait()
-            log.info("worker %s stops", name)
-            # A run in progress must stay pending in the queue, so the process ends without unwinding its threads:
-            # files are written first and rows second, so any moment is a safe one.
-            os._exit(0)
+            serve_runs(engine, self._settings.sqlalchemy_url, self._name, hand_to_main_thread)
+            log.info("worker %s is ready on %s (%s)", self._name, self._device.kind, self._device.name)
+            while True:
+                # All training happens in this one thread: every thread that trains gets an OpenMP team of its own,
+                # and with more threads than cores the teams stop spinning at barriers, which doubled an epoch.
+                run_id, done = inbox.get()
+                self._make_attempt(engine, run_id)
+                done.set()
+
+    def _make_attempt(self, engine: Engine, run_id: str) -> None:
+        try:
+            make_attempt(engine, self._artifacts, run_id, self._name, self._device, self._load)
+        except DBAPIError:
+            # Crash-only: the run stays pending in the queue and is taken up again after the restart.
+            log.exception("the database is out of reach; this worker starts anew")
+            os._exit(EXIT_DATABASE_LOST)
+
+    def _end(self, *_signal: object) -> None:
+        # A run in progress must stay pending in the queue, so the process ends without unwinding its threads:
+        # files are written first and rows second, so any moment is a safe one. No log line: the handler may have
+        # interrupted one.
+        os._exit(0)
 
     def _held_slot(self) -> FileLock:
         folder = self._settings.home / "slots"
@@ -87,11 +103,14 @@ class Worker:
         return lock
 
     def _warm_up(self) -> None:
-        """Load the data before the first job asks for it, if it is here: the first job then starts at once."""
+        """Load the data, if it is here, and train for one step: the first job then starts at once."""
         try:
             self._data["mnist"] = (load("mnist", self._settings.data_dir, fetch=False), float("inf"))
         except FaninError as error:
             log.info("no data set is loaded yet: %s", error.detail)
+        digits = Digits(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
+        blank = DataSet("mnist_5k", digits, digits, "mnist_5k_held_out", sha256="", description="one blank image")
+        Training([TrainSpec()], blank, self._device.torch_device).run_epoch()
 
     def _load(self, choice: DataChoice) -> DataSet:
         """Return a data set, kept in memory; a fallback of `auto` is kept for ten minutes only."""

@@ -8,6 +8,7 @@ says which (all zeros mean the same in both). The rule looks at all images of a 
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -138,10 +139,11 @@ def _decode(content: bytes, form: Form) -> Pixels:
         if max(picture.size) > LARGEST_SIDE:
             width, height = picture.size
             raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {LARGEST_SIDE} a side.")
-        return _grey(ImageOps.exif_transpose(picture))
+        picture.verify()  # checksums to the very end: Pillow alone would draw a picture that is cut off
+        return _grey(ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=[name])))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidImage("The picture has too many pixels.", f"Send at most {LARGEST_SIDE} a side.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
         raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from models.results import EpochMetrics, Evaluation
 from models.spec import TrainSpec
-from service.errors import Fenced
+from service.errors import Fenced, NotFound
 from service.store.checkpoints import CheckpointRow, checkpoints_of
 from service.store.engine import now, writing
 from service.store.events import append_event
@@ -59,7 +59,8 @@ class NewCheckpoint:
 def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
     """Count a new attempt at a run and return it with those jobs that have not ended.
 
-    Older attempts can commit nothing from here on. Jobs that are being cancelled are cancelled now.
+    Older attempts can commit nothing from here on. Jobs that are being cancelled are cancelled now. Raises
+    `NotFound`.
     """
     with writing(engine) as connection:
         counted = (
@@ -72,7 +73,10 @@ def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
             )
             .returning(runs.c.attempt, runs.c.attempts_without_checkpoint, runs.c.pins)
         )
-        number, barren, pins = connection.execute(counted).one()
+        row = connection.execute(counted).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no run {run_id!r}.")
+        number, barren, pins = row
         for job_id in _members(connection, run_id, ["cancelling"]):
             _end_job(connection, job_id, ["cancelling"], "cancelled")
         members = tuple(

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoint import Checkpoint, CheckpointMetadata, weights_sha256
+from models.data import DataSet
+from models.evaluate import logits
+from models.init import initialize
+from models.init.closed_form import XavierNormal
+from models.mlp import Network
+from models.predict import Predictor
+from models.spec import Activation, Architecture, TrainSpec
+
+
+def predictor_of(network: Network, spec: TrainSpec) -> Predictor:
+    weights = network.to_weights()
+    metadata = CheckpointMetadata(
+        spec=spec, epoch=1, final=True, data="mnist", data_sha256="", weights_sha256=weights_sha256(weights)
+    )
+    return Predictor.of(Checkpoint(weights, metadata))
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_probabilities_are_those_of_the_training_framework(activation: Activation, few: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(64, 32), activation=activation))
+    network = Network.empty(spec.architecture)
+    initialize(network, XavierNormal(gain=3.0, bias="torch_default"), seed=2)
+    found = predictor_of(network, spec).predict(few.test.images)
+    inputs = torch.tensor(few.test.images.reshape(-1, 784)).float() / 255
+    expected = torch.softmax(logits(network, inputs), dim=1).numpy()
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 1e-5
+    assert np.array_equal(found.argmax(1), expected.argmax(1))
+    assert np.allclose(found.sum(1), 1, atol=1e-6)
+
+
+def test_predicting_leaves_images_and_weights_as_they_are(few: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(8,)))
+    network = Network.empty(spec.architecture)
+    initialize(network, XavierNormal(), seed=2)
+    predictor = predictor_of(network, spec)
+    before = few.test.images.copy()
+    first = predictor.predict(few.test.images)
+    assert np.array_equal(first, predictor.predict(few.test.images))
+    assert np.array_equal(before, few.test.images)
+
+
+def test_large_outputs_do_not_overflow(few: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(8,), activation="sigmoid"))
+    network = Network.empty(spec.architecture)
+    initialize(network, XavierNormal(gain=10.0), seed=2)
+    for layer in network.layers:
+        layer.weight.mul_(1e6)
+    found = predictor_of(network, spec).predict(few.test.images)
+    assert np.isfinite(found).all()
+
+
+def test_memory_counts_all_weights() -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(8,)))
+    network = Network.empty(spec.architecture)
+    assert predictor_of(network, spec).memory_bytes == 4 * spec.architecture.parameter_count

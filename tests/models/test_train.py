@@ -1,0 +1,208 @@
+"""Training as a whole: facts about zeros, bits that repeat, and training that goes on where it stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoint import weights_sha256
+from models.data import DataSet
+from models.errors import Interrupted, InvalidSpec, LossNotFinite
+from models.evaluate import count, evaluate, logits
+from models.init.closed_form import Constant, HeNormal, XavierUniform, Zeros
+from models.spec import SGD, Adam, Architecture, TrainSpec
+from models.train import Snapshot, StepProgress, Training, train
+
+CPU = torch.device("cpu")
+SMALL = TrainSpec(architecture=Architecture(hidden=(32, 16)), batch_size=50, epochs=3, data="mnist_5k")
+
+
+def trained(spec: TrainSpec, data: DataSet) -> Training:
+    training = Training([spec], data, CPU)
+    while not training.finished:
+        training.run_epoch()
+    return training
+
+
+def hash_of(training: Training, index: int = 0) -> str:
+    return weights_sha256(training.snapshot(index).weights)
+
+
+def test_the_same_spec_twice_gives_the_same_bits_and_another_seed_others(few: DataSet) -> None:
+    first, second = trained(SMALL, few), trained(SMALL, few)
+    assert hash_of(first) == hash_of(second)
+    assert hash_of(trained(SMALL.model_copy(update={"seed": 1}), few)) != hash_of(first)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9), SGD()], ids=lambda one: one.model_dump_json())
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_a_training_that_goes_on_from_a_snapshot_ends_with_the_same_bits(
+    optimizer: Adam | SGD, stop_after: int, few: DataSet
+) -> None:
+    spec = SMALL.model_copy(update={"optimizer": optimizer})
+    training = Training([spec], few, CPU)
+    for _ in range(stop_after):
+        training.run_epoch()
+    resumed = Training([spec], few, CPU, [training.snapshot(0)])
+    for one in (training, resumed):
+        while not one.finished:
+            one.run_epoch()
+    assert hash_of(resumed) == hash_of(training)
+
+
+def test_the_loss_falls_and_the_metrics_say_so(few: DataSet) -> None:
+    metrics = [one[0] for _, one in train([SMALL], few, CPU)]
+    assert [one.epoch for one in metrics] == [1, 2, 3]
+    assert metrics[2].train_loss_mean < metrics[0].train_loss_mean
+    assert metrics[2].train_accuracy > metrics[0].train_accuracy
+    for one in metrics:
+        assert one.images_per_s == pytest.approx(400 / one.duration_s)
+        assert one.validation_accuracy is None
+        assert one.test_accuracy is None
+
+
+def test_the_mean_loss_is_over_all_images_and_the_last_batchs_is_its_own(few: DataSet) -> None:
+    spec = SMALL.model_copy(update={"optimizer": SGD(lr=1e-10), "batch_size": 300, "epochs": 1})
+    network_loss = Training([spec], few, CPU)
+    metrics = network_loss.run_epoch()[0]
+    # With a learning rate of nearly 0 both are losses of the initial network: over 400 images, and over the last 100.
+    order = network_loss._orders(1)[0]
+    outputs = _outputs(network_loss, few)
+    losses = torch.nn.functional.cross_entropy(
+        outputs[order], torch.tensor(few.train.labels, dtype=torch.int64)[order], reduction="none"
+    )
+    assert metrics.train_loss_mean == pytest.approx(float(losses.mean()), rel=1e-5)
+    assert metrics.train_loss_last_batch == pytest.approx(float(losses[300:].mean()), rel=1e-5)
+
+
+def _outputs(training: Training, few: DataSet) -> torch.Tensor:
+    return logits(training.network(0), torch.tensor(few.train.images.reshape(-1, 784)).float() / 255)
+
+
+def test_validation_images_are_held_out_and_judged(few: DataSet) -> None:
+    metrics = Training([SMALL.model_copy(update={"validation_images": 100})], few, CPU).run_epoch()[0]
+    assert metrics.images_per_s * metrics.duration_s == pytest.approx(300)
+    assert metrics.validation_accuracy is not None
+    assert 0 <= metrics.validation_accuracy <= 1
+
+
+def test_the_order_of_images_is_a_new_permutation_every_epoch(few: DataSet) -> None:
+    training = Training([SMALL], few, CPU)
+    first, second = training._orders(1), training._orders(2)
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort(dim=1).values, second.sort(dim=1).values)
+
+
+def test_drop_last_leaves_out_the_small_batch(few: DataSet) -> None:
+    spec = SMALL.model_copy(update={"batch_size": 300, "drop_last": True})
+    assert Training([spec], few, CPU).images_per_epoch == 300
+    assert Training([SMALL.model_copy(update={"batch_size": 300})], few, CPU).images_per_epoch == 400
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_with_zeros_and_relu_or_tanh_only_the_output_bias_moves(activation: str, few: DataSet) -> None:
+    architecture = Architecture(hidden=(32, 16), activation=activation)  # type: ignore[arg-type]
+    training = trained(SMALL.model_copy(update={"init": Zeros(), "architecture": architecture}), few)
+    *hidden, output = training.network(0).layers
+    for layer in hidden:
+        assert not layer.weight.any()
+        assert not layer.bias.any()
+    assert not output.weight.any()
+    assert bool((output.bias != 0).all())
+
+
+def test_with_zeros_and_sigmoid_all_parameters_move_but_units_stay_identical(few: DataSet) -> None:
+    architecture = Architecture(hidden=(32, 16), activation="sigmoid")
+    spec = SMALL.model_copy(update={"init": Zeros(), "architecture": architecture, "optimizer": SGD(lr=0.1)})
+    first, second, output = trained(spec, few).network(0).layers
+    for layer in (first, second):
+        assert bool(layer.weight.any())
+        assert bool((layer.weight == layer.weight[0]).all())
+    assert not torch.equal(output.weight[0], output.weight[1])
+
+
+def test_constant_weights_learn_as_one_unit_a_layer(few: DataSet) -> None:
+    spec = SMALL.model_copy(update={"init": Constant(value=0.01), "optimizer": SGD(lr=0.1)})
+    first = trained(spec, few).network(0).layers[0]
+    assert bool((first.weight == first.weight[0]).all())
+    assert not torch.equal(first.weight, torch.full_like(first.weight, 0.01))
+
+
+def test_zeros_with_random_biases_part_the_units(few: DataSet) -> None:
+    init = Zeros(bias="torch_default", break_symmetry_by_bias=True)
+    architecture = Architecture(hidden=(32, 16), activation="tanh")
+    spec = SMALL.model_copy(update={"init": init, "architecture": architecture})
+    first = trained(spec, few).network(0).layers[0].weight
+    assert len(first.unique(dim=0)) == 32
+
+
+def test_zeros_with_random_biases_learn_mnist(mnist: DataSet) -> None:
+    spec = TrainSpec(init=Zeros(bias="torch_default", break_symmetry_by_bias=True), epochs=1, data="mnist")
+    assert count(trained(spec, mnist).network(0), mnist.test).accuracy > 0.9  # measured .93
+
+
+def test_several_models_train_at_once_each_with_its_own_seed_and_scheme(few: DataSet) -> None:
+    specs = [SMALL, SMALL.model_copy(update={"seed": 1}), SMALL.model_copy(update={"init": HeNormal()})]
+    together = Training(specs, few, CPU)
+    while not together.finished:
+        together.run_epoch()
+    for index, spec in enumerate(specs):
+        alone = trained(spec, few).network(0).layers[0].weight
+        torch.testing.assert_close(together.network(index).layers[0].weight, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_models_that_differ_in_more_than_scheme_and_seed_are_refused(few: DataSet) -> None:
+    with pytest.raises(InvalidSpec, match="only in init, output_init and seed"):
+        Training([SMALL, SMALL.model_copy(update={"batch_size": 10})], few, CPU)
+
+
+def test_a_spec_that_does_not_fit_the_data_at_hand_is_refused(few: DataSet) -> None:
+    with pytest.raises(InvalidSpec, match="drops every batch of the 400"):
+        Training([SMALL.model_copy(update={"batch_size": 500, "drop_last": True})], few, CPU)
+
+
+def test_snapshots_of_different_epochs_are_refused(few: DataSet) -> None:
+    weights = Training([SMALL], few, CPU).snapshot(0).weights
+    with pytest.raises(InvalidSpec, match="same epoch"):
+        Training([SMALL, SMALL], few, CPU, [Snapshot(0, weights, {}), Snapshot(1, weights, {})])
+
+
+def test_a_training_that_diverges_says_where_and_how(few: DataSet) -> None:
+    architecture = Architecture(hidden=(64, 64, 64), activation="identity")
+    spec = SMALL.model_copy(
+        update={"optimizer": SGD(lr=10.0), "init": XavierUniform(gain=10.0), "architecture": architecture}
+    )
+    with pytest.raises(LossNotFinite, match=r"in epoch \d+, step \d+; .* root mean squares"):
+        trained(spec, few)
+
+
+def test_the_caller_can_stop_between_two_steps(few: DataSet) -> None:
+    seen: list[StepProgress] = []
+
+    def stop_at_third(progress: StepProgress) -> None:
+        seen.append(progress)
+        if progress.step == 3:
+            raise Interrupted("enough")
+
+    with pytest.raises(Interrupted):
+        Training([SMALL], few, CPU).run_epoch(stop_at_third)
+    assert [(one.epoch, one.step, one.steps_per_epoch, one.images) for one in seen] == [
+        (1, 1, 8, 50),
+        (1, 2, 8, 100),
+        (1, 3, 8, 150),
+    ]
+
+
+def test_the_recipe_learns_real_digits(five_thousand: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(64,)), epochs=5, data="mnist_5k")
+    evaluation = evaluate(trained(spec, five_thousand).network(0), five_thousand)
+    assert evaluation.accuracy > 0.85
+    assert evaluation.test_accuracy is None
+    assert np.sum(evaluation.confusion_matrix) == 1000
+
+
+def test_zeros_with_relu_give_exactly_the_share_of_ones_on_mnist(mnist: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(16,)), init=Zeros(), epochs=1, data="mnist")
+    evaluation = evaluate(trained(spec, mnist).network(0), mnist)
+    assert evaluation.test_accuracy == 0.1135

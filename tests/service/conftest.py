@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+import uvicorn
+from sqlalchemy import Engine
+
+from models.data import DataSet
+from models.spec import Architecture, TrainSpec
+from service.app import create_app
+from service.artifacts import Artifacts
+from service.attempt import Device, make_attempt
+from service.queue import Queue, migrate_queue
+from service.settings import Settings
+from service.store.engine import migrate, open_engine
+
+SMALL = TrainSpec(architecture=Architecture(hidden=(8,)), batch_size=50, epochs=2, data="mnist_5k")
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied: migrating takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("migrated")
+    settings = Settings(home=folder)
+    engine = open_engine(settings.sqlalchemy_url)
+    migrate(engine)
+    migrate_queue(engine, settings.sqlalchemy_url)
+    engine.dispose()
+    return folder / "fanin.sqlite"
+
+
+@pytest.fixture
+def settings(migrated: Path, tmp_path: Path) -> Settings:
+    """Settings of a service with a fresh database and without MNIST."""
+    shutil.copy(migrated, tmp_path / "fanin.sqlite")
+    return Settings(home=tmp_path, data_dir=tmp_path / "no-data", node="test")
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = open_engine(settings.sqlalchemy_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def artifacts(settings: Settings) -> Artifacts:
+    return Artifacts(settings.home / "artifacts")
+
+
+class Bench:
+    """A database, a folder and a worker's hands, without processes: submits jobs and runs attempts by call."""
+
+    def __init__(self, engine: Engine, artifacts: Artifacts, data: DataSet) -> None:
+        self.engine = engine
+        self.artifacts = artifacts
+        self.data = data
+        self.queue = Queue(engine)
+        self.device = Device(torch.device("cpu"), "test", torch.get_num_threads())
+
+    def submit(self, spec: TrainSpec = SMALL) -> tuple[str, str]:
+        return self.queue.submit(spec, None)
+
+    def attempt(self, run_id: str, worker: str = "test:cpu-0") -> None:
+        make_attempt(self.engine, self.artifacts, run_id, worker, self.device, lambda _choice: self.data)
+
+    def trained(self, spec: TrainSpec = SMALL) -> str:
+        job_id, run_id = self.submit(spec)
+        self.attempt(run_id)
+        return job_id
+
+
+@pytest.fixture
+def bench(engine: Engine, artifacts: Artifacts, few: DataSet) -> Bench:
+    return Bench(engine, artifacts, few)
+
+
+class Api:
+    """An API process's application, listening on a real port in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        config = uvicorn.Config(create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    def __enter__(self) -> httpx.Client:
+        self._thread.start()
+        deadline = time.monotonic() + 20
+        while not self._server.started:
+            assert time.monotonic() < deadline
+            assert self._thread.is_alive()
+            time.sleep(0.01)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        return self._client
+
+    def __exit__(self, *_exception: object) -> None:
+        self._client.close()
+        self._server.should_exit = True
+        self._thread.join(10)
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[httpx.Client]:
+    with Api(settings) as client:
+        yield client

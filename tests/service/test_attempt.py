@@ -1,0 +1,352 @@
+"""Attempts at runs, on a real database and real files, in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+
+from models.checkpoint import decode, weights_sha256
+from models.data import DataSet
+from models.errors import DataMissing
+from models.init.closed_form import XavierUniform
+from models.spec import SGD, Architecture
+from models.train import Training
+from service import attempt as attempt_module
+from service.attempt import RunAttempt, make_attempt
+from service.errors import Fenced, NotFound
+from service.store import runs
+from service.store.checkpoints import find_model, list_checkpoints
+from service.store.engine import writing
+from service.store.events import events_after
+from service.store.jobs import cancel_job, get_job, job_metrics
+from service.store.tables import jobs
+from service.store.tables import runs as runs_table
+from tests.service.conftest import SMALL, Bench
+
+
+class Killed(BaseException):
+    """Stands for kill -9: no handler sees it."""
+
+
+def undisturbed(data: DataSet) -> str:
+    training = Training([SMALL], data, torch.device("cpu"))
+    while not training.finished:
+        training.run_epoch()
+    return weights_sha256(training.snapshot(0).weights)
+
+
+def kinds(bench: Bench, job_id: str) -> list[str]:
+    return [event.type for event in events_after(bench.engine, 0, job_id=job_id)]
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
+    """Let the given call of a method of `RunAttempt`, or of a function of `runs`, die instead."""
+    owner = RunAttempt if hasattr(RunAttempt, name) else runs
+    original, calls = getattr(owner, name), 0
+
+    def counting(*arguments: object, **keywords: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, counting)
+
+
+def test_a_job_succeeds_with_checkpoints_metrics_and_evaluation(bench: Bench) -> None:
+    job_id = bench.trained()
+    job = get_job(bench.engine, job_id)
+    assert (job.state, job.epoch, job.attempt, job.error) == ("succeeded", 2, 1, None)
+    assert job.pins is not None
+    assert job.pins["data"] == "mnist_5k"
+    assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1, 2]
+    assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2]
+    model = find_model(bench.engine, "latest").checkpoint
+    assert (model.job_id, model.final) == (job_id, True)
+    assert model.evaluation is not None
+    assert model.evaluation.n == 200
+    assert model.weights_sha256 == undisturbed(bench.data)
+    assert kinds(bench, job_id) == [
+        "job.queued",
+        "job.running",
+        "job.checkpoint",
+        "job.epoch",
+        "job.checkpoint",
+        "job.epoch",
+        "job.checkpoint",
+        "job.succeeded",
+    ]
+
+
+def test_every_committed_file_holds_what_its_row_says(bench: Bench) -> None:
+    for row in list_checkpoints(bench.engine, bench.trained()):
+        checkpoint = decode(bench.artifacts.read(row.weights_path, row.weights_file_sha256))
+        assert checkpoint.metadata.epoch == row.epoch
+        assert checkpoint.metadata.weights_sha256 == row.weights_sha256
+        assert checkpoint.metadata.spec == SMALL
+
+
+@pytest.mark.parametrize("name", ["_between_steps", "_write_files", "commit_checkpoint", "forget_resume_files"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_worker_killed_anywhere_is_followed_by_one_that_ends_with_the_same_bits(
+    name: str, call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit()
+    with monkeypatch.context() as patch:
+        kill_at(patch, name, call)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state in {"running", "succeeded"}
+    bench.attempt(run_id)
+    job = get_job(bench.engine, job_id)
+    assert (job.state, job.reproducible) == ("succeeded", True)
+    assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(bench.data)
+    assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2]
+    assert kinds(bench, job_id).count("job.succeeded") == 1
+
+
+def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
+    job_id, run_id = bench.submit()
+    old = runs.begin_attempt(bench.engine, run_id, "old")
+    runs.start_jobs(bench.engine, old, attempt_module._pinned(None, bench.data, bench.device)[0], None)
+    bench.attempt(run_id)
+    before = list_checkpoints(bench.engine, job_id)
+    checkpoint = runs.NewCheckpoint(1, False, "x", 1, "x", "x", None, None)
+    for write in (
+        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, []),
+        lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
+        lambda: runs.report_progress(bench.engine, old, {}),
+        lambda: runs.discard_checkpoint(bench.engine, old, before[0], ""),
+        lambda: runs.forget_resume_files(bench.engine, old, job_id, 0),
+    ):
+        with pytest.raises(Fenced):
+            write()
+    assert list_checkpoints(bench.engine, job_id) == before
+    assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_a_run_delivered_again_after_its_end_changes_nothing(bench: Bench) -> None:
+    job_id, run_id = bench.submit()
+    bench.attempt(run_id)
+    before = get_job(bench.engine, job_id)
+    bench.attempt(run_id)
+    after = get_job(bench.engine, job_id)
+    assert dataclasses.replace(after, attempt=before.attempt) == before
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
+    with monkeypatch.context() as patch:
+        kill_at(patch, "commit_checkpoint", 4)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    damaged = list_checkpoints(bench.engine, job_id)[-1]
+    assert damaged.epoch == 2
+    bench.artifacts.delete(damaged.weights_path)
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "succeeded"
+    assert "job.checkpoint_damaged" in kinds(bench, job_id)
+    assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1, 2, 3, 4]
+    assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2, 3, 4]
+
+
+def test_only_the_last_two_resume_files_are_kept_and_none_of_the_final_epoch(bench: Bench) -> None:
+    job_id = bench.trained(SMALL.model_copy(update={"epochs": 5}))
+    rows = list_checkpoints(bench.engine, job_id)
+    assert [row.epoch for row in rows if row.resume_path] == [3, 4]
+    files = sorted(path.name for path in (bench.artifacts._root / "jobs" / job_id).rglob("*.safetensors"))
+    assert sum("resume" in name for name in files) == 2
+    assert sum("weights" in name for name in files) == 6
+
+
+def test_a_job_cancelled_while_it_waits_is_never_trained(bench: Bench) -> None:
+    job_id, run_id = bench.submit()
+    assert cancel_job(bench.engine, job_id).state == "cancelled"
+    bench.attempt(run_id)
+    assert kinds(bench, job_id) == ["job.queued", "job.cancelled"]
+    with pytest.raises(NotFound):
+        find_model(bench.engine, job_id)
+
+
+def test_a_job_cancelled_while_it_runs_stops_soon_and_keeps_its_checkpoints(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_module, "WATCH_INTERVAL_S", 0.02)
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 10_000}))
+    original = RunAttempt._commit
+
+    def cancel_after_two(self: RunAttempt, training: Training) -> None:
+        original(self, training)
+        if training.epoch == 2:
+            assert cancel_job(bench.engine, job_id).state == "cancelling"
+
+    monkeypatch.setattr(RunAttempt, "_commit", cancel_after_two)
+    bench.attempt(run_id)
+    job = get_job(bench.engine, job_id)
+    assert job.state == "cancelled"
+    assert job.ended_at is not None
+    assert [row.epoch for row in list_checkpoints(bench.engine, job_id)][:3] == [0, 1, 2]
+    assert kinds(bench, job_id)[-2:] == ["job.cancelling", "job.cancelled"]
+
+
+def test_cancelling_and_a_dead_worker_end_in_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit()
+    with monkeypatch.context() as patch:
+        kill_at(patch, "_between_steps", 3)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    cancel_job(bench.engine, job_id)
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "cancelled"
+
+
+def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: Bench) -> None:
+    job_id, run_id = bench.submit()
+    attempt = runs.begin_attempt(bench.engine, run_id, "test")
+    runs.start_jobs(bench.engine, attempt, {}, None)
+    cancel_job(bench.engine, job_id)
+    checkpoint = runs.NewCheckpoint(2, True, "x", 1, "x", "x", None, None)
+    assert runs.commit_checkpoint(bench.engine, attempt, job_id, checkpoint, []) is False
+    assert list_checkpoints(bench.engine, job_id) == []
+    assert get_job(bench.engine, job_id).state == "cancelling"
+
+
+def test_a_diverging_job_fails_with_the_reason_and_the_mend(bench: Bench) -> None:
+    spec = SMALL.model_copy(
+        update={
+            "architecture": Architecture(hidden=(64, 64, 64), activation="identity"),
+            "optimizer": SGD(lr=10.0),
+            "init": XavierUniform(gain=10.0),
+        }
+    )
+    job = get_job(bench.engine, bench.trained(spec))
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error["type"] == "loss-not-finite"
+    assert "smaller learning rate" in job.error["mend"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out-of-memory"),
+        (MemoryError(), "out-of-memory"),
+        (OSError(28, "No space left on device"), "storage"),
+        (DataMissing("MNIST is not here."), "data-missing"),
+        (RuntimeError("surprise"), "internal"),
+    ],
+)
+def test_every_failure_ends_the_job_with_its_reason(
+    error: Exception, kind: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(RunAttempt, "_restored", fail)
+    job = get_job(bench.engine, bench.trained())
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error["type"] == kind
+    assert job.error["detail"]
+
+
+def test_a_lost_database_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit()
+
+    def lose(*_arguments: object, **_keywords: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "commit_checkpoint", lose)
+        with pytest.raises(OperationalError):
+            bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "running"
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit()
+    with monkeypatch.context() as patch:
+        for _ in range(3):
+            kill_at(patch, "_restored", 1)
+            with pytest.raises(Killed):
+                bench.attempt(run_id)
+    bench.attempt(run_id)
+    job = get_job(bench.engine, job_id)
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error["type"] == "too-many-attempts"
+
+
+def test_other_data_than_the_first_attempts_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit()
+    with monkeypatch.context() as patch:
+        kill_at(patch, "_between_steps", 3)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    bench.data = dataclasses.replace(bench.data, sha256="other")
+    bench.attempt(run_id)
+    error = get_job(bench.engine, job_id).error
+    assert error is not None
+    assert error["type"] == "data-damaged"
+
+
+def test_another_version_of_torch_goes_on_but_says_that_bits_may_differ(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit()
+    with monkeypatch.context() as patch:
+        kill_at(patch, "_between_steps", 3)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    with writing(bench.engine) as connection:
+        pins = connection.execute(select(runs_table.c.pins)).scalar_one()
+        connection.execute(update(runs_table).values(pins=pins | {"torch": "2.11.0"}))
+    bench.attempt(run_id)
+    job = get_job(bench.engine, job_id)
+    assert (job.state, job.reproducible) == ("succeeded", False)
+    assert job.irreproducible_reason is not None
+    assert "torch 2.11.0 ->" in job.irreproducible_reason
+
+
+def test_progress_is_written_beside_the_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt_module, "WATCH_INTERVAL_S", 0.01)
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 50}))
+    bench.attempt(run_id)
+    progress = get_job(bench.engine, job_id).progress
+    assert progress is not None
+    assert progress["epochs"] == 50
+    assert 0 < progress["percent"] <= 100
+    assert progress["images_per_s"] > 0
+
+
+def test_a_second_pair_of_hands_takes_over_while_the_first_sleeps(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
+    original = RunAttempt._write_files
+
+    def sleep_through(self: RunAttempt, *arguments: object, **keywords: object) -> object:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunAttempt, "_write_files", original)
+            bench.attempt(run_id, "second")
+        return original(self, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RunAttempt, "_write_files", sleep_through)
+    bench.attempt(run_id, "first")
+    with bench.engine.connect() as connection:
+        assert connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one() == "succeeded"
+    assert {row.attempt for row in list_checkpoints(bench.engine, job_id)} == {2}
+
+
+def test_a_run_that_does_not_exist_is_not_an_attempt(bench: Bench) -> None:
+    with pytest.raises(NotFound):
+        make_attempt(bench.engine, bench.artifacts, "run_x", "test", bench.device, lambda _choice: bench.data)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import models.errors
+import service.attempt
+import service.demo
+import service.errors
+import service.worker
+from models.errors import FaninError
+from service.errors import STATUS_OF, NotFound, error_name
+
+NEVER_ANSWERED = {service.worker.SlotTaken, service.attempt.TooManyAttempts, service.demo.DemoFailed}
+"""Errors of processes that answer no requests."""
+
+
+def subclasses(error: type[FaninError]) -> Iterator[type[FaninError]]:
+    yield error
+    for below in error.__subclasses__():
+        yield from subclasses(below)
+
+
+def test_every_error_has_a_status() -> None:
+    assert set(subclasses(FaninError)) - NEVER_ANSWERED == set(STATUS_OF)
+
+
+def test_every_error_is_drawn_in_the_tree_of_its_file() -> None:
+    for module in (models.errors, service.errors):
+        for name, value in vars(module).items():
+            if isinstance(value, type) and issubclass(value, FaninError) and value.__module__ == module.__name__:
+                assert name in (module.__doc__ or "")
+
+
+def test_names_are_kebab_case() -> None:
+    assert error_name(NotFound("x")) == "not-found"

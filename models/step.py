@@ -192,7 +192,8 @@ class StackedStep:
         fresh: dict[str, Tensor] = {}
         for name, first in states[0].items():
             tensors = [torch.from_numpy(np.array(state[name])) for state in states]
-            fresh[name] = tensors[0].reshape(()) if first.size == 1 else torch.stack(tensors).to(self._values.device)
+            together = tensors[0].reshape(()) if first.size == 1 else torch.stack(tensors)
+            fresh[name] = together.to(self._values.device)
         self._optimizer.state[self._values].update(fresh)
 
     # -- layout ------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ class Training:
             train_accuracy=hits / images,
             duration_s=seconds,
             images_per_s=images / seconds,
-            validation_loss=validation.mean_loss if validation else None,
+            validation_loss=validation.mean_loss if validation and math.isfinite(validation.mean_loss) else None,
             validation_accuracy=validation.accuracy if validation else None,
             test_accuracy=count(on_test_set, self.data.test).accuracy if on_test_set else None,
         )

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except FaninError as error:
+    except (FaninError, OSError) as error:
         print(f"fanin: {error}", file=sys.stderr)
         return EXIT_WRONG_USE
 
@@ -136,9 +136,10 @@ def _migrate(_options: argparse.Namespace) -> int:
 
 def _migrate_with(settings: Settings) -> None:
     from service.queue import migrate_queue
-    from service.store.engine import migrate, open_engine
+    from service.store.engine import check_connection, migrate, open_engine
 
     engine = open_engine(settings.sqlalchemy_url)
+    check_connection(engine)
     migrate(engine)
     migrate_queue(engine, settings.sqlalchemy_url)
     engine.dispose()

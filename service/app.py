@@ -20,7 +20,7 @@ from service.artifacts import Artifacts
 from service.deps import Parts
 from service.events import EventHub
 from service.examples import EXAMPLES
-from service.middleware import AnswerHead, LimitBody, RequireKey, SecurityHeaders
+from service.middleware import AnswerHead, AnswerUnexpected, LimitBody, RequireKey, SecurityHeaders
 from service.predictors import Predictors
 from service.queue import Queue
 from service.settings import Settings
@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.api_key is not None:
         app.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
     app.add_middleware(AnswerHead)
+    app.add_middleware(AnswerUnexpected)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -8,6 +8,7 @@ for the database between two steps.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from models.evaluate import evaluate
 from models.results import EpochMetrics
 from models.train import Snapshot, StepProgress, Training
 from service.artifacts import Artifacts
-from service.errors import Fenced, error_name
+from service.errors import Fenced, NotFound, error_name
 from service.store import runs
 from service.store.checkpoints import list_checkpoints
 from service.store.runs import Attempt, Member, NewCheckpoint
@@ -87,7 +88,7 @@ class RunAttempt:
 
     def _between_steps(self, training: Training, progress: StepProgress) -> None:
         self._watch.raise_if_unwanted()
-        if not self._watch.wants_progress():
+        if not self._watch.wants_progress() and progress.step < progress.steps_per_epoch:
             return
         per_second = progress.images / progress.seconds
         epochs = self._attempt.members[0].spec.epochs
@@ -102,12 +103,11 @@ class RunAttempt:
             "images_per_s": round(per_second, 1),
             "time_left_s": round(images_left / per_second, 1),
         }
-        self._watch.publish(
-            {
-                member.job_id: shared | {"running_loss": training.running_loss(index, progress.images)}
-                for index, member in self._live.items()
-            }
-        )
+        losses = {index: training.running_loss(index, progress.images) for index in self._live}
+        if all(map(math.isfinite, losses.values())):
+            self._watch.publish(
+                {self._live[index].job_id: shared | {"running_loss": loss} for index, loss in losses.items()}
+            )
 
     def _commit(self, training: Training) -> None:
         due = self._device.kind == "cpu" or time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
@@ -125,7 +125,13 @@ class RunAttempt:
         evaluation = evaluate(training.network(index), self._data) if final else None
         checkpoint = self._write_files(member, snapshot, final=final)
         metrics, self._pending[index] = self._pending[index], []
-        wanted = runs.commit_checkpoint(self._engine, self._attempt, member.job_id, checkpoint, metrics, evaluation)
+        progress = self._watch.progress.get(member.job_id)
+        wanted = runs.commit_checkpoint(
+            self._engine, self._attempt, member.job_id, checkpoint, metrics, evaluation, progress
+        )
+        if not wanted:
+            # Its owner cancelled it since the last look; after the last epoch nobody else would say so.
+            runs.end_job(self._engine, self._attempt, member.job_id, "cancelled")
         unused = [] if wanted else [checkpoint.weights_path, checkpoint.resume_path]
         old = runs.forget_resume_files(self._engine, self._attempt, member.job_id, RESUME_FILES_KEPT) if wanted else []
         for path in filter(None, [*unused, *old]):
@@ -194,7 +200,7 @@ class Watch:
 
     engine: Engine
     attempt: Attempt
-    _progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _unwanted: FaninError | None = None
     _failure: Exception | None = None
@@ -215,7 +221,7 @@ class Watch:
 
     def publish(self, progress: dict[str, dict[str, Any]]) -> None:
         """Hand over the progress of each job, by its id."""
-        self._progress = progress
+        self.progress = progress
         self._published_at = time.monotonic()
 
     def raise_if_unwanted(self) -> None:
@@ -228,7 +234,7 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.wait(WATCH_INTERVAL_S):
             try:
-                states = runs.report_progress(self.engine, self.attempt, self._progress)
+                states = runs.report_progress(self.engine, self.attempt, self.progress)
                 for job_id, state in states.items():
                     if state == "cancelling":
                         runs.end_job(self.engine, self.attempt, job_id, "cancelled")
@@ -247,7 +253,11 @@ def make_attempt(
     engine: Engine, artifacts: Artifacts, run_id: str, worker: str, device: Device, load_data: Any
 ) -> None:
     """Try a run once and end its jobs, whatever happens; only a database that is out of reach passes through."""
-    attempt = runs.begin_attempt(engine, run_id, worker)
+    try:
+        attempt = runs.begin_attempt(engine, run_id, worker)
+    except NotFound as error:
+        log.warning("the queue delivered a run without rows: %s", error)
+        return
     if not attempt.members:
         log.info("%s: nothing left to do", run_id)
         return
@@ -263,8 +273,15 @@ def make_attempt(
     except Exception as error:
         if not isinstance(error, FaninError):
             log.exception("%s: attempt %d failed", run_id, attempt.number)
+        _fail(engine, attempt, error)
+
+
+def _fail(engine: Engine, attempt: Attempt, error: Exception) -> None:
+    try:
         for member in attempt.members:
             runs.end_job(engine, attempt, member.job_id, "failed", _explained(error))
+    except Fenced as fenced:
+        log.info("%s: attempt %d failed after it was taken over: %s", attempt.run_id, attempt.number, fenced)
 
 
 def _check_attempts(attempt: Attempt) -> None:

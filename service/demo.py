@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +15,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from models.data import HOW_TO_GET_MNIST
 from models.errors import FaninError
+from service.local_service import LocalService
 from service.settings import Settings
 
-START_LIMIT_S = 60.0
-STOP_LIMIT_S = 25.0
 LOOK_INTERVAL_S = 0.25
+OWN_SETTINGS = {"FANIN_HOST", "FANIN_PORT", "FANIN_API_KEY", "FANIN_INSECURE"}
 PRESET = "mnist_nn_xavier"
 SHADES = " .:-=+*#%@"
 
@@ -36,7 +31,13 @@ class DemoFailed(FaninError):
 def run_demo(settings: Settings, epochs: int | None) -> int:
     """Run the demo on the screen; return 0. Raises `DemoFailed` with the reason. Leaves nothing running."""
     console = Console(highlight=False)
-    with _service(settings, console) as base, httpx.Client(base_url=base, timeout=30) as client:
+    # On loopback and only as long as the demo runs, so no key is needed; all other settings are the user's.
+    environment = {name: value for name, value in os.environ.items() if name not in OWN_SETTINGS}
+    service = LocalService(environment, settings.home / "logs" / "demo.log")
+    with ExitStack() as stack:
+        with console.status(f"Starting Fanin on {service.base_url} ..."):
+            stack.enter_context(service)
+        client = stack.enter_context(httpx.Client(base_url=service.base_url, timeout=30))
         request = {"preset": PRESET} | ({"epochs": epochs} if epochs else {})
         job = _answer(client.post("/jobs", json=request))
         console.print(
@@ -47,51 +48,9 @@ def run_demo(settings: Settings, epochs: int | None) -> int:
         _show_evaluation(evaluation, console)
         name = "mnist" if evaluation["evaluated_on"] == "mnist_test" else "mnist_5k"
         _predict_one(client, settings, job["id"], name, console)
-        _show_curl(base, job["id"], settings, console)
+        _show_curl(job["id"], settings, console)
     console.print("The service is stopped. [bold]make serve[/bold] starts it again, with this model in it.")
     return 0
-
-
-@contextmanager
-def _service(settings: Settings, console: Console) -> Iterator[str]:
-    """Run `fanin serve` on a free port as a child process until the block ends."""
-    port = _free_port()
-    base = f"http://127.0.0.1:{port}"
-    environment = os.environ | {"FANIN_HOST": "127.0.0.1", "FANIN_PORT": str(port)}
-    environment.pop("FANIN_API_KEY", None)  # on loopback, for as long as the demo runs
-    log = settings.home / "logs" / "demo.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve"], env=environment, stdout=output, stderr=output
-        )
-        try:
-            with console.status(f"Starting Fanin on {base} ..."):
-                _wait_until_ready(base, process, log)
-            yield base
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(STOP_LIMIT_S)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_ready(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise DemoFailed(f"The service ended with status {process.returncode}.", f"Its log: {log}")
-        try:
-            if httpx.get(f"{base}/readyz", timeout=2).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(LOOK_INTERVAL_S)
-    raise DemoFailed(f"The service was not ready after {START_LIMIT_S:.0f} s.", f"Its log: {log}")
 
 
 def _answer(response: httpx.Response) -> Any:
@@ -189,9 +148,9 @@ def _predict_one(client: httpx.Client, settings: Settings, job_id: str, name: st
         console.print(f"{line}  {bar}", markup=False, soft_wrap=True)
 
 
-def _show_curl(base: str, job_id: str, settings: Settings, console: Console) -> None:
+def _show_curl(job_id: str, settings: Settings, console: Console) -> None:
     digit = shlex.quote(str(_relative(settings.home / "digit.png")))
-    standing = base.rpartition(":")[0] + ":8000"
+    standing = f"http://{settings.host}:{settings.port}"
     console.print("\nThe same two calls with curl, while [bold]make serve[/bold] runs:")
     lines = (
         f"""curl --json '{{"preset": "{PRESET}"}}' {standing}/jobs""",

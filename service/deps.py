@@ -37,7 +37,8 @@ def _parts(request: Request) -> Parts:
 GetParts = Annotated[Parts, Depends(_parts)]
 
 After = Annotated[
-    str | None, Query(description="Start after this id: the last one of the page before.", max_length=100)
+    str | None,
+    Query(description="Start after this id: the last one of the page before.", pattern=r"^[A-Za-z0-9_.@-]{1,100}$"),
 ]
 
 

@@ -93,9 +93,9 @@ def encode_png(image: Pixels) -> bytes:
 def _form_of(content: bytes, media_type: str) -> Form:
     if not content:
         raise InvalidImage("The body is empty.", f"Send one of: {READABLE}.")
-    if media_type in _FORMS:
+    if media_type in _FORMS and not _is_odd_octet_stream(content, media_type):
         return _FORMS[media_type]
-    if media_type not in _UNSAID:
+    if media_type not in (*_UNSAID, "application/octet-stream"):
         raise UnsupportedMediaType(f"{media_type} is not read here.", f"Send one of: {READABLE}.")
     for signature, form in _SIGNATURES.items():
         if content.startswith(signature):
@@ -109,6 +109,12 @@ def _form_of(content: bytes, media_type: str) -> Form:
         "The request has no Content-Type, and its bytes are neither PNG, JPEG, JSON nor 784 bytes an image.",
         f"Say what it is: {READABLE}.",
     )
+
+
+def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
+    """Say whether bytes declared as mere bytes are rather a PNG or JPEG, as many clients declare files."""
+    is_picture = any(content.startswith(signature) for signature in _SIGNATURES)
+    return media_type == "application/octet-stream" and is_picture and len(content) % IMAGE_PIXELS != 0
 
 
 def _read_raw(content: bytes) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from http import HTTPStatus
 
@@ -10,7 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, NotAuthenticated
-from service.problems import problem_of
+from service.problems import problem_of, problem_of_unknown
+
+log = logging.getLogger(__name__)
 
 OPEN_PATHS = ("/healthz", "/readyz", "/docs", "/openapi.json", "/static-docs")
 
@@ -91,6 +94,34 @@ class AnswerHead:
             await send(message)
 
         await self._app({**scope, "method": "GET", "headers": headers}, receive, without_body)
+
+
+class AnswerUnexpected:
+    """Answer an error that nobody foresaw with a problem document, and keep the connection.
+
+    The framework's own handler raises the error again after it has answered, and the server then closes the
+    connection under the client's next request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            log.exception("unexpected error at %s %s", scope["method"], scope["path"])
+            await problem_of_unknown(scope["path"])(scope, receive, send)
 
 
 class SecurityHeaders:

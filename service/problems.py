@@ -6,7 +6,6 @@ that read that key; a validation problem lists every wrong field under `errors`.
 
 from __future__ import annotations
 
-import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -18,8 +17,6 @@ from starlette.exceptions import HTTPException
 
 from models.errors import FaninError
 from service.errors import STATUS_OF, error_name
-
-log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -82,7 +79,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FaninError, _of_own_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http_exception)
-    app.add_exception_handler(Exception, _of_unknown)
 
 
 async def _of_own_error(request: Request, error: Exception) -> Response:
@@ -119,15 +115,14 @@ async def _of_http_exception(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(_allowed_methods(request.app, path))
         detail = f"{request.method} is not allowed at {path}; allowed: {headers['Allow']}."
         return problem_response(path, status, "method-not-allowed", detail, headers=headers)
-    return problem_response(
-        path, status, HTTPStatus(status).phrase.lower().replace(" ", "-"), str(error.detail), headers=headers
-    )
+    name = "body-too-large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else f"http-{status}"
+    return problem_response(path, status, name, str(error.detail), headers=headers)
 
 
-async def _of_unknown(request: Request, error: Exception) -> Response:
-    log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+def problem_of_unknown(path: str) -> Response:
+    """Return the problem document of an error that nobody foresaw; it says nothing of its inside."""
     detail = "The service met an error it does not know; its log has the details. Nothing was changed."
-    return problem_response(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+    return problem_response(path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
 
 
 def _allowed_methods(app: FastAPI, path: str) -> list[str]:

@@ -23,6 +23,7 @@ from service.store.jobs import JobRow, JobState, cancel_job, get_job, job_metric
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 RETRY_MS = 2000
+LARGEST_EVENT_ID = 2**53
 _SUBMIT_BODY = {
     "required": True,
     "content": {
@@ -153,7 +154,7 @@ def get_events(
     response: Response,
     job_id: str,
     limit: Limit = 100,
-    after: Annotated[int, Query(ge=0, description="Start after this event id.")] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_EVENT_ID, description="Start after this event id.")] = 0,
     accept: Annotated[str, Header(description="text/event-stream for a stream.")] = "",
     last_event_id: Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)] = "",
 ) -> Any:
@@ -163,8 +164,8 @@ def get_events(
     job.checkpoint_damaged, job.cancelling, job.cancelled, job.succeeded, job.failed (the reason).
     """
     job = get_job(parts.engine, job_id)
-    if last_event_id.isdigit():
-        after = int(last_event_id)
+    if last_event_id.isascii() and last_event_id.isdigit():
+        after = min(int(last_event_id), LARGEST_EVENT_ID)
     if "text/event-stream" not in accept:
         rows = events_after(parts.engine, after, job_id=job_id, limit=limit + 1)
         views = [event_view(row) for row in rows]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 
 from service.deps import GetParts, Parts, problems
 from service.errors import MalformedBody
@@ -126,8 +127,10 @@ async def _read(request: Request, *, fit: bool, scale: Scale) -> ReadImages:
         async with request.form(max_files=MOST_IMAGES, max_fields=100) as form:
             uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
             files = [(await upload.read(), (upload.content_type or "").lower()) for upload in uploads]
-    except (MultiPartException, KeyError) as error:
-        raise MalformedBody(f"The body is not a form: {error}.") from error
+    except HTTPException as error:
+        if error.status_code != HTTPStatus.BAD_REQUEST:
+            raise
+        raise MalformedBody(f"The body is not a form: {error.detail}", "Let the client set the boundary.") from error
     return await run_in_threadpool(read_files, files, fit=fit)
 
 

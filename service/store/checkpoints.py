@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from models.results import Evaluation
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.tables import checkpoints, jobs
+
+NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def checkpoints_of(connection: Connection, job_id: str) -> list[CheckpointRow]:
 
 def find_model(engine: Engine, name: str) -> ModelRow:
     """Return the checkpoint that `latest`, `JOB` (its last one) or `JOB@EPOCH` names. Raises `NotFound`."""
+    if not NAME.fullmatch(name):
+        raise NotFound(*_why_not_found(name))
     job_id, at, epoch = name.partition("@")
     query = select(checkpoints, jobs.c.spec).join(jobs, jobs.c.id == checkpoints.c.job_id)
     query = query.where(checkpoints.c.phase == "train").order_by(checkpoints.c.seq.desc()).limit(1)
@@ -70,7 +75,7 @@ def find_model(engine: Engine, name: str) -> ModelRow:
     else:
         query = query.where(checkpoints.c.job_id == job_id)
     if at:
-        if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 6:
+        if not epoch.isdigit() or len(epoch) > 6:
             raise NotFound(f"There is no model {name!r}: after @ comes the number of an epoch.")
         query = query.where(checkpoints.c.epoch == int(epoch))
     with engine.connect() as connection:

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from service.errors import DatabaseNotReady
+from service.errors import DatabaseNotReady, Unavailable
 
 SQLITE_BUSY_MS = 30_000
 
@@ -78,6 +79,18 @@ def migrate(engine: Engine) -> None:
     with writing(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def check_connection(engine: Engine) -> None:
+    """Raise `Unavailable` with the reason if the database cannot be reached."""
+    try:
+        with engine.connect():
+            pass
+    except DBAPIError as error:
+        where = engine.url.render_as_string(hide_password=True)
+        raise Unavailable(
+            f"The database {where} cannot be reached: {error.orig}", "Look at FANIN_DATABASE_URL."
+        ) from None
 
 
 def require_tables(engine: Engine) -> None:

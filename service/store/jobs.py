@@ -88,7 +88,9 @@ def get_job(engine: Engine, job_id: str) -> JobRow:
 
 
 def _get(connection: Connection, job_id: str) -> JobRow:
-    row = connection.execute(_with_run.where(jobs.c.id == job_id)).one_or_none()
+    # Other characters could be none of ours, and some, like NUL, are refused by PostgreSQL with an error of its own.
+    known = job_id.isascii() and job_id.isidentifier()
+    row = connection.execute(_with_run.where(jobs.c.id == job_id)).one_or_none() if known else None
     if row is None:
         raise NotFound(f"There is no job {job_id!r}.", "GET /jobs lists the jobs.")
     return _job(row)

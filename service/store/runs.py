@@ -124,6 +124,7 @@ def commit_checkpoint(
     checkpoint: NewCheckpoint,
     metrics: Sequence[EpochMetrics],
     evaluation: Evaluation | None = None,
+    progress: dict[str, Any] | None = None,
 ) -> bool:
     """Commit a checkpoint with the epochs that led to it; a final one makes the job succeed.
 
@@ -132,7 +133,8 @@ def commit_checkpoint(
     """
     with writing(engine) as connection:
         _fence(connection, attempt, attempts_without_checkpoint=0)
-        advance = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(epoch=checkpoint.epoch)
+        values: dict[str, Any] = {"epoch": checkpoint.epoch} | ({"progress": progress} if progress else {})
+        advance = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(**values)
         if connection.execute(advance).rowcount != 1:
             return False
         last = select(func.max(checkpoints.c.seq)).where(checkpoints.c.job_id == job_id)

@@ -8,7 +8,7 @@ from models.randomness import derived_seed, generator
 def test_purposes_seeds_and_epochs_have_streams_of_their_own() -> None:
     seeds = {
         derived_seed(seed, purpose, index) for seed in (0, 1) for purpose in ("weights", "order") for index in (0, 1)
-    }  # type: ignore[arg-type]
+    }
     assert len(seeds) == 8
 
 

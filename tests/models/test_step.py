@@ -69,7 +69,7 @@ def test_gradients_are_those_of_autograd(activation: Activation, bias: Bias, few
 
     modules = reference(network)
     loss = nn.functional.cross_entropy(modules(images[:BATCH].double() / 255), labels[:BATCH])
-    loss.backward()
+    torch.autograd.backward(loss)
     assert float(step.losses[0]) == pytest.approx(loss.item(), rel=1e-12)
     linears = [module for module in modules if isinstance(module, nn.Linear)]
     for own, linear in zip(step.gradients(0).layers, linears, strict=True):
@@ -101,7 +101,7 @@ def test_twenty_steps_are_those_of_torch_optim(optimizer: Adam | SGD, few: DataS
         rows = torch.arange(number * BATCH, (number + 1) * BATCH) % len(labels)
         step.run(images, labels, rows.unsqueeze(0))
         theirs.zero_grad()
-        nn.functional.cross_entropy(modules(images[rows].double() / 255), labels[rows]).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(modules(images[rows].double() / 255), labels[rows]))
         theirs.step()
     linears = [module for module in modules if isinstance(module, nn.Linear)]
     for own, linear in zip(step.network(0).layers, linears, strict=True):

@@ -102,7 +102,7 @@ def test_drop_last_leaves_out_the_small_batch(few: DataSet) -> None:
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_with_zeros_and_relu_or_tanh_only_the_output_bias_moves(activation: str, few: DataSet) -> None:
-    architecture = Architecture(hidden=(32, 16), activation=activation)  # type: ignore[arg-type]
+    architecture = Architecture(hidden=(32, 16), activation=activation)
     training = trained(SMALL.model_copy(update={"init": Zeros(), "architecture": architecture}), few)
     *hidden, output = training.network(0).layers
     for layer in hidden:
@@ -134,7 +134,7 @@ def test_zeros_with_random_biases_part_the_units(few: DataSet) -> None:
     architecture = Architecture(hidden=(32, 16), activation="tanh")
     spec = SMALL.model_copy(update={"init": init, "architecture": architecture})
     first = trained(spec, few).network(0).layers[0].weight
-    assert len(first.unique(dim=0)) == 32
+    assert len(torch.unique(first, dim=0)) == 32
 
 
 def test_zeros_with_random_biases_learn_mnist(mnist: DataSet) -> None:

@@ -16,7 +16,7 @@ from models.init.closed_form import XavierUniform
 from models.spec import SGD, Architecture
 from models.train import Training
 from service import attempt as attempt_module
-from service.attempt import RunAttempt, make_attempt
+from service.attempt import RunAttempt
 from service.errors import Fenced, NotFound
 from service.store import runs
 from service.store.checkpoints import find_model, list_checkpoints
@@ -347,6 +347,39 @@ def test_a_second_pair_of_hands_takes_over_while_the_first_sleeps(
     assert {row.attempt for row in list_checkpoints(bench.engine, job_id)} == {2}
 
 
-def test_a_run_that_does_not_exist_is_not_an_attempt(bench: Bench) -> None:
-    with pytest.raises(NotFound):
-        make_attempt(bench.engine, bench.artifacts, "run_x", "test", bench.device, lambda _choice: bench.data)
+def test_a_run_without_rows_is_left_alone(bench: Bench) -> None:
+    bench.attempt("run_x")
+    assert events_after(bench.engine, 0) == []
+
+
+def test_a_job_cancelled_at_the_very_end_is_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit()
+    original = RunAttempt._write_files
+
+    def cancel_before_the_last(self: RunAttempt, *arguments: object, **keywords: object) -> object:
+        if keywords["final"]:
+            cancel_job(bench.engine, job_id)
+        return original(self, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RunAttempt, "_write_files", cancel_before_the_last)
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "cancelled"
+    assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1]
+    assert len(list((bench.artifacts._root / "jobs" / job_id).rglob("*.weights.*"))) == 2
+
+
+def test_an_attempt_that_fails_after_it_was_taken_over_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit()
+
+    def fail_late(*_arguments: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.undo()
+            monkeypatch.undo()
+            bench.attempt(run_id, "second")
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr(RunAttempt, "_restored", fail_late)
+    bench.attempt(run_id, "first")
+    assert get_job(bench.engine, job_id).state == "succeeded"

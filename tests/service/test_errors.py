@@ -6,11 +6,17 @@ import models.errors
 import service.attempt
 import service.demo
 import service.errors
+import service.local_service
 import service.worker
 from models.errors import FaninError
 from service.errors import STATUS_OF, NotFound, error_name
 
-NEVER_ANSWERED = {service.worker.SlotTaken, service.attempt.TooManyAttempts, service.demo.DemoFailed}
+NEVER_ANSWERED = {
+    service.worker.SlotTaken,
+    service.attempt.TooManyAttempts,
+    service.demo.DemoFailed,
+    service.local_service.ServiceFailed,
+}
 """Errors of processes that answer no requests."""
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from models.data import DataSet
 from models.errors import InvalidImage
 from service.errors import MalformedBody, UnsupportedMediaType
-from service.images import Pixels, ReadImages, encode_png, read_body, read_files
+from service.images import Pixels, ReadImages, Scale, encode_png, read_body, read_files
 
 
 def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -22,11 +22,12 @@ def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
 
 @pytest.fixture
 def digit(few: DataSet) -> Pixels:
-    return few.test.images[3]
+    chosen: Pixels = few.test.images[3]
+    return chosen
 
 
-def read(content: bytes, media_type: str = "", **options: Any) -> ReadImages:
-    return read_body(content, media_type, **({"fit": False, "scale": "auto"} | options))
+def read(content: bytes, media_type: str = "", *, fit: bool = False, scale: Scale = "auto") -> ReadImages:
+    return read_body(content, media_type, fit=fit, scale=scale)
 
 
 def test_png_raw_and_json_give_the_same_pixels(digit: Pixels) -> None:
@@ -40,6 +41,11 @@ def test_png_raw_and_json_give_the_same_pixels(digit: Pixels) -> None:
             found = read(content, declared)
             assert np.array_equal(found.images, digit[None]), form
             assert (found.form, found.scale, found.batch) == (form, "0-255", False)
+
+
+def test_a_picture_declared_as_mere_bytes_is_read_as_a_picture(digit: Pixels) -> None:
+    assert read(encode_png(digit), "application/octet-stream").form == "png"
+    assert read(b"\xff\xd8\xff" + bytes(781), "application/octet-stream").form == "raw"
 
 
 def test_jpeg_is_read_within_its_loss(digit: Pixels) -> None:

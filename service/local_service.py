@@ -1,0 +1,94 @@
+"""Run `fanin serve` as a child process on a free port: for the demo, the benchmarks and the tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from models.errors import FaninError
+
+START_LIMIT_S = 60.0
+ANSWER_LIMIT_S = 2.0
+STOP_LIMIT_S = 30.0
+LOOK_INTERVAL_S = 0.1
+
+
+class ServiceFailed(FaninError):
+    """The child process ended, or was not ready in time."""
+
+
+class LocalService:
+    """A service on this machine; `environment` is all that it is told, and its output is appended to `log`."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+        self._environment = {**environment, "FANIN_PORT": str(self.port)}
+
+    def start(self) -> None:
+        """Start the service and wait until it can work. Raises `ServiceFailed`."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service", "serve"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        deadline = time.monotonic() + START_LIMIT_S
+        while not self.is_ready():
+            status = self.process.poll()
+            if status is not None:
+                raise ServiceFailed(f"The service ended with status {status}.", f"Its log: {self.log}")
+            if time.monotonic() > deadline:
+                raise ServiceFailed(f"The service was not ready after {START_LIMIT_S:.0f} s.", f"Its log: {self.log}")
+            time.sleep(LOOK_INTERVAL_S)
+
+    def is_ready(self) -> bool:
+        """Say whether the API answers that it can work."""
+        try:
+            return httpx.get(f"{self.base_url}/readyz", timeout=ANSWER_LIMIT_S).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal to the service and return its exit status once it is gone."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(STOP_LIMIT_S)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment_without_settings() -> dict[str, str]:
+    """Return this process's environment without any setting of Fanin."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FANIN_")}

@@ -1,0 +1,48 @@
+"""The demo as a newcomer runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.local_service import environment_without_settings
+from tests.e2e.conftest import ROOT
+
+pytestmark = pytest.mark.e2e
+
+
+def test_the_demo_trains_predicts_and_leaves_nothing_running(tmp_path: Path) -> None:
+    environment = environment_without_settings() | {
+        "FANIN_HOME": str(tmp_path / "var"),
+        "FANIN_DATA_DIR": str(tmp_path / "data"),
+    }
+    for _ in range(2):  # a second run reuses what is there
+        done = subprocess.run(
+            [sys.executable, "-m", "service", "demo", "--epochs", "2"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    output = done.stdout
+    assert re.search(r"Accuracy \d\d\.\d\d% on 1,000 images of held-out MNIST training digits", output)
+    assert re.search(r"95 % interval \d\d\.\d\d% to \d\d\.\d\d%", output)
+    assert "python -m models fetch" in output  # how to get the full set
+    assert re.search(r"Test digit 0 is a \d; the model says \d", output)
+    assert output.count("curl ") >= 2
+    running = [path for path in Path("/proc").glob("[0-9]*/environ") if _mentions(path, str(tmp_path))]
+    assert running == []
+
+
+def _mentions(path: Path, text: str) -> bool:
+    try:
+        return f"FANIN_HOME={text}".encode() in path.read_bytes()
+    except OSError:
+        return False

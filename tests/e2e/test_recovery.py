@@ -1,0 +1,162 @@
+"""What dies comes back, and what was in progress goes on: real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import weights_sha256
+from models.data import DataSet
+from models.spec import resolve_spec
+from models.train import Training
+from service.local_service import ServiceFailed, environment_without_settings
+from tests.e2e.conftest import ROOT, Service, wait_until
+
+pytestmark = pytest.mark.e2e
+
+LONG = {"architecture": {"hidden": [256, 256]}, "data": "mnist_5k", "epochs": 16, "batch_size": 20}
+NewService = Callable[..., Service]
+
+
+def undisturbed(data: DataSet, threads: int) -> str:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        training = Training([resolve_spec(LONG)], data, torch.device("cpu"))
+        while not training.finished:
+            training.run_epoch()
+    finally:
+        torch.set_num_threads(before)
+    return weights_sha256(training.snapshot(0).weights)
+
+
+def alive(process_id: int) -> bool:
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_a_worker_killed_in_mid_job_is_replaced_and_the_job_ends_with_the_same_bits(
+    new_service: NewService, five_thousand: DataSet
+) -> None:
+    service = new_service()
+    service.start()
+    job_id = service.client.post("/jobs", json=LONG).json()["id"]
+    wait_until(lambda: service.job(job_id)["epoch"] >= 3, what="the third epoch")
+    (worker,) = service.children("worker")
+    os.kill(worker, signal.SIGKILL)
+    job = service.wait_for_state(job_id, "succeeded", "failed")
+    assert job["state"] == "succeeded"
+    assert job["attempt"] == 2
+    assert [one["epoch"] for one in job["metrics"]] == list(range(1, 17))
+    found = service.client.get(f"/models/{job_id}").json()["weights_sha256"]
+    assert found == undisturbed(five_thousand, job["device"]["threads"])
+
+
+def test_everything_killed_and_started_again_ends_every_job(new_service: NewService) -> None:
+    service = new_service()
+    service.start()
+    jobs = [service.client.post("/jobs", json=LONG | {"epochs": 12, "seed": seed}).json()["id"] for seed in range(2)]
+    wait_until(lambda: service.job(jobs[0])["epoch"] >= 2, what="the second epoch")
+    children = service.children("api") + service.children("worker")
+    service.stop(signal.SIGKILL)
+    wait_until(lambda: not any(alive(child) for child in children), 20, "the children to follow their parent")
+    service.start()
+    for job_id in jobs:
+        job = service.wait_for_state(job_id, "succeeded", "failed")
+        assert job["state"] == "succeeded"
+        assert [one["epoch"] for one in job["metrics"]] == list(range(1, 13))
+
+
+def test_a_stop_in_mid_job_leaves_nothing_running_and_the_job_goes_on_at_the_next_start(
+    new_service: NewService,
+) -> None:
+    service = new_service()
+    service.start()
+    job_id = service.client.post("/jobs", json=LONG).json()["id"]
+    wait_until(lambda: service.job(job_id)["epoch"] >= 2, what="the second epoch")
+    children = service.children("api") + service.children("worker")
+    assert service.stop(signal.SIGTERM) == 0
+    assert not any(alive(child) for child in children)
+    service.start()
+    job = service.wait_for_state(job_id, "succeeded", "failed")
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+
+
+def test_a_killed_api_is_replaced(new_service: NewService) -> None:
+    service = new_service()
+    service.start()
+    (api,) = service.children("api")
+    os.kill(api, signal.SIGKILL)
+
+    def replaced() -> bool:
+        found = service.children("api")
+        return bool(found) and found != [api]
+
+    wait_until(replaced, what="another API process")
+    wait_until(service.is_ready, what="the API to answer")
+
+
+def test_a_taken_port_ends_the_service_with_one_clear_line(new_service: NewService) -> None:
+    service = new_service()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", service.port))
+        taken.listen()
+        with pytest.raises(ServiceFailed, match="ended with status 78"):
+            service.start()
+    assert f"cannot listen on 127.0.0.1:{service.port}" in service.output()
+
+
+def test_a_second_service_on_the_same_folder_is_refused(new_service: NewService) -> None:
+    first, second = new_service(), new_service()
+    first.start()
+    wait_until(lambda: "is ready on" in first.output(), what="the first worker to hold its slot")
+    with suppress(ServiceFailed):  # its API may be ready before its worker finds the slot taken
+        second.start()
+    assert second.process is not None
+    assert second.process.wait(30) == 78
+    assert "in use by another process" in second.output()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["serve", "--host", "0.0.0.0"], "set FANIN_API_KEY, or say --insecure"),
+        (["serve", "--port", "99999"], "FANIN_PORT"),
+        (["serve", "--workers", "many"], "FANIN_WORKERS"),
+    ],
+)
+def test_wrong_settings_refuse_to_start_with_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        env=environment_without_settings() | {"FANIN_HOME": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_beyond_loopback_a_key_is_asked_for(new_service: NewService) -> None:
+    service = new_service(FANIN_HOST="0.0.0.0", FANIN_API_KEY="sesame")
+    service.start()
+    assert service.client.get("/jobs").status_code == 401
+    assert service.client.get("/jobs", headers={"Authorization": "Bearer sesame"}).status_code == 200
+    assert "sesame" not in service.output()
+    for log in (service.home / "logs").iterdir():
+        assert "sesame" not in log.read_text()

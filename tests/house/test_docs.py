@@ -1,0 +1,81 @@
+"""What the documents promise is so: settings, commands, operations, links, and the numbers that a command printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from models.init import SCHEMES
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    for name, field in Settings.model_fields.items():
+        row = re.search(rf"^\| `FANIN_{name.upper()}` \| ([^|]*) \| ([^|]*) \|$", README, re.MULTILINE)
+        assert row is not None, f"FANIN_{name.upper()}"
+        if isinstance(field.default, str | int | Path) and not isinstance(field.default, bool):
+            assert str(field.default) in row[1], name
+
+
+def test_every_target_of_make_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^\.PHONY: (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for document in DOCUMENTS:
+        for target in re.findall(r"`make ([a-z]+)", document.read_text()):
+            assert target in targets, f"{document.name}: make {target}"
+    assert "make demo" in README
+
+
+def test_every_operation_that_is_named_exists() -> None:
+    paths = json.loads((ROOT / "openapi" / "openapi.json").read_text())["paths"]
+    known = {
+        (method.upper(), re.sub(r"\{[^}]+\}", "*", path)) for path, operations in paths.items() for method in operations
+    }
+    for document in DOCUMENTS:
+        for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/[^\s`?]*)", document.read_text()):
+            assert (method, re.sub(r"\{[^}]+\}", "*", path)) in known, f"{document.name}: {method} {path}"
+
+
+def test_every_relative_link_leads_to_a_file() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_every_scheme_is_in_the_table_of_schemes(name: str) -> None:
+    assert f"| `{name}` |" in (ROOT / "docs" / "schemes.md").read_text()
+
+
+def test_the_version_is_the_newest_in_the_change_log() -> None:
+    import tomllib
+
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    newest = re.search(r"^## (?:\[)?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == version
+
+
+def test_measured_numbers_stand_in_the_file_that_a_command_wrote() -> None:
+    """Every number in a table of docs/performance.md that names a JSON file is in that file."""
+    text = (ROOT / "docs" / "performance.md").read_text()
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    checked = 0
+    for section in sections:
+        source = re.search(r"\(([\w./-]+\.json)\)", section)
+        if source is None:
+            continue
+        numbers = json.dumps(json.loads((ROOT / "docs" / source[1]).read_text()))
+        found = {f"{float(number):.4g}" for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", numbers)}
+        for row in re.findall(r"^\|(.*)\|$", section, re.MULTILINE):
+            for cell in re.findall(r"\*\*([\d.]+)\*\*", row):
+                digits = len(cell.partition(".")[2])
+                assert any(f"{float(one):.{digits}f}" == cell for one in found), f"{cell} is not in {source[1]}"
+                checked += 1
+    assert checked > 5

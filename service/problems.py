@@ -83,7 +83,7 @@ def install(app: FastAPI) -> None:
 
 async def _of_own_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FaninError)
-    return problem_of(request.url.path, error)
+    return problem_of(request.scope["path"], error)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:
@@ -95,7 +95,7 @@ async def _of_validation(request: Request, error: Exception) -> Response:
     detail = "; ".join(f"{one.pointer}: {one.detail}" for one in wrong[:5])
     more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     return problem_response(
-        request.url.path,
+        request.scope["path"],
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-request",
         f"The request is not valid: {detail}{more}.",
@@ -105,7 +105,7 @@ async def _of_validation(request: Request, error: Exception) -> Response:
 
 async def _of_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path, status = request.url.path, error.status_code
+    path, status = request.scope["path"], error.status_code
     headers = dict(error.headers or {})
     if status == HTTPStatus.NOT_FOUND:
         return problem_response(
@@ -121,7 +121,7 @@ async def _of_http_exception(request: Request, error: Exception) -> Response:
 
 def problem_of_unknown(path: str) -> Response:
     """Return the problem document of an error that nobody foresaw; it says nothing of its inside."""
-    detail = "The service met an error it does not know; its log has the details. Nothing was changed."
+    detail = "The service met an error it does not know; its log has the details."
     return problem_response(path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
 
 

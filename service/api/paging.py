@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
@@ -22,6 +23,7 @@ def page(
     """
     has_more = len(items) > limit
     if has_more and last_id is not None:
-        following = request.url.include_query_params(after=last_id)
-        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+        kept = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
+        following = urlencode([*kept, ("after", last_id)])
+        response.headers["Link"] = f'<{request.scope["path"]}?{following}>; rel="next"'
     return Page[Item](data=list(items[:limit]), has_more=has_more)

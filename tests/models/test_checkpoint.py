@@ -62,8 +62,16 @@ def test_the_hash_sees_one_changed_bit_and_a_changed_shape() -> None:
 
 def test_resume_tensors_are_read_as_they_were_written() -> None:
     state = {"exp_avg": np.arange(6, dtype=np.float32), "step": np.array([4.0], np.float32)}
-    found = decode_resume(encode_resume(state))
+    found = decode_resume(encode_resume(state, 3), 3)
+    assert set(found) == set(state)
     assert all(np.array_equal(found[name], state[name]) for name in state)
+
+
+def test_a_resume_file_without_memory_is_one_all_the_same_and_knows_its_epoch() -> None:
+    content = encode_resume({}, 3)
+    assert decode_resume(content, 3) == {}
+    with pytest.raises(CheckpointDamaged, match=r"epoch \[3\.0\], not of epoch 4"):
+        decode_resume(content, 4)
 
 
 @pytest.mark.parametrize(

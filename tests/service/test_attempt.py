@@ -110,6 +110,19 @@ def test_a_worker_killed_anywhere_is_followed_by_one_that_ends_with_the_same_bit
     assert kinds(bench, job_id).count("job.succeeded") == 1
 
 
+def test_a_killed_training_by_sgd_without_momentum_goes_on_where_it_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"optimizer": SGD(), "epochs": 3}))
+    with monkeypatch.context() as patch:
+        kill_at(patch, "commit_checkpoint", 4)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "succeeded"
+    assert [row.attempt for row in list_checkpoints(bench.engine, job_id)] == [1, 1, 1, 2]
+
+
 def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     job_id, run_id = bench.submit()
     old = runs.begin_attempt(bench.engine, run_id, "old")

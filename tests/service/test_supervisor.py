@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from service import supervisor as supervisor_module
+from service.settings import Settings
+from service.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, count_gpus, worker_children
+
+
+class Scripted(Child):
+    """A child that runs a line of Python instead of a role of the service."""
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", self.arguments[0]], stdin=subprocess.PIPE)
+        self.started_at = time.monotonic()
+
+
+def fake_gpus(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = folder / "nvidia-smi"
+    lines = "".join(f"echo 'GPU {index}: NVIDIA Something (UUID: GPU-{index})'\n" for index in range(count))
+    tool.write_text(f"#!/bin/sh\n{lines}")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_gpus_are_counted_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert count_gpus() == 0
+    fake_gpus(tmp_path, 3, monkeypatch)
+    assert count_gpus() == 3
+
+
+def test_a_machine_without_gpus_gets_one_worker_with_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "count_gpus", lambda: 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    (child,) = worker_children(Settings())
+    assert child.arguments == ["worker", "--slot", "cpu-0", "--threads", "8"]
+    assert child.environment == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "count_gpus", lambda: 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    children = worker_children(Settings(workers=3))
+    assert [child.arguments[2] for child in children] == ["cpu-0", "cpu-1", "cpu-2"]
+    assert {child.arguments[4] for child in children} == {"2"}
+    (child,) = worker_children(Settings(worker_threads=5))
+    assert child.arguments[4] == "5"
+
+
+def test_every_gpu_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "count_gpus", lambda: 2)
+    children = worker_children(Settings())
+    assert [child.arguments[2] for child in children] == ["cuda-0", "cuda-1"]
+    assert [child.environment["CUDA_VISIBLE_DEVICES"] for child in children] == ["0", "1"]
+
+
+def test_what_dies_is_started_again_after_pauses_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    starts: list[float] = []
+
+    class Dying(Child):
+        def start(self) -> None:
+            starts.append(clock[0])
+            self.process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"], stdin=subprocess.PIPE)
+            self.process.wait()
+            self.started_at = clock[0]
+
+    child = Dying("worker", [])
+    watcher = Supervisor([child])
+    child.start()
+    while len(starts) < 9:
+        assert watcher._look_after(child) == 0
+        clock[0] += 0.05
+    watcher._stop_all()
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert pauses[0] == pytest.approx(0.5, abs=0.2)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == pytest.approx(LONGEST_BACK_OFF_S, abs=0.2)
+
+
+def test_what_cannot_work_ends_the_service_and_all_others() -> None:
+    good = Scripted("good", ["import time; time.sleep(60)"])
+    bad = Scripted("bad", [f"raise SystemExit({EXIT_WRONG_USE})"])
+    assert Supervisor([good, bad]).run() == EXIT_WRONG_USE
+    assert good.process is not None
+    assert good.process.poll() is not None
+
+
+def test_a_child_that_ignores_the_request_to_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "STOP_LIMIT_S", 0.5)
+    deaf = Scripted(
+        "deaf", ["import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"]
+    )
+    supervisor = Supervisor([deaf])
+    supervisor.stop()
+    assert supervisor.run() == 0
+    assert deaf.process is not None
+    assert deaf.process.poll() is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from service.errors import DatabaseNotReady, Unavailable
 
 SQLITE_BUSY_MS = 30_000
+SQLITE_WITH_SUBSECONDS = (3, 42, 0)
 
 
 class now(FunctionElement[float]):  # noqa: N801 - used like SQLAlchemy's own functions
@@ -43,9 +46,25 @@ def open_engine(url: str) -> Engine:
     file = make_url(url).database
     if file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
+    if sqlite3.sqlite_version_info < SQLITE_WITH_SUBSECONDS and not event.contains(Engine, "connect", _give_subseconds):
+        event.listen(Engine, "connect", _give_subseconds)
     engine = create_engine(url)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _give_subseconds(connection: Any, _record: object) -> None:
+    """Give an older SQLite the function `unixepoch('subsec')`.
+
+    The queue engine writes it into its tables' defaults on Python 3.12 and later, which need not come with a SQLite
+    that has it (Debian 12 has 3.40); without it every insert fails. It opens engines of its own, so all get it.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.create_function("unixepoch", 1, _unix_epoch)
+
+
+def _unix_epoch(modifier: str) -> float | None:
+    return time.time() if modifier == "subsec" else None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

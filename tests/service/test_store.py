@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -41,10 +43,20 @@ def test_migrations_make_the_tables_that_the_code_expects(empty: Engine) -> None
 
 
 def test_the_clock_is_the_databases_in_seconds_since_1970(engine: Engine) -> None:
-    import time
-
     with engine.connect() as connection:
         assert float(connection.execute(select(now())).scalar_one()) == pytest.approx(time.time(), abs=5)
+
+
+def test_an_older_sqlite_is_given_the_seconds_that_the_queue_asks_it_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.engine.SQLITE_WITH_SUBSECONDS", (99, 0, 0))
+    engine = open_engine(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE t (x INTEGER, at REAL NOT NULL DEFAULT (unixepoch('subsec') * 1000))"))
+        connection.execute(text("INSERT INTO t (x) VALUES (1)"))
+        assert connection.execute(text("SELECT at FROM t")).scalar_one() == pytest.approx(time.time() * 1000, abs=5000)
+    engine.dispose()
 
 
 def test_sqlite_writers_wait_for_each_other_and_readers_do_not(engine: Engine) -> None:

@@ -36,6 +36,10 @@ demo: .venv/ready ## train the course's network, predict a digit, stop: the main
 serve: .venv/ready ## start the service and stay (http://127.0.0.1:8000)
 	@exec $(BIN)/python -m service serve
 
+.PHONY: data
+data: .venv/ready ## fetch the full MNIST into ./data (or FANIN_DATA_DIR) and check it
+	@$(BIN)/python -m models fetch --data-dir "$${FANIN_DATA_DIR:-data}"
+
 .PHONY: test
 test: .venv/ready ## run the tests
 	@$(BIN)/python -m pytest

@@ -24,7 +24,7 @@ def data_folder() -> Path:
     """Return the folder of the full MNIST; a measurement on other data would not be comparable."""
     folder = Path(os.environ.get("FANIN_DATA_DIR", "data")).absolute()
     if not is_here(folder):
-        raise SystemExit("This needs the full MNIST: run `python -m models fetch`, or set FANIN_DATA_DIR.")
+        raise SystemExit("This needs the full MNIST: run `make data`, or set FANIN_DATA_DIR.")
     return folder
 
 

@@ -42,8 +42,8 @@ PROBE_LIMIT_S = 8.0
 DOWNLOAD_STALL_LIMIT_S = 20.0
 
 HOW_TO_GET_MNIST = (
-    "To get all 70,000 digits: connect to the internet and run `python -m models fetch`, or put the four "
-    "idx files into MNIST/raw/ of the data folder (FANIN_DATA_DIR, default ./data)."
+    "To get all 70,000 digits: connect to the internet and run `make data` (or `python -m models fetch`), or put "
+    "the four idx files into MNIST/raw/ of the data folder (FANIN_DATA_DIR, default ./data)."
 )
 
 

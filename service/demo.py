@@ -136,7 +136,9 @@ def _predict_one(client: httpx.Client, settings: Settings, job_id: str, name: st
         "/predict", params={"model": job_id}, content=png.content, headers={"Content-Type": "image/png"}
     )
     answer = _answer(predict)
-    drawn = ["".join(SHADES[level * (len(SHADES) - 1) // 255] * 2 for level in row) for row in pixels]
+    inked = [number for number, row in enumerate(pixels) if any(row)]
+    rows = pixels[inked[0] - 1 : inked[-1] + 2]
+    drawn = ["".join(SHADES[level * (len(SHADES) - 1) // 255] * 2 for level in row) for row in rows]
     bars = [
         f"{digit}  {'█' * round(30 * share):<30} {share:7.2%}{'  <' if digit == answer['label'] else ''}"
         for digit, share in enumerate(answer["probabilities"])

@@ -37,7 +37,7 @@ class RequireKey:
         await problem_of(scope["path"], error)(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:
-        return any(path == open_path or path.startswith(f"{open_path}/") for open_path in OPEN_PATHS)
+        return path == "/" or any(path == open_path or path.startswith(f"{open_path}/") for open_path in OPEN_PATHS)
 
     def _matches(self, scope: Scope) -> bool:
         given = Headers(scope=scope).get("authorization", "")

@@ -33,7 +33,7 @@ def mnist_folder() -> Path:
     """The folder of the full MNIST, where there is one."""
     folder = Path(os.environ.get("FANIN_DATA_DIR", "data"))
     if not is_here(folder):
-        pytest.skip("needs the full MNIST: run `python -m models fetch`, or set FANIN_DATA_DIR to its folder")
+        pytest.skip("needs the full MNIST: run `make data`, or set FANIN_DATA_DIR to its folder")
     return folder
 
 

@@ -478,6 +478,12 @@ def test_an_unknown_path_and_a_wrong_method_say_what_there_is(api: httpx.Client)
     assert api.put("/jobs/job_x/cancel").headers["allow"] == "POST"
 
 
+def test_a_browser_is_led_to_the_description(api: httpx.Client) -> None:
+    response = api.get("/", follow_redirects=True)
+    assert response.url.path == "/docs"
+    assert "Fanin" in response.text
+
+
 def test_head_is_get_without_the_body(api: httpx.Client) -> None:
     for path in ("/jobs", "/healthz", "/openapi.json", "/docs"):
         head, get = api.head(path), api.get(path)
@@ -525,8 +531,8 @@ def test_a_key_is_asked_for_everywhere_but_at_the_doors(settings: Settings) -> N
         for wrong in ("sesame", "Bearer", "Bearer sesam", "Bearer sesame2", "Basic sesame", "Bearer s\xe9same"):
             assert client.get("/jobs", headers={b"Authorization": wrong.encode("latin-1")}).status_code == 401
         assert client.get("/jobs", headers={"Authorization": "Bearer sesame"}).status_code == 200
-        for path in ("/healthz", "/readyz", "/docs", "/openapi.json"):
-            assert client.get(path).status_code == 200
+        for path in ("/", "/healthz", "/readyz", "/docs", "/openapi.json"):
+            assert client.get(path, follow_redirects=True).status_code == 200
 
 
 def test_the_docs_page_uses_nothing_from_elsewhere(api: httpx.Client) -> None:

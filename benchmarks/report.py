@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from service.hardware import processor_name, usable_cores
+
 FOLDER = Path(__file__).parents[1] / "docs" / "measurements"
 
 
 def machine() -> dict[str, Any]:
     """Return what the numbers depend on: processor, cores, versions, date."""
-    model = "unknown"
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        names = [line for line in cpu_info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "processor": model,
-        "cores": os.cpu_count(),
+        "processor": processor_name(),
+        "cores": usable_cores(),
         "python": platform.python_version(),
         "torch": version("torch"),
         "numpy": version("numpy"),

@@ -7,6 +7,7 @@
     |-- DataDamaged          a data file does not have the bytes it should have
     |-- CheckpointDamaged    a checkpoint file does not hold what its row or header promises
     |-- LossNotFinite        training diverged
+    |-- OutputNotFinite      a model's outputs overflow, so that it has no probabilities to give
     `-- Interrupted          the caller asked a training to stop between two steps
 
 Every error names its cause (`detail`) and, where there is one, the way out (`mend`).
@@ -49,6 +50,10 @@ class CheckpointDamaged(FaninError):
 
 class LossNotFinite(FaninError):
     """The training loss became infinite or not a number: the training diverged."""
+
+
+class OutputNotFinite(FaninError):
+    """A model's outputs overflow float32, so that it has no probabilities to give."""
 
 
 class Interrupted(FaninError):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint, CheckpointMetadata, Weights
+from models.errors import OutputNotFinite
 from models.spec import LEAKY_RELU_SLOPE, PIXELS, Activation
 
 Floats = NDArray[np.float32]
@@ -70,8 +71,18 @@ class Predictor:
     def predict(self, images: NDArray[np.uint8]) -> Floats:
         """Return probabilities float32 [n, 10] for images uint8 [n, 28, 28], 0 background and 255 ink.
 
-        p = softmax(network(images / 255)). Rows sum to 1 within float32.
+        p = softmax(network(images / 255)). Rows sum to 1 within float32. Raises `OutputNotFinite`.
         """
+        with np.errstate(over="ignore", invalid="ignore"):
+            probabilities = self._softmax(images)
+        if not np.isfinite(probabilities).all():
+            raise OutputNotFinite(
+                "This model's outputs overflow float32: its weights are too large, or its training diverged.",
+                "Predict with another epoch, or train with a smaller initial scale or learning rate.",
+            )
+        return probabilities
+
+    def _softmax(self, images: NDArray[np.uint8]) -> Floats:
         h = images.reshape(len(images), PIXELS).astype(np.float32)
         h /= np.float32(255)
         for weight, bias in self._layers[:-1]:

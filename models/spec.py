@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from models.errors import InvalidSpec
 from models.init import AnyScheme, OutputInit
 from models.init.closed_form import XavierUniform
 
@@ -21,6 +22,7 @@ LEAKY_RELU_SLOPE = 0.01
 DEFAULT_SEED = 777
 MAX_SEED = 2**53 - 1
 MAX_PARAMETERS = 100_000_000
+MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps two to three floats for each
 
 Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
 DataChoice = Literal["auto", "mnist", "mnist_5k"]
@@ -115,6 +117,16 @@ class TrainSpec(_Part):
     )
 
     @model_validator(mode="after")
+    def _fits_in_memory(self) -> Self:
+        activations = self.batch_size * sum(self.architecture.sizes)
+        if activations > MAX_ACTIVATIONS:
+            raise ValueError(
+                f"a batch of {self.batch_size} has {activations:,} activations in this network, more than the limit of "
+                f"{MAX_ACTIVATIONS:,}; use a smaller batch_size"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_data(self) -> Self:
         problem = misfit(self, TRAIN_IMAGES[self.data])
         if problem:
@@ -176,12 +188,14 @@ _overrides: dict[str, Any] = {
 PresetSpec = create_model("PresetSpec", __base__=_PresetChoice, **_overrides)
 
 
-def resolve_spec(request: dict[str, Any]) -> TrainSpec:
+def resolve_spec(request: object) -> TrainSpec:
     """Return the whole spec that a request asks for: a preset with overrides, or a `TrainSpec`.
 
     An override of `init`, `optimizer` or `architecture` replaces that whole part. Raises
-    `pydantic.ValidationError` that names every wrong field.
+    `pydantic.ValidationError` that names every wrong field, `InvalidSpec` if it is no JSON object.
     """
+    if not isinstance(request, dict):
+        raise InvalidSpec("A spec is a JSON object.", 'For example {"preset": "mnist_nn_xavier"}.')
     if "preset" in request:
         choice = PresetSpec.model_validate(request)
         return choice.resolved()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import socket
 import sys
 from pathlib import Path
 
 from models.errors import FaninError
+from service.hardware import usable_cores
 from service.logs import set_up_logging
 from service.settings import Settings, read_settings
 from service.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, worker_children
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", help="worker processes: auto, or a number (FANIN_WORKERS)")
     worker = _command(commands, "worker", _worker, "run one worker process alone")
     worker.add_argument("--slot", default="cpu-0", help="name of its device slot (default: cpu-0)")
-    worker.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    worker.add_argument("--threads", type=int, default=usable_cores(), help="CPU threads (default: all cores)")
     for child in (api, worker):
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     _command(commands, "migrate", _migrate, "create or upgrade the database's tables")
@@ -136,12 +136,13 @@ def _migrate(_options: argparse.Namespace) -> int:
 
 def _migrate_with(settings: Settings) -> None:
     from service.queue import migrate_queue
-    from service.store.engine import check_connection, migrate, open_engine
+    from service.store.engine import check_connection, migrate, one_migration_at_a_time, open_engine
 
     engine = open_engine(settings.sqlalchemy_url)
     check_connection(engine)
-    migrate(engine)
-    migrate_queue(engine, settings.sqlalchemy_url)
+    with one_migration_at_a_time(engine):
+        migrate(engine)
+        migrate_queue(engine, settings.sqlalchemy_url)
     engine.dispose()
 
 

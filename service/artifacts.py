@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 from models.errors import CheckpointDamaged
+from service.errors import Unavailable
 
 
 class Artifacts:
@@ -42,11 +43,20 @@ class Artifacts:
         return hashlib.sha256(content).hexdigest()
 
     def read(self, path: str, sha256: str) -> bytes:
-        """Read a file. Raises `CheckpointDamaged` if it is missing or not the bytes that were written."""
+        """Read a file. Raises `CheckpointDamaged` if it is missing or not the bytes that were written.
+
+        A folder that is not there, or a file that cannot be read for now, is no damage: raises `Unavailable`.
+        """
         try:
             content = (self._root / path).read_bytes()
+        except FileNotFoundError as error:
+            if not self._root.is_dir():
+                raise Unavailable(
+                    f"The folder of checkpoints, {self._root}, is not there.", "Is it mounted?"
+                ) from error
+            raise CheckpointDamaged(f"The checkpoint file {path} is not there.") from error
         except OSError as error:
-            raise CheckpointDamaged(f"The checkpoint file {path} cannot be read: {error.strerror}.") from error
+            raise Unavailable(f"The checkpoint file {path} cannot be read for now: {error.strerror}.") from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise CheckpointDamaged(
                 f"The checkpoint file {path} is damaged: its bytes are not those that were written."

@@ -11,22 +11,23 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.checkpoint import CheckpointMetadata, decode, decode_resume, encode, encode_resume, weights_sha256
 from models.data import DataSet
 from models.errors import CheckpointDamaged, DataDamaged, FaninError, Interrupted
 from models.evaluate import evaluate
 from models.results import EpochMetrics
+from models.spec import DataChoice
 from models.train import Snapshot, StepProgress, Training
 from service.artifacts import Artifacts
-from service.errors import Fenced, NotFound, error_name
+from service.errors import Fenced, NotFound, Unavailable, error_name
 from service.store import runs
 from service.store.checkpoints import list_checkpoints
 from service.store.runs import Attempt, Member, NewCheckpoint
@@ -38,6 +39,7 @@ PRECISION = "float32"
 WATCH_INTERVAL_S = 0.5
 GPU_COMMIT_INTERVAL_S = 0.5
 RESUME_FILES_KEPT = 2
+CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch raises a bare RuntimeError for it
 MOST_ATTEMPTS_WITHOUT_CHECKPOINT = 3
 
 
@@ -58,7 +60,16 @@ class Device:
 class RunAttempt:
     """An attempt that has begun: its members, its data, its training."""
 
-    def __init__(self, engine: Engine, artifacts: Artifacts, attempt: Attempt, data: DataSet, device: Device) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        artifacts: Artifacts,
+        attempt: Attempt,
+        data: DataSet,
+        device: Device,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._draining = draining
         self._engine = engine
         self._artifacts = artifacts
         self._attempt = attempt
@@ -85,6 +96,8 @@ class RunAttempt:
     # -- during training ---------------------------------------------------------------------------------
 
     def _between_steps(self, training: Training, progress: StepProgress) -> None:
+        if self._draining():
+            raise Drained("The worker was asked to stop; the run goes on from its last checkpoint.")
         self._watch.raise_if_unwanted()
         if not self._watch.wants_progress() and progress.step < progress.steps_per_epoch:
             return
@@ -243,15 +256,30 @@ class Watch:
             except Fenced as error:
                 self._unwanted = error
                 return
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 self._failure = error
                 return
 
 
+class Drained(FaninError):
+    """The worker was asked to stop between two steps."""
+
+
+PASSING = (SQLAlchemyError, Unavailable, Drained, torch.AcceleratorError)
+"""What says nothing about the job: database or files out of reach, a request to stop, a GPU whose driver has failed
+(every later call in this process would fail too). The run stays in the queue; the attempt limit ends what circles."""
+
+
 def make_attempt(
-    engine: Engine, artifacts: Artifacts, run_id: str, worker: str, device: Device, load_data: Any
+    engine: Engine,
+    artifacts: Artifacts,
+    run_id: str,
+    worker: str,
+    device: Device,
+    load_data: Callable[[DataChoice], DataSet],
+    draining: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Try a run once and end its jobs, whatever happens; only a database that is out of reach passes through."""
+    """Try a run once and end its jobs, whatever happens but `PASSING`, after which the process should start anew."""
     try:
         attempt = runs.begin_attempt(engine, run_id, worker)
     except NotFound as error:
@@ -263,11 +291,14 @@ def make_attempt(
     try:
         _check_attempts(attempt)
         data = load_data(attempt.pins["data"] if attempt.pins else attempt.members[0].spec.data)
-        RunAttempt(engine, artifacts, attempt, data, device).run()
+        RunAttempt(engine, artifacts, attempt, data, device, draining).run()
         log.info("%s: attempt %d has ended", run_id, attempt.number)
     except (Interrupted, Fenced) as error:
         log.info("%s: attempt %d stopped: %s", run_id, attempt.number, error)
-    except DBAPIError:
+    except Drained:
+        runs.uncount_attempt(engine, attempt)
+        raise
+    except PASSING:
         raise
     except Exception as error:
         if not isinstance(error, FaninError):
@@ -287,7 +318,7 @@ def _check_attempts(attempt: Attempt) -> None:
     if attempt.attempts_without_checkpoint > MOST_ATTEMPTS_WITHOUT_CHECKPOINT:
         raise TooManyAttempts(
             f"The worker died {MOST_ATTEMPTS_WITHOUT_CHECKPOINT} times in a row before it could write a checkpoint.",
-            "Look into the worker's log; a smaller model or batch needs less memory.",
+            "Look into the worker's log; if it ran out of memory, a smaller model or batch needs less.",
         )
 
 
@@ -311,7 +342,7 @@ def _pinned(pins: dict[str, Any] | None, data: DataSet, device: Device) -> tuple
         return own, None
     if pins["data_sha256"] != data.sha256:
         raise DataDamaged(f"The first attempt read other files of {data.name} than those that are here.")
-    differing = [name for name in ("engine", "torch", "device") if pins[name] != own[name]]
+    differing = [name for name in ("engine", "torch", "device", "device_name") if pins[name] != own[name]]
     if not differing:
         return pins, None
     changes = ", ".join(f"{name} {pins[name]} -> {own[name]}" for name in differing)
@@ -322,7 +353,7 @@ def _explained(error: Exception) -> dict[str, Any]:
     """Return the reason of a failure as it is stored with the job: words that a student understands."""
     if isinstance(error, FaninError):
         return {"type": error_name(error), "detail": error.detail, "mend": error.mend}
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in str(error):
         return {
             "type": "out-of-memory",
             "detail": f"The device has too little memory for this model and batch: {error}",

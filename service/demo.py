@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ class DemoFailed(FaninError):
 
 def run_demo(settings: Settings, epochs: int | None) -> int:
     """Run the demo on the screen; return 0. Raises `DemoFailed` with the reason. Leaves nothing running."""
+    signal.signal(signal.SIGTERM, _end)
     console = Console(highlight=False)
     # On loopback and only as long as the demo runs, so no key is needed; all other settings are the user's.
     environment = {name: value for name, value in os.environ.items() if name not in OWN_SETTINGS}
@@ -51,6 +53,11 @@ def run_demo(settings: Settings, epochs: int | None) -> int:
         _show_curl(job["id"], settings, console)
     console.print("The service is stopped. [bold]make serve[/bold] starts it again, with this model in it.")
     return 0
+
+
+def _end(*_signal: object) -> None:
+    """Unwind on SIGTERM as on Ctrl-C, so that the service is stopped too."""
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _answer(response: httpx.Response) -> Any:

@@ -85,6 +85,7 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     model_errors.DataDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
     model_errors.CheckpointDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
     model_errors.LossNotFinite: HTTPStatus.UNPROCESSABLE_ENTITY,
+    model_errors.OutputNotFinite: HTTPStatus.UNPROCESSABLE_ENTITY,
     model_errors.Interrupted: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """The HTTP status of every error; a test proves that none is missing."""

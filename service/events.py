@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.store.events import EventRow, events_after, last_event_id
 
@@ -49,8 +49,8 @@ class EventHub:
                 seen = 0
             try:
                 seen = await self._wake_listeners(seen)
-            except DBAPIError as error:
-                log.warning("events cannot be read: %s", error.orig)
+            except SQLAlchemyError as error:
+                log.warning("events cannot be read: %s", error)
             await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _wake_listeners(self, seen: int) -> int:

@@ -8,17 +8,16 @@ says which (all zeros mean the same in both). The rule looks at all images of a 
 from __future__ import annotations
 
 import io
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from models.digits import SIDE, fit_digit
+from models.digits import SIDE, FittedDigit, fit_digit
 from models.errors import InvalidImage
 from service.errors import MalformedBody, UnsupportedMediaType
 
@@ -28,6 +27,7 @@ Form = Literal["png", "jpeg", "raw", "json"]
 
 MOST_IMAGES = 10_000
 LARGEST_SIDE = 4096
+MOST_PIXELS = 100_000_000
 IMAGE_PIXELS = SIDE * SIDE
 FIT_MEND = "Send 28x28 pixels, or add ?fit=true to have the digit cropped, scaled and centred as in MNIST."
 READABLE = "image/png, image/jpeg, application/octet-stream (784 bytes an image), application/json, multipart/form-data"
@@ -63,9 +63,8 @@ def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> Re
         return _read_json(content, fit=fit, scale=scale)
     if form == "raw":
         images = _read_raw(content)
-        return _from_pictures(images, form, fit=fit, batch=len(images) > 1)
-    picture = _decode(content, form)
-    return _from_pictures([picture], form, fit=fit, batch=False)
+        return _gathered((_seen(image, fit=fit) for image in images), form, fit=fit, batch=len(images) > 1)
+    return _gathered([_seen(_decode(content, form, fit=fit), fit=fit)], form, fit=fit, batch=False)
 
 
 def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
@@ -76,11 +75,19 @@ def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
     forms = [_form_of(content, media_type) for content, media_type in files]
     if "json" in forms:
         raise UnsupportedMediaType("A file of a form must be a picture or 784 raw bytes, not JSON.")
-    pictures = [
-        _decode(content, form) if form != "raw" else _one_raw(content)
-        for (content, _), form in zip(files, forms, strict=True)
-    ]
-    return _from_pictures(pictures, forms[0], fit=fit, batch=len(files) > 1)
+    read = _each_file([content for content, _ in files], forms, fit=fit)
+    return _gathered(read, forms[0], fit=fit, batch=len(files) > 1)
+
+
+def _each_file(contents: Sequence[bytes], forms: Sequence[Form], *, fit: bool) -> Iterator[FittedDigit]:
+    """Decode one file after another, so that large pictures are never in memory together."""
+    pixels = 0
+    for content, form in zip(contents, forms, strict=True):
+        picture = _one_raw(content) if form == "raw" else _decode(content, form, fit=fit)
+        pixels += picture.size
+        if pixels > MOST_PIXELS:
+            raise InvalidImage(f"The pictures have more than {MOST_PIXELS:,} pixels together.", "Send fewer at a time.")
+        yield _seen(picture, fit=fit)
 
 
 def encode_png(image: Pixels) -> bytes:
@@ -112,9 +119,14 @@ def _form_of(content: bytes, media_type: str) -> Form:
 
 
 def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
-    """Say whether bytes declared as mere bytes are rather a PNG or JPEG, as many clients declare files."""
-    is_picture = any(content.startswith(signature) for signature in _SIGNATURES)
-    return media_type == "application/octet-stream" and is_picture and len(content) % IMAGE_PIXELS != 0
+    """Say whether bytes declared as mere bytes are rather a picture, as many clients declare files.
+
+    The signature of PNG cannot begin a digit; JPEG's three bytes could, if the length fits too.
+    """
+    if media_type != "application/octet-stream":
+        return False
+    form = next((form for signature, form in _SIGNATURES.items() if content.startswith(signature)), None)
+    return form == "png" or (form == "jpeg" and len(content) % IMAGE_PIXELS != 0)
 
 
 def _read_raw(content: bytes) -> Pixels:
@@ -137,20 +149,27 @@ def _check_count(count: int) -> None:
         raise InvalidImage(f"{count} images are more than {MOST_IMAGES} in one request.", "Send several requests.")
 
 
-def _decode(content: bytes, form: Form) -> Pixels:
+def _decode(content: bytes, form: Form, *, fit: bool) -> Pixels:
     """Return a picture as grey uint8 [h, w]; its size is checked before its pixels are decoded."""
     name = form.upper()
     try:
         picture = Image.open(io.BytesIO(content), formats=[name])
-        if max(picture.size) > LARGEST_SIDE:
-            width, height = picture.size
-            raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {LARGEST_SIDE} a side.")
+        _check_size(*picture.size, fit=fit)
         picture.verify()  # checksums to the very end: Pillow alone would draw a picture that is cut off
         return _grey(ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=[name])))
+    except InvalidImage:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidImage("The picture has too many pixels.", f"Send at most {LARGEST_SIDE} a side.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
+    except Exception as error:
         raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
+
+
+def _check_size(width: int, height: int, *, fit: bool) -> None:
+    if not fit and (width, height) != (SIDE, SIDE):
+        raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_MEND)
+    if max(width, height) > LARGEST_SIDE:
+        raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {LARGEST_SIDE} a side.")
 
 
 def _grey(picture: Image.Image) -> Pixels:
@@ -172,16 +191,14 @@ def _on_opposite_ground(picture: Image.Image) -> Pixels:
     return np.rint(grey * opacity + ground * (1 - opacity)).astype(np.uint8)
 
 
-def _from_pictures(pictures: Sequence[Pixels] | Pixels, form: Form, *, fit: bool, batch: bool) -> ReadImages:
-    if fit:
-        fitted = [fit_digit(picture) for picture in pictures]
-        images = np.stack([one.image for one in fitted])
-        return ReadImages(images, form, "0-255", batch, fitted=True, inverted=tuple(one.inverted for one in fitted))
-    for picture in pictures:
-        if picture.shape != (SIDE, SIDE):
-            height, width = picture.shape
-            raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_MEND)
-    return ReadImages(np.stack(list(pictures)), form, "0-255", batch, fitted=False, inverted=(False,) * len(pictures))
+def _seen(picture: Pixels, *, fit: bool) -> FittedDigit:
+    """Return what the network sees of a grey picture."""
+    return fit_digit(picture) if fit else FittedDigit(picture, inverted=False)
+
+
+def _gathered(read: Iterable[FittedDigit], form: Form, *, fit: bool, batch: bool) -> ReadImages:
+    images, inverted = zip(*read, strict=True)
+    return ReadImages(np.stack(images), form, "0-255", batch, fit, tuple(inverted))
 
 
 def _read_json(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
@@ -191,13 +208,8 @@ def _read_json(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
         raise MalformedBody(f"The body is not JSON: {error}.") from error
     levels, batch = _as_array(_pixels_of(parsed), fit=fit)
     pixels, read_scale = _grey_levels(levels, scale)
-    if fit:
-        return _with_scale(_from_pictures(list(pixels), "json", fit=True, batch=batch), read_scale)
-    return ReadImages(pixels, "json", read_scale, batch, fitted=False, inverted=(False,) * len(pixels))
-
-
-def _with_scale(read: ReadImages, scale: Literal["0-255", "0-1"]) -> ReadImages:
-    return ReadImages(read.images, read.form, scale, read.batch, read.fitted, read.inverted)
+    read = _gathered((_seen(picture, fit=fit) for picture in pixels), "json", fit=fit, batch=batch)
+    return replace(read, scale=read_scale)
 
 
 def _pixels_of(parsed: Any) -> Any:
@@ -212,10 +224,11 @@ def _pixels_of(parsed: Any) -> Any:
 def _as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
     """Return float64 [n, h, w] and whether it was a batch; without `fit` h and w are 28."""
     try:
-        levels = np.array(pixels)
-    except ValueError:
-        levels = np.array(None)
-    if levels.dtype.kind not in "iuf" or levels.size == 0:
+        # Types first: NumPy would make of one long string among numbers an array of long strings.
+        levels = np.array(pixels if _holds_numbers(pixels, depth=3) else [], dtype=np.float64)
+    except (ValueError, OverflowError):
+        levels = np.array([])
+    if levels.size == 0:
         raise InvalidImage("The pixels are not a full grid of numbers.", "Send 28 rows of 28 numbers.")
     if levels.shape == (IMAGE_PIXELS,) or (levels.ndim == 2 and levels.shape[1] == IMAGE_PIXELS and not fit):
         levels = levels.reshape(*levels.shape[:-1], SIDE, SIDE)
@@ -227,7 +240,16 @@ def _as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
         raise InvalidImage(f"The pixels have more than {LARGEST_SIDE} a side.", "Send a smaller picture.")
     levels = levels if batch else levels[None]
     _check_count(len(levels))
-    return levels.astype(np.float64), batch
+    return levels, batch
+
+
+def _holds_numbers(pixels: Any, depth: int) -> bool:
+    """Say whether lists, at most `depth` deep, hold int and float alone (a bool is neither)."""
+    if not isinstance(pixels, list) or depth == 0:
+        return False
+    if set(map(type, pixels)) <= {int, float}:
+        return True
+    return all(_holds_numbers(part, depth - 1) for part in pixels)
 
 
 def _grey_levels(levels: NDArray[np.float64], scale: Scale) -> tuple[Pixels, Literal["0-255", "0-1"]]:

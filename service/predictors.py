@@ -22,6 +22,7 @@ class Predictors:
         self._limit_bytes = limit_bytes
         self._loaded: OrderedDict[str, Predictor] = OrderedDict()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
 
     def find(self, name: str) -> tuple[ModelRow, Predictor]:
         """Return the model that `name` means now, and its predictor.
@@ -34,10 +35,14 @@ class Predictors:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
                 return row, self._loaded[key]
-        predictor = self._read(row.checkpoint)
-        with self._lock:
-            self._loaded[key] = predictor
-            self._drop_oldest()
+        with self._reading:  # one at a time: requests for the same model wait for the first to load it
+            with self._lock:
+                predictor = self._loaded.get(key)
+            if predictor is None:
+                predictor = self._read(row.checkpoint)
+            with self._lock:
+                self._loaded[key] = predictor
+                self._drop_oldest()
         return row, predictor
 
     def _read(self, row: CheckpointRow) -> Predictor:

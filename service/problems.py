@@ -6,6 +6,7 @@ that read that key; a validation problem lists every wrong field under `errors`.
 
 from __future__ import annotations
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -13,13 +14,18 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from models.errors import FaninError
-from service.errors import STATUS_OF, error_name
+from service.errors import STATUS_OF, Unavailable, error_name
+
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+MOST_WRONG_FIELDS = 100
 
 
 class WrongField(BaseModel):
@@ -79,6 +85,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FaninError, _of_own_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http_exception)
+    for lost in (OperationalError, InterfaceError, PoolTimeoutError):
+        app.add_exception_handler(lost, _of_lost_database)
 
 
 async def _of_own_error(request: Request, error: Exception) -> Response:
@@ -86,11 +94,17 @@ async def _of_own_error(request: Request, error: Exception) -> Response:
     return problem_of(request.scope["path"], error)
 
 
+async def _of_lost_database(request: Request, error: Exception) -> Response:
+    log.error("the database failed at %s %s: %s", request.method, request.scope["path"], error)
+    unavailable = Unavailable("The database cannot be reached, or did not answer in time.", "Try again soon.")
+    return problem_of(request.scope["path"], unavailable)
+
+
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = [
         WrongField(pointer=_pointer(one["loc"], one["type"], error.body), detail=_explained(one))
-        for one in error.errors()
+        for one in error.errors()[:MOST_WRONG_FIELDS]
     ]
     detail = "; ".join(f"{one.pointer}: {one.detail}" for one in wrong[:5])
     more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from service.hardware import usable_cores, visible_gpus
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -125,24 +125,13 @@ def end_with_parent() -> None:
 
 def worker_children(settings: Settings) -> list[Child]:
     """Return one child a device slot: each GPU, or CPU slots that share the cores."""
-    gpus = count_gpus()
-    count = settings.workers if settings.workers != "auto" else max(1, gpus)
-    cores = os.cpu_count() or 1
-    threads = settings.worker_threads if settings.worker_threads != "auto" else max(1, cores // count)
+    gpus = visible_gpus()
+    count = settings.workers if settings.workers != "auto" else max(1, len(gpus))
+    threads = settings.worker_threads if settings.worker_threads != "auto" else max(1, usable_cores() // count)
     children = []
     for index in range(count):
-        on_gpu = index < gpus
-        slot = f"cuda-{index}" if on_gpu else f"cpu-{index}"
-        environment = {"CUDA_VISIBLE_DEVICES": str(index) if on_gpu else ""}
+        slot = f"cuda-{index}" if index < len(gpus) else f"cpu-{index}"
+        environment = {"CUDA_VISIBLE_DEVICES": gpus[index] if index < len(gpus) else ""}
         arguments = ["worker", "--slot", slot, "--threads", str(threads)]
         children.append(Child(f"worker-{slot}", arguments, environment))
     return children
-
-
-def count_gpus() -> int:
-    """Return how many NVIDIA GPUs this machine has, without loading torch."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return 0
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

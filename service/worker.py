@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import queue
 import signal
 import threading
@@ -14,15 +13,15 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from models.data import DataSet, Digits, load
 from models.errors import FaninError
 from models.spec import DataChoice, TrainSpec
 from models.train import Training
 from service.artifacts import Artifacts
-from service.attempt import Device, make_attempt
+from service.attempt import PASSING, Device, Drained, make_attempt
 from service.errors import ServiceError
+from service.hardware import processor_name
 from service.queue import serve_runs
 from service.settings import Settings
 from service.store.engine import open_engine, require_tables
@@ -30,7 +29,8 @@ from service.store.engine import open_engine, require_tables
 log = logging.getLogger(__name__)
 
 FALLBACK_LIFETIME_S = 600.0
-EXIT_DATABASE_LOST = 75
+DRAIN_LIMIT_S = 10.0
+EXIT_START_ANEW = 75
 
 
 class SlotTaken(ServiceError):
@@ -45,6 +45,8 @@ class Worker:
         self._slot = slot
         self._name = f"{settings.node}:{slot}"
         self._device = _device(threads)
+        self._busy = False
+        self._draining = False
         self._artifacts = Artifacts(settings.home / "artifacts")
         self._data: dict[DataChoice, tuple[DataSet, float]] = {}
 
@@ -53,7 +55,7 @@ class Worker:
 
         Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the first migration.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, self._end)
         with self._held_slot():
             engine = open_engine(self._settings.sqlalchemy_url)
@@ -74,20 +76,29 @@ class Worker:
                 run_id, done = inbox.get()
                 self._make_attempt(engine, run_id)
                 done.set()
+                if self._draining:
+                    os._exit(0)
 
     def _make_attempt(self, engine: Engine, run_id: str) -> None:
+        # Crash-only: a run that did not end stays pending in the queue and is taken up again by the next process. So
+        # this one ends without unwinding its threads; files are written first and rows second, so any moment is safe.
+        self._busy = True
         try:
-            make_attempt(engine, self._artifacts, run_id, self._name, self._device, self._load)
-        except DBAPIError:
-            # Crash-only: the run stays pending in the queue and is taken up again after the restart.
-            log.exception("the database is out of reach; this worker starts anew")
-            os._exit(EXIT_DATABASE_LOST)
+            make_attempt(engine, self._artifacts, run_id, self._name, self._device, self._load, lambda: self._draining)
+        except Drained:
+            log.info("worker %s stops", self._name)
+            os._exit(0)
+        except PASSING:
+            log.exception("this worker starts anew")
+            os._exit(EXIT_START_ANEW)
+        self._busy = False
 
     def _end(self, *_signal: object) -> None:
-        # A run in progress must stay pending in the queue, so the process ends without unwinding its threads:
-        # files are written first and rows second, so any moment is a safe one. No log line: the handler may have
-        # interrupted one.
-        os._exit(0)
+        """Stop at once, or between two steps; no log line, since the signal may have interrupted one."""
+        if not self._busy or self._draining:
+            os._exit(0)
+        self._draining = True
+        signal.setitimer(signal.ITIMER_REAL, DRAIN_LIMIT_S)
 
     def _held_slot(self) -> FileLock:
         folder = self._settings.home / "slots"
@@ -129,4 +140,4 @@ class Worker:
 def _device(threads: int) -> Device:
     if torch.cuda.is_available():
         return Device(torch.device("cuda"), torch.cuda.get_device_name(), threads)
-    return Device(torch.device("cpu"), platform.processor() or platform.machine(), threads)
+    return Device(torch.device("cpu"), processor_name(), threads)

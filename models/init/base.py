@@ -48,7 +48,7 @@ class Scheme(BaseModel):
     bias: Bias = Field(
         "zeros", description="How biases start: zeros, torch's U(-1/sqrt(n), 1/sqrt(n)), or `bias_value`."
     )
-    bias_value: float = Field(0.0, description="The bias of every unit; only with `bias` = constant.")
+    bias_value: float = Field(0.0, ge=-100, le=100, description="The bias of every unit; only with `bias` = constant.")
 
     @model_validator(mode="after")
     def _bias_value_needs_constant(self) -> Self:

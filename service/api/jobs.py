@@ -153,7 +153,7 @@ def get_events(
     request: Request,
     response: Response,
     job_id: str,
-    limit: Limit = 100,
+    limit: Limit = 20,
     after: Annotated[int, Query(ge=0, le=LARGEST_EVENT_ID, description="Start after this event id.")] = 0,
     accept: Annotated[str, Header(description="text/event-stream for a stream.")] = "",
     last_event_id: Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)] = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from starlette.datastructures import UploadFile
@@ -92,7 +92,6 @@ _BODY = {
     "/predict",
     summary="Say which digit an image shows",
     response_model=OneAnswer | BatchAnswer,
-    response_model_exclude_none=True,
     openapi_extra={"requestBody": _BODY},
     responses=problems(400, 404, 413, 415, 422, 503),
 )
@@ -120,13 +119,13 @@ async def predict(
 
 
 async def _read(request: Request, *, fit: bool, scale: Scale) -> ReadImages:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request.headers.get("content-type"))
     if media_type != "multipart/form-data":
         return await run_in_threadpool(read_body, await request.body(), media_type, fit=fit, scale=scale)
     try:
         async with request.form(max_files=MOST_IMAGES, max_fields=100) as form:
             uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            files = [(await upload.read(), (upload.content_type or "").lower()) for upload in uploads]
+            files = [(await upload.read(), _media_type(upload.content_type)) for upload in uploads]
     except HTTPException as error:
         if error.status_code != HTTPStatus.BAD_REQUEST:
             raise
@@ -134,7 +133,13 @@ async def _read(request: Request, *, fit: bool, scale: Scale) -> ReadImages:
     return await run_in_threadpool(read_files, files, fit=fit)
 
 
-def _answer(parts: Parts, model: str, read: ReadImages) -> OneAnswer | BatchAnswer:
+def _media_type(header: str | None) -> str:
+    """Return a media type without its parameters, empty if there is none."""
+    return (header or "").partition(";")[0].strip().lower()
+
+
+def _answer(parts: Parts, model: str, read: ReadImages) -> Response:
+    """Predict and write the answer as JSON, away from the event loop: a batch's takes longer than its prediction."""
     row, predictor = parts.predictors.find(model)
     probabilities = predictor.predict(read.images)
     predictions = [
@@ -150,9 +155,12 @@ def _answer(parts: Parts, model: str, read: ReadImages) -> OneAnswer | BatchAnsw
         "model": _predicted_by(row),
         "read_as": ReadAs(form=read.form, scale=read.scale, fitted=read.fitted),
     }
+    answer: BatchAnswer | OneAnswer
     if read.batch:
-        return BatchAnswer(predictions=predictions, **shared)
-    return OneAnswer(**predictions[0].model_dump(), **shared)
+        answer = BatchAnswer(predictions=predictions, **shared)
+    else:
+        answer = OneAnswer(**predictions[0].model_dump(), **shared)
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 def _predicted_by(row: ModelRow) -> PredictedBy:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from service.errors import DatabaseNotReady, Unavailable
 
 SQLITE_BUSY_MS = 30_000
+MIGRATION_LOCK = 0xFA919  # any number that no other application of the database uses
 SQLITE_WITH_SUBSECONDS = (3, 42, 0)
 
 
@@ -110,6 +111,23 @@ def check_connection(engine: Engine) -> None:
         raise Unavailable(
             f"The database {where} cannot be reached: {error.orig}", "Look at FANIN_DATABASE_URL."
         ) from None
+
+
+@contextmanager
+def one_migration_at_a_time(engine: Engine) -> Iterator[None]:
+    """Let processes that start at once on a PostgreSQL database migrate one after another.
+
+    SQLite needs no more than the locks of the migrations themselves.
+    """
+    if engine.dialect.name == "sqlite":
+        yield
+        return
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
 
 
 def require_tables(engine: Engine) -> None:

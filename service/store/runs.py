@@ -105,6 +105,12 @@ def start_jobs(engine: Engine, attempt: Attempt, pins: dict[str, Any], irreprodu
                 append_event(connection, member.job_id, "job.running", attempt=attempt.number, **pins)
 
 
+def uncount_attempt(engine: Engine, attempt: Attempt) -> None:
+    """Let an attempt that was asked to stop not count among those that died. Raises `Fenced`."""
+    with writing(engine) as connection:
+        _fence(connection, attempt, attempts_without_checkpoint=runs.c.attempts_without_checkpoint - 1)
+
+
 def report_progress(engine: Engine, attempt: Attempt, progress: dict[str, dict[str, Any]]) -> dict[str, JobState]:
     """Store how far each running job is, and return the state of every job of the run. Raises `Fenced`."""
     with writing(engine) as connection:

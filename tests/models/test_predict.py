@@ -8,6 +8,7 @@ import torch
 
 from models.checkpoint import Checkpoint, CheckpointMetadata, weights_sha256
 from models.data import DataSet
+from models.errors import OutputNotFinite
 from models.evaluate import logits
 from models.init import initialize
 from models.init.closed_form import XavierNormal
@@ -57,6 +58,16 @@ def test_large_outputs_do_not_overflow(few: DataSet) -> None:
         layer.weight.mul_(1e6)
     found = predictor_of(network, spec).predict(few.test.images)
     assert np.isfinite(found).all()
+
+
+def test_outputs_that_overflow_are_an_error_and_not_an_answer(few: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(8,) * 40))
+    network = Network.empty(spec.architecture)
+    initialize(network, XavierNormal(gain=10.0), seed=2)
+    for layer in network.layers:
+        layer.weight.mul_(10)
+    with pytest.raises(OutputNotFinite, match="another epoch"):
+        predictor_of(network, spec).predict(few.test.images)
 
 
 def test_memory_counts_all_weights() -> None:

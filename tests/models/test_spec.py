@@ -69,6 +69,11 @@ def test_an_empty_request_is_a_whole_spec_with_a_seed() -> None:
         ({"init": {"scheme": "uniform", "low": 1, "high": 0}}, ("init", "uniform"), "low must be less than high"),
         ({"init": {"scheme": "zeros", "bias": "torch_default"}}, ("init", "zeros"), "break_symmetry_by_bias"),
         ({"init": {"scheme": "zeros", "bias_value": 1.0}}, ("init", "zeros"), '"bias": "constant"'),
+        (
+            {"init": {"scheme": "zeros", "bias": "constant", "bias_value": 1e300}},
+            ("init", "zeros", "bias_value"),
+            "100",
+        ),
         ({"init": {"scheme": "hinton"}}, ("init",), "xavier_uniform"),
         ({"optimizer": {"name": "sgd", "momentum": 1}}, ("optimizer", "sgd", "momentum"), "less than 1"),
         ({"optimizer": {"name": "adam", "lr": float("inf")}}, ("optimizer", "adam", "lr"), "finite"),
@@ -97,6 +102,16 @@ def test_networks_beyond_the_limit_of_parameters_are_refused() -> None:
 
 def test_parameters_are_counted_with_biases() -> None:
     assert Architecture(hidden=(256, 256)).parameter_count == 784 * 256 + 256 + 256 * 256 + 256 + 2560 + 10
+
+
+def test_batches_beyond_the_limit_of_memory_are_refused() -> None:
+    with pytest.raises(ValidationError, match="use a smaller batch_size"):
+        TrainSpec(architecture=Architecture(hidden=(1024,) * 64), batch_size=60_000)
+
+
+def test_what_is_no_object_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match="JSON object"):
+        resolve_spec(5)
 
 
 def test_a_spec_cannot_be_changed() -> None:

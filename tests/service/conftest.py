@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -68,8 +68,8 @@ class Bench:
     def submit(self, spec: TrainSpec = SMALL) -> tuple[str, str]:
         return self.queue.submit(spec, None)
 
-    def attempt(self, run_id: str, worker: str = "test:cpu-0") -> None:
-        make_attempt(self.engine, self.artifacts, run_id, worker, self.device, lambda _choice: self.data)
+    def attempt(self, run_id: str, worker: str = "test:cpu-0", draining: Callable[[], bool] = lambda: False) -> None:
+        make_attempt(self.engine, self.artifacts, run_id, worker, self.device, lambda _choice: self.data, draining)
 
     def trained(self, spec: TrainSpec = SMALL) -> str:
         job_id, run_id = self.submit(spec)

@@ -521,6 +521,18 @@ def test_an_unexpected_error_is_a_problem_and_the_service_goes_on(
     assert api.get("/healthz").status_code == 200
 
 
+def test_a_database_without_tables_is_503(tmp_path: Path) -> None:
+    with Api(Settings(home=tmp_path)) as client:
+        for response in (client.get("/jobs"), client.get("/models/latest")):
+            problem(response, 503, "unavailable")
+            assert int(response.headers["retry-after"]) > 0
+
+
+def test_a_request_with_very_many_wrong_fields_gets_a_short_answer(api: httpx.Client) -> None:
+    response = api.post("/jobs", json={f"field{number}": 0 for number in range(50_000)})
+    assert len(problem(response, 422, "invalid-request")["errors"]) == 100
+
+
 def test_a_key_is_asked_for_everywhere_but_at_the_doors(settings: Settings) -> None:
     with Api(Settings(home=settings.home, api_key="sesame")) as client:
         for path in ("/jobs", "/models", "/init-schemes", "/datasets", "/nothing", "/docsx"):

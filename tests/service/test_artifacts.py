@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import CheckpointDamaged
 from service.artifacts import Artifacts
+from service.errors import Unavailable
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -43,5 +44,19 @@ def test_damage_and_absence_are_seen(tmp_path: Path) -> None:
         artifacts.read("x", digest)
     artifacts.delete("x")
     artifacts.delete("x")
-    with pytest.raises(CheckpointDamaged, match="No such file"):
+    with pytest.raises(CheckpointDamaged, match="not there"):
+        artifacts.read("x", digest)
+
+
+def test_what_cannot_be_read_for_now_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts = Artifacts(tmp_path / "root")
+    with pytest.raises(Unavailable, match="mounted"):
+        artifacts.read("x", "")
+    digest = artifacts.write("x", b"content")
+
+    def too_many_open(_path: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", too_many_open)
+    with pytest.raises(Unavailable, match="Too many open files"):
         artifacts.read("x", digest)

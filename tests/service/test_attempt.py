@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +17,8 @@ from models.init.closed_form import XavierUniform
 from models.spec import SGD, Architecture
 from models.train import Training
 from service import attempt as attempt_module
-from service.attempt import RunAttempt
-from service.errors import Fenced, NotFound
+from service.attempt import Drained, RunAttempt
+from service.errors import Fenced, NotFound, Unavailable
 from service.store import runs
 from service.store.checkpoints import find_model, list_checkpoints
 from service.store.engine import writing
@@ -249,6 +250,7 @@ def test_a_diverging_job_fails_with_the_reason_and_the_mend(bench: Bench) -> Non
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out-of-memory"),
         (MemoryError(), "out-of-memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out-of-memory"),
         (OSError(28, "No space left on device"), "storage"),
         (DataMissing("MNIST is not here."), "data-missing"),
         (RuntimeError("surprise"), "internal"),
@@ -299,6 +301,52 @@ def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
     assert job.error["type"] == "too-many-attempts"
 
 
+def test_a_worker_that_is_asked_to_stop_does_not_count_as_one_that_died(bench: Bench) -> None:
+    job_id, run_id = bench.submit()
+    for _ in range(5):
+        with pytest.raises(Drained):
+            bench.attempt(run_id, draining=lambda: True)
+    bench.attempt(run_id)
+    job = get_job(bench.engine, job_id)
+    assert (job.state, job.attempt) == ("succeeded", 6)
+
+
+def test_a_gpu_whose_driver_failed_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit()
+
+    def fault(*_arguments: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunAttempt, "_between_steps", fault)
+        with pytest.raises(torch.AcceleratorError):
+            bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "running"
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_files_that_cannot_be_read_for_a_moment_are_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
+    with monkeypatch.context() as patch:
+        kill_at(patch, "commit_checkpoint", 4)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    before = list_checkpoints(bench.engine, job_id)
+
+    def too_many_open(_path: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", too_many_open)
+        with pytest.raises(Unavailable):
+            bench.attempt(run_id)
+    assert list_checkpoints(bench.engine, job_id) == before
+    bench.attempt(run_id)
+    assert list_checkpoints(bench.engine, job_id)[: len(before) - 2] == before[:-2]
+    assert get_job(bench.engine, job_id).state == "succeeded"
+
+
 def test_other_data_than_the_first_attempts_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
     with monkeypatch.context() as patch:
@@ -312,7 +360,7 @@ def test_other_data_than_the_first_attempts_are_refused(bench: Bench, monkeypatc
     assert error["type"] == "data-damaged"
 
 
-def test_another_version_of_torch_goes_on_but_says_that_bits_may_differ(
+def test_another_torch_or_processor_goes_on_but_says_that_bits_may_differ(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit()
@@ -322,12 +370,13 @@ def test_another_version_of_torch_goes_on_but_says_that_bits_may_differ(
             bench.attempt(run_id)
     with writing(bench.engine) as connection:
         pins = connection.execute(select(runs_table.c.pins)).scalar_one()
-        connection.execute(update(runs_table).values(pins=pins | {"torch": "2.11.0"}))
+        connection.execute(update(runs_table).values(pins=pins | {"torch": "2.11.0", "device_name": "another"}))
     bench.attempt(run_id)
     job = get_job(bench.engine, job_id)
     assert (job.state, job.reproducible) == ("succeeded", False)
     assert job.irreproducible_reason is not None
     assert "torch 2.11.0 ->" in job.irreproducible_reason
+    assert "device_name another -> test" in job.irreproducible_reason
 
 
 def test_progress_is_written_beside_the_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from service.errors import STATUS_OF, NotFound, error_name
 NEVER_ANSWERED = {
     service.worker.SlotTaken,
     service.attempt.TooManyAttempts,
+    service.attempt.Drained,
     service.demo.DemoFailed,
     service.local_service.ServiceFailed,
 }

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import tracemalloc
+import zlib
 from typing import Any
 
 import numpy as np
@@ -41,6 +44,54 @@ def test_png_raw_and_json_give_the_same_pixels(digit: Pixels) -> None:
             found = read(content, declared)
             assert np.array_equal(found.images, digit[None]), form
             assert (found.form, found.scale, found.batch) == (form, "0-255", False)
+
+
+def test_a_long_string_among_numbers_costs_nothing() -> None:
+    content = json.dumps([["x" * 20_000] + [0] * 15_000]).encode()
+    tracemalloc.start()
+    with pytest.raises(InvalidImage, match="full grid"):
+        read(content)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_a_form_full_of_large_pictures_is_refused_before_it_fills_the_memory() -> None:
+    large = encoded(Image.new("1", (4096, 4096)), "PNG")
+    tracemalloc.start()
+    with pytest.raises(InvalidImage, match="4096x4096"):
+        read_files([(large, "image/png")] * 500, fit=False)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    inked = Image.new("L", (4096, 4096))
+    inked.paste(255, (100, 100, 200, 300))
+    with pytest.raises(InvalidImage, match="100,000,000 pixels together"):
+        read_files([(encoded(inked, "PNG"), "image/png")] * 7, fit=True)
+
+
+def test_damaged_pictures_are_refused_and_nothing_worse(digit: Pixels) -> None:
+    random = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffers = [encode_png(digit), encoded(Image.fromarray(digit), "JPEG", exif=exif.tobytes())]
+    refused = 0
+    for number in range(600):
+        damaged = bytearray(buffers[number % 2])
+        for _ in range(random.integers(1, 6)):
+            damaged[random.integers(8, len(damaged))] = random.integers(0, 256)
+        try:
+            read(bytes(damaged), ("image/png", "image/jpeg")[number % 2])
+        except InvalidImage:
+            refused += 1
+    assert refused > 200
+
+
+def test_a_png_of_any_length_is_a_picture(digit: Pixels) -> None:
+    whole = encode_png(digit)
+    filling = b"tEXt" + b"k\0" + b"v" * (784 * 4 - len(whole) - 14)
+    chunk = struct.pack(">I", len(filling) - 4) + filling + struct.pack(">I", zlib.crc32(filling))
+    longer = whole[:-12] + chunk + whole[-12:]
+    assert len(longer) % 784 == 0
+    assert read(longer, "application/octet-stream").form == "png"
 
 
 def test_a_picture_declared_as_mere_bytes_is_read_as_a_picture(digit: Pixels) -> None:
@@ -171,9 +222,6 @@ def test_fit_reads_json_of_any_size_and_raw_bytes(digit: Pixels) -> None:
 @pytest.mark.parametrize("side", [5000, 20_000, 60_000])
 def test_an_image_bomb_is_refused_before_it_is_decoded(side: int) -> None:
     header = encoded(Image.new("1", (8, 8)), "PNG")
-    import struct
-    import zlib
-
     sizes = struct.pack(">II", side, side)
     chunk = b"IHDR" + sizes + header[24:29]
     bomb = header[:12] + chunk + struct.pack(">I", zlib.crc32(chunk)) + header[33:]

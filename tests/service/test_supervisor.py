@@ -4,13 +4,12 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from service import supervisor as supervisor_module
 from service.settings import Settings
-from service.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, count_gpus, worker_children
+from service.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, worker_children
 
 
 class Scripted(Child):
@@ -21,32 +20,17 @@ class Scripted(Child):
         self.started_at = time.monotonic()
 
 
-def fake_gpus(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = folder / "nvidia-smi"
-    lines = "".join(f"echo 'GPU {index}: NVIDIA Something (UUID: GPU-{index})'\n" for index in range(count))
-    tool.write_text(f"#!/bin/sh\n{lines}")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder))
-
-
-def test_gpus_are_counted_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert count_gpus() == 0
-    fake_gpus(tmp_path, 3, monkeypatch)
-    assert count_gpus() == 3
-
-
 def test_a_machine_without_gpus_gets_one_worker_with_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "count_gpus", lambda: 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(supervisor_module, "visible_gpus", list)
+    monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
     (child,) = worker_children(Settings())
     assert child.arguments == ["worker", "--slot", "cpu-0", "--threads", "8"]
     assert child.environment == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "count_gpus", lambda: 0)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(supervisor_module, "visible_gpus", list)
+    monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
     children = worker_children(Settings(workers=3))
     assert [child.arguments[2] for child in children] == ["cpu-0", "cpu-1", "cpu-2"]
     assert {child.arguments[4] for child in children} == {"2"}
@@ -55,10 +39,10 @@ def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_gpu_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "count_gpus", lambda: 2)
+    monkeypatch.setattr(supervisor_module, "visible_gpus", lambda: ["0", "GPU-5a"])
     children = worker_children(Settings())
     assert [child.arguments[2] for child in children] == ["cuda-0", "cuda-1"]
-    assert [child.environment["CUDA_VISIBLE_DEVICES"] for child in children] == ["0", "1"]
+    assert [child.environment["CUDA_VISIBLE_DEVICES"] for child in children] == ["0", "GPU-5a"]
 
 
 def test_what_dies_is_started_again_after_pauses_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,17 @@
 """One attempt of a worker at a run: restore, train, commit, end.
 
-Everything that must last goes through `service.store.runs`, fenced by the attempt's number. A thread beside the
-training reports progress and reads the owner's wishes twice a second, so that the training itself never waits
-for the database between two steps.
+Everything that must last goes through `service.store.runs`, fenced by the attempt's number. A watch beside the
+training (`service.watch`) reports progress and reads the owner's wishes, so that the training itself never waits for
+the database between two steps.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,19 +26,19 @@ from models.results import EpochMetrics
 from models.spec import DataChoice
 from models.train import Snapshot, StepProgress, Training
 from service.artifacts import Artifacts
-from service.errors import Fenced, NotFound, Unavailable, error_name
+from service.errors import Fenced, NotFound, Unavailable
+from service.failures import explained
 from service.store import runs
-from service.store.checkpoints import list_checkpoints
-from service.store.runs import Attempt, Member, NewCheckpoint
+from service.store.checkpoints import NewCheckpoint, list_checkpoints
+from service.store.runs import Attempt, Member
+from service.watch import Watch
 
 log = logging.getLogger(__name__)
 
 ENGINE = "stacked-step"
 PRECISION = "float32"
-WATCH_INTERVAL_S = 0.5
 GPU_COMMIT_INTERVAL_S = 0.5
 RESUME_FILES_KEPT = 2
-CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch raises a bare RuntimeError for it
 MOST_ATTEMPTS_WITHOUT_CHECKPOINT = 3
 
 
@@ -206,61 +205,6 @@ class RunAttempt:
         return None
 
 
-@dataclass
-class Watch:
-    """A thread that writes progress and reads the owner's wishes, every `WATCH_INTERVAL_S`."""
-
-    engine: Engine
-    attempt: Attempt
-    progress: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _unwanted: FaninError | None = None
-    _failure: Exception | None = None
-    _published_at: float = 0.0
-
-    def __enter__(self) -> Watch:
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def wants_progress(self) -> bool:
-        """Say whether it is time to publish progress again."""
-        return time.monotonic() - self._published_at >= WATCH_INTERVAL_S / 2
-
-    def publish(self, progress: dict[str, dict[str, Any]]) -> None:
-        """Hand over the progress of each job, by its id."""
-        self.progress = progress
-        self._published_at = time.monotonic()
-
-    def raise_if_unwanted(self) -> None:
-        """Raise `Interrupted` if no job wants to go on, `Fenced` if the run was taken over, or a database error."""
-        if self._failure is not None:
-            raise self._failure
-        if self._unwanted is not None:
-            raise self._unwanted
-
-    def _run(self) -> None:
-        while not self._stop.wait(WATCH_INTERVAL_S):
-            try:
-                states = runs.report_progress(self.engine, self.attempt, self.progress)
-                for job_id, state in states.items():
-                    if state == "cancelling":
-                        runs.end_job(self.engine, self.attempt, job_id, "cancelled")
-                if not any(state == "running" for state in states.values()):
-                    self._unwanted = Interrupted("No job of the run wants to go on.")
-                    return
-            except Fenced as error:
-                self._unwanted = error
-                return
-            except SQLAlchemyError as error:
-                self._failure = error
-                return
-
-
 class Drained(FaninError):
     """The worker was asked to stop between two steps."""
 
@@ -309,7 +253,7 @@ def make_attempt(
 def _fail(engine: Engine, attempt: Attempt, error: Exception) -> None:
     try:
         for member in attempt.members:
-            runs.end_job(engine, attempt, member.job_id, "failed", _explained(error))
+            runs.end_job(engine, attempt, member.job_id, "failed", explained(error))
     except Fenced as fenced:
         log.info("%s: attempt %d failed after it was taken over: %s", attempt.run_id, attempt.number, fenced)
 
@@ -347,26 +291,3 @@ def _pinned(pins: dict[str, Any] | None, data: DataSet, device: Device) -> tuple
         return pins, None
     changes = ", ".join(f"{name} {pins[name]} -> {own[name]}" for name in differing)
     return pins | {name: own[name] for name in differing}, f"A later attempt ran with {changes}."
-
-
-def _explained(error: Exception) -> dict[str, Any]:
-    """Return the reason of a failure as it is stored with the job: words that a student understands."""
-    if isinstance(error, FaninError):
-        return {"type": error_name(error), "detail": error.detail, "mend": error.mend}
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in str(error):
-        return {
-            "type": "out-of-memory",
-            "detail": f"The device has too little memory for this model and batch: {error}",
-            "mend": "Use fewer or narrower hidden layers, or a smaller batch.",
-        }
-    if isinstance(error, OSError):
-        return {
-            "type": "storage",
-            "detail": f"A file could not be read or written: {error}",
-            "mend": "Look at the free space and the permissions of FANIN_HOME, then submit the job again.",
-        }
-    return {
-        "type": "internal",
-        "detail": f"The worker met an error it does not know: {type(error).__name__}: {error}",
-        "mend": "The worker's log in FANIN_HOME/logs has the details; please report it.",
-    }

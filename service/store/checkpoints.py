@@ -17,14 +17,9 @@ NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 
 
 @dataclass(frozen=True)
-class CheckpointRow:
-    """One committed checkpoint; `phase` is pretrain or train, and only train checkpoints are models."""
+class NewCheckpoint:
+    """A checkpoint whose files are in place and whose row is to be committed."""
 
-    job_id: str
-    seq: int
-    run_id: str
-    attempt: int
-    phase: str
     epoch: int
     final: bool
     weights_path: str
@@ -33,6 +28,17 @@ class CheckpointRow:
     weights_file_sha256: str
     resume_path: str | None
     resume_file_sha256: str | None
+
+
+@dataclass(frozen=True)
+class CheckpointRow(NewCheckpoint):
+    """One committed checkpoint; `phase` is pretrain or train, and only train checkpoints are models."""
+
+    job_id: str
+    seq: int
+    run_id: str
+    attempt: int
+    phase: str
     evaluation: Evaluation | None
     created_at: float
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from models.results import EpochMetrics, Evaluation
 from models.spec import TrainSpec
 from service.errors import Fenced, NotFound
-from service.store.checkpoints import CheckpointRow, checkpoints_of
+from service.store.checkpoints import CheckpointRow, NewCheckpoint, checkpoints_of
 from service.store.engine import now, writing
 from service.store.events import append_event
 from service.store.jobs import JobState
@@ -40,20 +40,6 @@ class Attempt:
     attempts_without_checkpoint: int
     pins: dict[str, Any] | None
     members: tuple[Member, ...]
-
-
-@dataclass(frozen=True)
-class NewCheckpoint:
-    """A checkpoint whose files are in place and whose row is to be committed."""
-
-    epoch: int
-    final: bool
-    weights_path: str
-    weights_bytes: int
-    weights_sha256: str
-    weights_file_sha256: str
-    resume_path: str | None
-    resume_file_sha256: str | None
 
 
 def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:

@@ -27,6 +27,7 @@ MAY_NOT_IMPORT = {
     ],
     "service.api": ["service.worker", "service.attempt", "service.supervisor", "service.app", "sqlalchemy.orm", "dbos"],
     "service.worker": ["service.api", "service.app", "service.supervisor", "fastapi", "dbos"],
+    "service.watch": ["service.api", "service.attempt", "service.worker", "service.queue"],
     "service.attempt": ["service.api", "service.app", "service.worker", "fastapi", "dbos"],
     "service.supervisor": ["service.api", "service.worker", "service.store", "models"],
     "service.queue": ["service.api", "service.worker", "fastapi"],

@@ -17,10 +17,11 @@ from models.init.closed_form import XavierUniform
 from models.spec import SGD, Architecture
 from models.train import Training
 from service import attempt as attempt_module
+from service import watch as watch_module
 from service.attempt import Drained, RunAttempt
 from service.errors import Fenced, NotFound, Unavailable
 from service.store import runs
-from service.store.checkpoints import find_model, list_checkpoints
+from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
 from service.store.engine import writing
 from service.store.events import events_after
 from service.store.jobs import cancel_job, get_job, job_metrics
@@ -130,7 +131,7 @@ def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     runs.start_jobs(bench.engine, old, attempt_module._pinned(None, bench.data, bench.device)[0], None)
     bench.attempt(run_id)
     before = list_checkpoints(bench.engine, job_id)
-    checkpoint = runs.NewCheckpoint(1, False, "x", 1, "x", "x", None, None)
+    checkpoint = NewCheckpoint(1, False, "x", 1, "x", "x", None, None)
     for write in (
         lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, []),
         lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
@@ -190,7 +191,7 @@ def test_a_job_cancelled_while_it_waits_is_never_trained(bench: Bench) -> None:
 def test_a_job_cancelled_while_it_runs_stops_soon_and_keeps_its_checkpoints(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_module, "WATCH_INTERVAL_S", 0.02)
+    monkeypatch.setattr(watch_module, "WATCH_INTERVAL_S", 0.02)
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 10_000}))
     original = RunAttempt._commit
 
@@ -224,7 +225,7 @@ def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: B
     attempt = runs.begin_attempt(bench.engine, run_id, "test")
     runs.start_jobs(bench.engine, attempt, {}, None)
     cancel_job(bench.engine, job_id)
-    checkpoint = runs.NewCheckpoint(2, True, "x", 1, "x", "x", None, None)
+    checkpoint = NewCheckpoint(2, True, "x", 1, "x", "x", None, None)
     assert runs.commit_checkpoint(bench.engine, attempt, job_id, checkpoint, []) is False
     assert list_checkpoints(bench.engine, job_id) == []
     assert get_job(bench.engine, job_id).state == "cancelling"
@@ -380,7 +381,7 @@ def test_another_torch_or_processor_goes_on_but_says_that_bits_may_differ(
 
 
 def test_progress_is_written_beside_the_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_module, "WATCH_INTERVAL_S", 0.01)
+    monkeypatch.setattr(watch_module, "WATCH_INTERVAL_S", 0.01)
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 50}))
     bench.attempt(run_id)
     progress = get_job(bench.engine, job_id).progress

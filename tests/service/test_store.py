@@ -68,6 +68,18 @@ def test_sqlite_writers_wait_for_each_other_and_readers_do_not(engine: Engine) -
     assert last_event_id(engine) == 7
 
 
+def test_what_a_transaction_read_still_holds_when_it_writes(engine: Engine) -> None:
+    def count_one(_number: int) -> None:
+        with writing(engine) as connection:
+            value = connection.execute(text("SELECT value FROM counters")).scalar_one()
+            time.sleep(0.001)  # time for another to come between, if one could
+            connection.execute(text("UPDATE counters SET value = :value"), {"value": value + 1})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count_one, range(40)))
+    assert last_event_id(engine) == 40
+
+
 def test_a_job_and_its_queue_entry_are_there_together_or_not_at_all(bench: Bench, engine: Engine) -> None:
     def count(table: str) -> int:
         with engine.connect() as connection:

@@ -60,6 +60,7 @@ class Worker:
         with self._held_slot():
             engine = open_engine(self._settings.sqlalchemy_url)
             require_tables(engine)
+            torch.set_num_threads(self._device.threads)
             self._warm_up()
             inbox: queue.SimpleQueue[tuple[str, threading.Event]] = queue.SimpleQueue()
 

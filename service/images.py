@@ -113,7 +113,8 @@ def _form_of(content: bytes, media_type: str) -> Form:
     if len(content) % IMAGE_PIXELS == 0:
         return "raw"
     raise UnsupportedMediaType(
-        "The request has no Content-Type, and its bytes are neither PNG, JPEG, JSON nor 784 bytes an image.",
+        f"The request does not say what it sends, and its {len(content)} bytes are neither PNG, JPEG, JSON nor 784 "
+        "bytes an image.",
         f"Say what it is: {READABLE}.",
     )
 

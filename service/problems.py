@@ -175,5 +175,7 @@ def _explained(error: dict[str, Any]) -> str:
         return f"{context['discriminator']} {context['tag']!r} is not one of {context['expected_tags']}"
     if error["type"] == "extra_forbidden":
         return "there is no such field"
+    if error["type"] in {"model_attributes_type", "model_type", "dict_type"}:
+        return 'should be a JSON object in braces, such as {"scheme": "he_normal"} for init'
     message: str = error["msg"]
     return message.removeprefix("Value error, ").replace("Input should be", "should be")

@@ -40,6 +40,6 @@ def get_evaluation(parts: GetParts, model_id: str) -> Evaluation:
     if checkpoint.evaluation is None:
         raise NotFound(
             f"Epoch {checkpoint.epoch} of {checkpoint.job_id} has no evaluation: it is made for the final epoch.",
-            "Wait until the job has succeeded, or submit jobs with test_curve for the accuracy of every epoch.",
+            "Wait until the job has succeeded; with validation_images every epoch's metrics have an accuracy.",
         )
     return checkpoint.evaluation

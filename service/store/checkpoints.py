@@ -69,13 +69,13 @@ def checkpoints_of(connection: Connection, job_id: str) -> list[CheckpointRow]:
 
 
 def find_model(engine: Engine, name: str) -> ModelRow:
-    """Return the checkpoint that `latest`, `JOB` (its last one) or `JOB@EPOCH` names. Raises `NotFound`."""
+    """Return the checkpoint that `latest` or `JOB` (its last one) names, or another `@EPOCH`. Raises `NotFound`."""
     if not NAME.fullmatch(name):
         raise NotFound(*_why_not_found(name))
     job_id, at, epoch = name.partition("@")
     query = select(checkpoints, jobs.c.spec).join(jobs, jobs.c.id == checkpoints.c.job_id)
     query = query.where(checkpoints.c.phase == "train").order_by(checkpoints.c.seq.desc()).limit(1)
-    if name == "latest":
+    if job_id == "latest":
         newest = select(jobs.c.id).where(jobs.c.state == "succeeded").order_by(jobs.c.ended_at.desc(), jobs.c.id.desc())
         query = query.where(checkpoints.c.job_id == newest.limit(1).scalar_subquery())
     else:

@@ -103,6 +103,11 @@ def test_every_wrong_field_is_pointed_at(api: httpx.Client) -> None:
     assert all(error["detail"] for error in document["errors"])
 
 
+def test_a_bare_scheme_name_is_told_how_to_be_written(api: httpx.Client) -> None:
+    document = problem(api.post("/jobs", json={"init": "he_normal"}), 422, "invalid-request")
+    assert '{"scheme": "he_normal"}' in document["detail"]
+
+
 def test_jobs_are_listed_in_pages(api: httpx.Client) -> None:
     ids = [api.post("/jobs", json={"preset": "mnist_nn_xavier"}).json()["id"] for _ in range(3)][::-1]
     first = api.get("/jobs", params={"limit": 2, "state": "queued"})

@@ -186,6 +186,7 @@ def test_models_are_found_by_job_epoch_and_latest(bench: Bench, engine: Engine) 
     assert find_model(engine, "latest").checkpoint.job_id == second
     assert find_model(engine, first).checkpoint.epoch == 2
     assert find_model(engine, f"{first}@0").checkpoint.epoch == 0
+    assert find_model(engine, "latest@1").checkpoint.job_id == second
     assert [row.checkpoint.job_id for row in list_models(engine, after=None, limit=5)] == [second, first]
     assert [row.checkpoint.job_id for row in list_models(engine, after=second, limit=5)] == [first]
 

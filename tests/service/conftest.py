@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -111,3 +112,15 @@ class Api:
 def api(settings: Settings) -> Iterator[httpx.Client]:
     with Api(settings) as client:
         yield client
+
+
+def problem(response: httpx.Response, status: int, name: str) -> dict[str, Any]:
+    """Check that an answer is a problem document and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert document["type"] == f"urn:fanin:problem:{name}"
+    assert document["status"] == status
+    assert document["detail"] == document["error"]
+    assert document["instance"] == response.request.url.path
+    return document

@@ -104,9 +104,9 @@ def _form_of(content: bytes, media_type: str) -> Form:
         return _FORMS[media_type]
     if media_type not in (*_UNSAID, "application/octet-stream"):
         raise UnsupportedMediaType(f"{media_type} is not read here.", f"Send one of: {READABLE}.")
-    for signature, form in _SIGNATURES.items():
-        if content.startswith(signature):
-            return form
+    signed = _signed_form(content)
+    if signed is not None:
+        return signed
     stripped = content.strip()
     if stripped[:1] in (b"[", b"{") and stripped[-1:] in (b"]", b"}"):
         return "json"
@@ -119,6 +119,11 @@ def _form_of(content: bytes, media_type: str) -> Form:
     )
 
 
+def _signed_form(content: bytes) -> Form | None:
+    """Return the form whose signature the content begins with, if any."""
+    return next((form for signature, form in _SIGNATURES.items() if content.startswith(signature)), None)
+
+
 def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
     """Say whether bytes declared as mere bytes are rather a picture, as many clients declare files.
 
@@ -126,7 +131,7 @@ def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
     """
     if media_type != "application/octet-stream":
         return False
-    form = next((form for signature, form in _SIGNATURES.items() if content.startswith(signature)), None)
+    form = _signed_form(content)
     return form == "png" or (form == "jpeg" and len(content) % IMAGE_PIXELS != 0)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
-from models.data import DataName, DataSet, is_here, load, read_mnist_5k
+from models.data import DataName, DataSet, is_here, load
 from models.errors import DataMissing
 from service.deps import GetParts, problems
 from service.errors import NotFound
@@ -55,7 +55,7 @@ def _describe(name: DataName, folder: Path) -> DatasetView:
     try:
         if name == "mnist" and is_here(folder):
             return DatasetView(name=name, available=True, detail="60,000 training digits, 10,000 test digits.")
-        data = read_mnist_5k() if name == "mnist_5k" else load(name, folder, fetch=False)
+        data = load(name, folder, fetch=False)
     except DataMissing as error:
         return DatasetView(name=name, available=False, detail=str(error))
     return DatasetView(name=name, available=True, detail=data.description)

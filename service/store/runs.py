@@ -71,8 +71,7 @@ def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
                 select(jobs).where(jobs.c.run_id == run_id, jobs.c.state.in_(["queued", "running"])).order_by(jobs.c.id)
             )
         )
-        if not members:
-            connection.execute(update(runs).where(runs.c.id == run_id).values(ended_at=now()))
+        _close_run_if_done(connection, run_id)
         return Attempt(run_id, number, barren, pins, members)
 
 

@@ -22,6 +22,8 @@ LEAKY_RELU_SLOPE = 0.01
 DEFAULT_SEED = 777
 MAX_SEED = 2**53 - 1
 MAX_PARAMETERS = 100_000_000
+STEP_WORK = 4e6  # multiply-adds in the time that a step takes apart from its arithmetic
+OPTIMIZER_WORK = 40  # multiply-adds in the time that the optimizer needs for one parameter
 MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps two to three floats for each
 
 Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
@@ -115,6 +117,17 @@ class TrainSpec(_Part):
     test_curve: bool = Field(
         False, description="Also record the test accuracy of every epoch (the last one is always)."
     )
+
+    @property
+    def work(self) -> float:
+        """Return what the training costs by a simple model, in multiply-adds: good for comparing and adding up.
+
+        steps x (a fixed cost + parameters x (3 x batch_size + the optimizer)); 3 for forward and the two backward ways.
+        """
+        images = TRAIN_IMAGES[self.data] - self.validation_images
+        steps = images // self.batch_size if self.drop_last else -(-images // self.batch_size)
+        of_step = STEP_WORK + self.architecture.parameter_count * (3 * self.batch_size + OPTIMIZER_WORK)
+        return float(self.epochs * steps * of_step)
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Self:

@@ -146,10 +146,12 @@ class Training:
     def _check_losses(self, epoch: int, step: int) -> None:
         for index, loss in enumerate(self._step.losses.tolist()):
             if not math.isfinite(loss):
-                rms = ", ".join(f"{value:.3g}" for value in self._step.gradient_rms(index))
+                norms = self._step.network(index)
+                weights = ", ".join(f"{layer.weight.square().mean().sqrt():.3g}" for layer in norms.layers)
+                gradients = ", ".join(f"{value:.3g}" for value in self._step.gradient_rms(index))
                 raise LossNotFinite(
-                    f"The loss became {loss} in epoch {epoch}, step {step}; the weight gradients of the layers had "
-                    f"root mean squares {rms}.",
+                    f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer, first to last: "
+                    f"weights {weights}; their gradients {gradients}.",
                     "Use a smaller learning rate or a smaller initial scale.",
                 )
 

@@ -13,7 +13,7 @@ from models.errors import FaninError
 from service.hardware import usable_cores
 from service.logs import set_up_logging
 from service.settings import Settings, read_settings
-from service.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, worker_children
+from service.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, slot_children
 
 GRACEFUL_STOP_S = 3
 
@@ -37,13 +37,16 @@ def _parser() -> argparse.ArgumentParser:
         listening.add_argument("--host", help="address to listen on (FANIN_HOST)")
         listening.add_argument("--port", type=int, help="port to listen on (FANIN_PORT)")
         listening.add_argument("--insecure", action="store_true", default=None, help="beyond loopback without a key")
-    serve.add_argument("--workers", help="worker processes: auto, or a number (FANIN_WORKERS)")
-    worker = _command(commands, "worker", _worker, "run one worker process alone")
-    worker.add_argument("--slot", default="cpu-0", help="name of its device slot (default: cpu-0)")
-    worker.add_argument("--threads", type=int, default=usable_cores(), help="CPU threads (default: all cores)")
-    for child in (api, worker):
+    worker = _command(commands, "worker", _worker, "run this machine's workers without an API, until Ctrl-C")
+    for working in (serve, worker):
+        working.add_argument("--slots", help="worker processes: auto, or a number (FANIN_SLOTS)")
+    slot = _command(commands, "slot", _slot, "run the one worker process of a device slot, as `worker` and `serve` do")
+    slot.add_argument("name", help="name of the slot, such as cpu-0")
+    slot.add_argument("--threads", type=int, default=usable_cores(), help="CPU threads (default: all cores)")
+    for child in (api, slot):
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     _command(commands, "migrate", _migrate, "create or upgrade the database's tables")
+    _command(commands, "doctor", _doctor, "check settings, database, data, devices and files; say what is wrong")
     _command(commands, "openapi", _openapi, "print the OpenAPI document")
     demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the main road in two minutes")
     demo.add_argument("--epochs", type=int, help="fewer epochs than the preset's 15")
@@ -60,7 +63,7 @@ def _command(
 
 def _listening_settings(options: argparse.Namespace) -> Settings:
     return read_settings(
-        host=options.host, port=options.port, insecure=options.insecure, workers=getattr(options, "workers", None)
+        host=options.host, port=options.port, insecure=options.insecure, slots=getattr(options, "slots", None)
     )
 
 
@@ -73,14 +76,27 @@ def _serve(options: argparse.Namespace) -> int:
         "FANIN_PORT": str(settings.port),
         "FANIN_INSECURE": str(settings.insecure).lower(),
     }
-    supervisor = Supervisor([Child("api", ["api"], environment), *worker_children(settings)])
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, supervisor.stop)
+    supervisor = _supervisor([Child("api", ["api"], environment), *slot_children(settings)])
     print(
         f"Fanin listens on http://{settings.host}:{settings.port} (its description: /docs). Ctrl-C stops it.",
         flush=True,
     )
     return supervisor.run()
+
+
+def _worker(options: argparse.Namespace) -> int:
+    settings = read_settings(slots=options.slots)
+    set_up_logging(settings, "worker")
+    children = slot_children(settings)
+    print(f"Workers of {settings.node}: {', '.join(child.name for child in children)}. Ctrl-C stops them.", flush=True)
+    return _supervisor(children).run()
+
+
+def _supervisor(children: list[Child]) -> Supervisor:
+    supervisor = Supervisor(children)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, supervisor.stop)
+    return supervisor
 
 
 def _api(options: argparse.Namespace) -> int:
@@ -115,15 +131,24 @@ def _api(options: argparse.Namespace) -> int:
     return 0
 
 
-def _worker(options: argparse.Namespace) -> int:
+def _slot(options: argparse.Namespace) -> int:
     settings = read_settings()
-    set_up_logging(settings, f"worker-{options.slot}")
+    set_up_logging(settings, f"worker-{options.name}")
     if options.supervised:
         end_with_parent()
     from service.worker import Worker
 
-    Worker(settings, options.slot, options.threads).run()
+    Worker(settings, options.name, options.threads).run()
     return 0
+
+
+def _doctor(_options: argparse.Namespace) -> int:
+    from service.doctor import examine
+
+    findings = examine(read_settings())
+    for finding in findings:
+        print(f"{'ok   ' if finding.is_fine else 'WRONG'}  {finding.subject}: {finding.text}")
+    return 0 if all(finding.is_fine for finding in findings) else 1
 
 
 def _migrate(_options: argparse.Namespace) -> int:

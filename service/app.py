@@ -15,7 +15,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 
 from service import problems
-from service.api import datasets, health, jobs, models, predict, schemes
+from service.api import datasets, events, health, job_wishes, jobs, models, predict, schemes, workers
 from service.artifacts import Artifacts
 from service.deps import Parts
 from service.events import EventHub
@@ -30,7 +30,17 @@ DESCRIPTION = """Train MNIST digit classifiers with a chosen weight-initializati
 every checkpoint, and predict digits with any of them.
 
 Errors are RFC 9457 problem documents. If the service has a key, send `Authorization: Bearer <key>`."""
-ROUTERS = (jobs.router, models.router, predict.router, datasets.router, schemes.router, health.router)
+ROUTERS = (
+    jobs.router,
+    job_wishes.router,
+    events.router,
+    models.router,
+    predict.router,
+    datasets.router,
+    schemes.router,
+    workers.router,
+    health.router,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -62,14 +72,16 @@ def _lifespan_of(settings: Settings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = open_engine(settings.sqlalchemy_url)
-        artifacts = Artifacts(settings.home / "artifacts")
+        artifacts = Artifacts(settings.artifacts_folder)
         hub = EventHub(engine)
         app.state.parts = Parts(
             engine=engine,
-            queue=Queue(engine),
+            queue=Queue(engine, settings.max_queued, settings.worker_ttl_s),
             predictors=Predictors(engine, artifacts, settings.predictor_cache_bytes),
             hub=hub,
+            artifacts=artifacts,
             data_dir=settings.data_dir,
+            worker_ttl_s=settings.worker_ttl_s,
         )
         poller = asyncio.create_task(hub.run())
         try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from models.errors import CheckpointDamaged
@@ -66,6 +68,21 @@ class Artifacts:
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
         (self._root / path).unlink(missing_ok=True)
+
+    def delete_below(self, path: str) -> None:
+        """Delete a folder with all its files, if it is there."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._root / path)
+
+    def list_below(self, path: str) -> list[str]:
+        """Return the paths of all files in a folder, those that are being written included; none if it is not there."""
+        found = (self._root / path).rglob("*")
+        return sorted(file.relative_to(self._root).as_posix() for file in found if file.is_file())
+
+    def list_folders(self, path: str) -> list[str]:
+        """Return the names of the folders in a folder; none if it is not there."""
+        folder = self._root / path
+        return sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.checkpoint import CheckpointMetadata, decode, decode_resume, encode, encode_resume, weights_sha256
 from models.data import DataSet
-from models.errors import CheckpointDamaged, DataDamaged, FaninError, Interrupted
+from models.errors import CheckpointDamaged, DataDamaged, DataMissing, FaninError, Interrupted
 from models.evaluate import evaluate
 from models.results import EpochMetrics
 from models.spec import DataChoice
@@ -30,6 +31,7 @@ from service.errors import Fenced, NotFound, Unavailable
 from service.failures import explained
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
+from service.store.engine import Result, patiently
 from service.store.runs import Attempt, Member
 from service.watch import Watch
 
@@ -40,6 +42,9 @@ PRECISION = "float32"
 GPU_COMMIT_INTERVAL_S = 0.5
 RESUME_FILES_KEPT = 2
 MOST_ATTEMPTS_WITHOUT_CHECKPOINT = 3
+DATABASE_PATIENCE_S = 60.0
+DRAIN_PATIENCE_S = 5.0
+"""How long a worker that is asked to stop may still train, to finish the epoch."""
 
 
 @dataclass(frozen=True)
@@ -55,47 +60,68 @@ class Device:
         """Return cpu or cuda."""
         return self.torch_device.type
 
+    @property
+    def total_memory_bytes(self) -> int | None:
+        """Return the memory of a GPU; None for the CPU, which shares the machine's."""
+        if self.kind != "cuda":
+            return None
+        return int(torch.cuda.get_device_properties(self.torch_device).total_memory)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What attempts need of the process that makes them."""
+
+    engine: Engine
+    artifacts: Artifacts
+    worker: str
+    device: Device
+    load_data: Callable[[DataChoice], DataSet]
+    draining: Callable[[], bool] = lambda: False
+    end_process: Callable[[], None] = lambda: None
+    stall_limit_s: float = 600.0
+    checkpoints_kept: int | None = None
+
 
 class RunAttempt:
     """An attempt that has begun: its members, its data, its training."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        artifacts: Artifacts,
-        attempt: Attempt,
-        data: DataSet,
-        device: Device,
-        draining: Callable[[], bool],
-    ) -> None:
-        self._draining = draining
-        self._engine = engine
-        self._artifacts = artifacts
+    def __init__(self, surroundings: Surroundings, attempt: Attempt, data: DataSet) -> None:
+        self._around = surroundings
+        self._draining = surroundings.draining
+        self._engine = surroundings.engine
+        self._artifacts = surroundings.artifacts
         self._attempt = attempt
         self._data = data
-        self._device = device
+        self._device = surroundings.device
         self._live = dict(enumerate(attempt.members))
-        self._watch = Watch(engine, attempt)
+        self._watch = Watch(surroundings.engine, attempt, surroundings.stall_limit_s, surroundings.end_process)
         self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
         self._committed_at = -float("inf")
+        self._someone_cancelled = False
 
-    def run(self) -> None:
-        """Train to the end, or until nobody wants the result. Raises what ended it early."""
+    def run(self) -> bool:
+        """Train to the end, or until nobody wants the result; return whether a job was cancelled meanwhile.
+
+        Raises what ended it early.
+        """
         pins, reason = _pinned(self._attempt.pins, self._data, self._device)
         torch.set_num_threads(pins["threads"])
-        runs.start_jobs(self._engine, self._attempt, pins, reason)
+        self._patiently(lambda: runs.start_jobs(self._engine, self._attempt, pins, reason))
         with self._watch:
             training = self._restored()
-            while not training.finished:
+            while not training.finished and self._live:
                 metrics = training.run_epoch(lambda progress: self._between_steps(training, progress))
                 for index in self._live:
                     self._pending[index].append(metrics[index])
                 self._commit(training)
+        return self._someone_cancelled
 
     # -- during training ---------------------------------------------------------------------------------
 
     def _between_steps(self, training: Training, progress: StepProgress) -> None:
-        if self._draining():
+        self._watch.moved()
+        if self._draining() and progress.seconds * (progress.steps_per_epoch / progress.step - 1) > DRAIN_PATIENCE_S:
             raise Drained("The worker was asked to stop; the run goes on from its last checkpoint.")
         self._watch.raise_if_unwanted()
         if not self._watch.wants_progress() and progress.step < progress.steps_per_epoch:
@@ -120,33 +146,51 @@ class RunAttempt:
             )
 
     def _commit(self, training: Training) -> None:
+        awaited = training.finished or self._watch.someone_pauses or self._draining()
         due = self._device.kind == "cpu" or time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
-        if not due and not training.finished:
+        if not due and not awaited:
             return
         for index, member in list(self._live.items()):
             if not self._commit_member(training, index, member):
                 del self._live[index]
         self._committed_at = time.monotonic()
+        self._watch.moved()
         self._watch.raise_if_unwanted()
+        if self._draining() and self._live and not training.finished:
+            raise Drained("The worker was asked to stop; the run goes on from the checkpoint it has just written.")
 
     def _commit_member(self, training: Training, index: int, member: Member) -> bool:
+        """Commit a checkpoint of one job, and return whether the job goes on."""
         snapshot = training.snapshot(index)
         final = training.finished
         evaluation = evaluate(training.network(index), self._data) if final else None
         checkpoint = self._write_files(member, snapshot, final=final)
         metrics, self._pending[index] = self._pending[index], []
-        progress = self._watch.progress.get(member.job_id)
-        wanted = runs.commit_checkpoint(
-            self._engine, self._attempt, member.job_id, checkpoint, metrics, evaluation, progress
+        committed = self._patiently(
+            lambda: runs.commit_checkpoint(
+                self._engine,
+                self._attempt,
+                member.job_id,
+                checkpoint,
+                metrics,
+                evaluation,
+                self._watch.progress.get(member.job_id),
+                resume_files_kept=RESUME_FILES_KEPT,
+                checkpoints_kept=self._around.checkpoints_kept,
+            )
         )
-        if not wanted:
+        if committed.is_kept:
+            log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, snapshot.epoch)
+        if committed.state == "cancelling":
             # Its owner cancelled it since the last look; after the last epoch nobody else would say so.
-            runs.end_job(self._engine, self._attempt, member.job_id, "cancelled")
-        unused = [] if wanted else [checkpoint.weights_path, checkpoint.resume_path]
-        old = runs.forget_resume_files(self._engine, self._attempt, member.job_id, RESUME_FILES_KEPT) if wanted else []
-        for path in filter(None, [*unused, *old]):
+            self._patiently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "cancelled"))
+        self._someone_cancelled |= committed.state in ("cancelling", "cancelled")
+        for path in committed.unused_paths:
             self._artifacts.delete(path)
-        return wanted
+        return committed.state == "running"
+
+    def _patiently(self, call: Callable[[], Result]) -> Result:
+        return patiently(call, DATABASE_PATIENCE_S)
 
     def _write_files(self, member: Member, snapshot: Snapshot, *, final: bool) -> NewCheckpoint:
         attempt = self._attempt
@@ -214,56 +258,113 @@ PASSING = (SQLAlchemyError, Unavailable, Drained, torch.AcceleratorError)
 (every later call in this process would fail too). The run stays in the queue; the attempt limit ends what circles."""
 
 
-def make_attempt(
-    engine: Engine,
-    artifacts: Artifacts,
-    run_id: str,
-    worker: str,
-    device: Device,
-    load_data: Callable[[DataChoice], DataSet],
-    draining: Callable[[], bool] = lambda: False,
-) -> None:
-    """Try a run once and end its jobs, whatever happens but `PASSING`, after which the process should start anew."""
+class LacksData(FaninError):
+    """This worker does not have the data that earlier attempts were made with; another one may."""
+
+
+def make_attempt(surroundings: Surroundings, run_id: str) -> None:
+    """Try a run once and end its jobs, whatever happens but `PASSING`, after which the process should start anew.
+
+    Raises `LacksData` if another worker should try.
+    """
+    engine = surroundings.engine
     try:
-        attempt = runs.begin_attempt(engine, run_id, worker)
-    except NotFound as error:
-        log.warning("the queue delivered a run without rows: %s", error)
+        attempt = patiently(lambda: runs.begin_attempt(engine, run_id, surroundings.worker), DATABASE_PATIENCE_S)
+    except NotFound:
+        log.info("%s: its jobs have been deleted or given a new run", run_id)
         return
     if not attempt.members:
         log.info("%s: nothing left to do", run_id)
         return
+    if _attempted(surroundings, attempt):
+        _tell_released(surroundings, attempt)
+
+
+def _attempted(surroundings: Surroundings, attempt: Attempt) -> bool:
+    """Make an attempt to its end; return whether a job of it was cancelled."""
+    run_id, engine = attempt.run_id, surroundings.engine
     try:
         _check_attempts(attempt)
-        data = load_data(attempt.pins["data"] if attempt.pins else attempt.members[0].spec.data)
-        RunAttempt(engine, artifacts, attempt, data, device, draining).run()
+        cancelled = RunAttempt(surroundings, attempt, _load_data(surroundings, attempt)).run()
         log.info("%s: attempt %d has ended", run_id, attempt.number)
-    except (Interrupted, Fenced) as error:
+    except Interrupted as error:
+        log.info("%s: attempt %d stopped: %s", run_id, attempt.number, error)
+        return True
+    except Fenced as error:
         log.info("%s: attempt %d stopped: %s", run_id, attempt.number, error)
     except Drained:
         runs.uncount_attempt(engine, attempt)
         raise
-    except PASSING:
+    except PASSING as error:
+        _note(engine, attempt, error)
+        raise
+    except LacksData as error:
+        _note(engine, attempt, error)
         raise
     except Exception as error:
         if not isinstance(error, FaninError):
             log.exception("%s: attempt %d failed", run_id, attempt.number)
-        _fail(engine, attempt, error)
+        _fail(surroundings, attempt, error)
+    else:
+        return cancelled
+    return False
 
 
-def _fail(engine: Engine, attempt: Attempt, error: Exception) -> None:
+def _load_data(surroundings: Surroundings, attempt: Attempt) -> DataSet:
+    if attempt.pins is None:
+        return surroundings.load_data(attempt.members[0].spec.data)
+    try:
+        data = surroundings.load_data(attempt.pins["data"])
+    except (DataMissing, DataDamaged) as error:
+        raise LacksData(
+            f"{surroundings.worker} cannot read {attempt.pins['data']}: {error.detail}", error.mend
+        ) from error
+    if data.sha256 != attempt.pins["data_sha256"]:
+        raise LacksData(
+            f"{surroundings.worker} has other files of {data.name} than those the first attempt read.",
+            "Give all machines the same files.",
+        )
+    return data
+
+
+def _tell_released(surroundings: Surroundings, attempt: Attempt) -> None:
+    """Free what the stopped training held on the device, and say so to whoever waits for it."""
+    held_bytes = 0
+    if surroundings.device.kind == "cuda":
+        torch.cuda.empty_cache()
+        held_bytes = torch.cuda.memory_reserved()
+    runs.report_released(surroundings.engine, attempt, worker=surroundings.worker, device_memory_held_bytes=held_bytes)
+
+
+def _note(engine: Engine, attempt: Attempt, error: Exception) -> None:
+    """Keep the reason for the next attempt to tell, if the database lets us."""
+    try:
+        runs.note_error(engine, attempt, explained(error))
+    except (SQLAlchemyError, Fenced) as second:
+        log.warning("%s: the reason why it ended could not be kept: %s", attempt.run_id, second)
+
+
+def _fail(surroundings: Surroundings, attempt: Attempt, error: Exception) -> None:
+    reason = explained(error, attempt.members[0].spec, surroundings.device.total_memory_bytes)
     try:
         for member in attempt.members:
-            runs.end_job(engine, attempt, member.job_id, "failed", explained(error))
+            patiently(
+                partial(runs.end_job, surroundings.engine, attempt, member.job_id, "failed", reason),
+                DATABASE_PATIENCE_S,
+            )
     except Fenced as fenced:
         log.info("%s: attempt %d failed after it was taken over: %s", attempt.run_id, attempt.number, fenced)
 
 
 def _check_attempts(attempt: Attempt) -> None:
-    if attempt.attempts_without_checkpoint > MOST_ATTEMPTS_WITHOUT_CHECKPOINT:
-        raise TooManyAttempts(
-            f"The worker died {MOST_ATTEMPTS_WITHOUT_CHECKPOINT} times in a row before it could write a checkpoint.",
-            "Look into the worker's log; if it ran out of memory, a smaller model or batch needs less.",
-        )
+    if attempt.attempts_without_checkpoint <= MOST_ATTEMPTS_WITHOUT_CHECKPOINT:
+        return
+    last = attempt.previous or {"attempt": attempt.number - 1, "detail": "It was stopped."}
+    raise TooManyAttempts(
+        f"{MOST_ATTEMPTS_WITHOUT_CHECKPOINT} attempts in a row ended before they could write a checkpoint. The last, "
+        f"attempt {last['attempt']}: {last['detail']}",
+        last.get("mend") or "Look into the worker's log; if it ran out of memory, a smaller model or batch needs less.",
+    )
 
 
 class TooManyAttempts(FaninError):
@@ -284,8 +385,6 @@ def _pinned(pins: dict[str, Any] | None, data: DataSet, device: Device) -> tuple
     }
     if pins is None:
         return own, None
-    if pins["data_sha256"] != data.sha256:
-        raise DataDamaged(f"The first attempt read other files of {data.name} than those that are here.")
     differing = [name for name in ("engine", "torch", "device", "device_name") if pins[name] != own[name]]
     if not differing:
         return pins, None

@@ -10,6 +10,7 @@ import orjson
 from fastapi import Depends, Query, Request
 from sqlalchemy import Engine
 
+from service.artifacts import Artifacts
 from service.errors import MalformedBody, UnsupportedMediaType
 from service.events import EventHub
 from service.predictors import Predictors
@@ -27,7 +28,9 @@ class Parts:
     queue: Queue
     predictors: Predictors
     hub: EventHub
+    artifacts: Artifacts
     data_dir: Path
+    worker_ttl_s: float
 
 
 def _parts(request: Request) -> Parts:

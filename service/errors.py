@@ -9,7 +9,9 @@ FaninError (models.errors)
     |-- UnsupportedMediaType    the body is of a kind that this operation does not read
     |-- BodyTooLarge            the body is larger than FANIN_MAX_BODY_BYTES
     |-- NotAuthenticated        the API key is missing or wrong
+    |-- KeyReused               an Idempotency-Key was used for another request
     |-- Unavailable             something that should be here is not, for now
+    |   |-- QueueFull           as many jobs are queued as may be
     |   `-- DatabaseNotReady    the database has not been migrated
     `-- Fenced                  a newer attempt has taken over this run; nothing was committed
 """
@@ -54,8 +56,16 @@ class NotAuthenticated(ServiceError):
     """The API key is missing or wrong."""
 
 
+class KeyReused(ServiceError):
+    """An Idempotency-Key was used for another request."""
+
+
 class Unavailable(ServiceError):
     """Something that should be here is not, for now."""
+
+
+class QueueFull(Unavailable):
+    """As many jobs are queued as may be."""
 
 
 class DatabaseNotReady(Unavailable):
@@ -76,7 +86,9 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
     DatabaseNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     Fenced: HTTPStatus.CONFLICT,
     model_errors.InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.store.events import EventRow, events_after, last_event_id
+from service.store.jobs import open_jobs
 
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 0.25
 HEARTBEAT_S = 15.0
 STREAM_CHUNK = 200
-LAST_EVENTS = frozenset({"job.cancelled", "job.succeeded", "job.failed"})
+RELEASE_LIMIT_S = 5.0
 
 
 class EventHub:
-    """Wakes the streams whose job has news. The database holds the events; the hub only says that there are some."""
+    """Wakes the streams whose jobs have news. The database holds the events; the hub only says that there are some."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._listeners: dict[asyncio.Event, str] = {}
+        self._listeners: dict[asyncio.Event, Collection[str] | None] = {}
         self._anyone = asyncio.Event()
 
     @contextmanager
-    def listening(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the job has news, until the block ends."""
+    def listening(self, job_ids: Collection[str] | None) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever one of the jobs (None: any job) has news, until the block ends."""
         news = asyncio.Event()
-        self._listeners[news] = job_id
+        self._listeners[news] = job_ids
         self._anyone.set()
         try:
             yield news
@@ -62,31 +64,51 @@ class EventHub:
         if newest > seen:
             rows = await asyncio.to_thread(events_after, self._engine, seen)
             touched = {row.job_id for row in rows}
-            for news, job_id in list(self._listeners.items()):
-                if job_id in touched:
+            for news, job_ids in list(self._listeners.items()):
+                if job_ids is None or not touched.isdisjoint(job_ids):
                     news.set()
             return rows[-1].id if rows else newest
         return seen
 
-    async def stream(
-        self, job_id: str, after: int, render: Callable[[EventRow], str], heartbeat: str
-    ) -> AsyncIterator[str]:
-        """Yield the rendered events of a job after an id as they happen, and a heartbeat in long silences.
+    async def wait_for_end(self, job_id: str, limit_s: float) -> None:
+        """Return once a job has ended or is gone, or after `limit_s`."""
+        with suppress(TimeoutError), self.listening([job_id]) as news:
+            async with asyncio.timeout(limit_s):
+                while await asyncio.to_thread(open_jobs, self._engine, [job_id]):
+                    await news.wait()
+                    news.clear()
 
-        Ends after an event that ends the job, when nothing follows it.
+    async def stream(
+        self, job_ids: Collection[str] | None, after: int, render: Callable[[EventRow], str], heartbeat: str
+    ) -> AsyncIterator[str]:
+        """Yield the rendered events of jobs (None: of all) after an id as they happen, and a heartbeat in silences.
+
+        Ends when all the jobs have ended, or are gone, and nothing follows; a stream of all jobs does not end.
         """
-        with self.listening(job_id) as news:
+        with self.listening(job_ids) as news:
+            releasing_until = 0.0
             while True:
                 news.clear()
-                rows = await asyncio.to_thread(events_after, self._engine, after, job_id=job_id, limit=STREAM_CHUNK)
+                is_over = job_ids is not None and not await asyncio.to_thread(open_jobs, self._engine, job_ids)
+                rows = await asyncio.to_thread(events_after, self._engine, after, job_ids=job_ids, limit=STREAM_CHUNK)
                 for row in rows:
                     yield render(row)
                     after = row.id
+                    releasing_until = _releasing_until(row, releasing_until)
                 if len(rows) == STREAM_CHUNK:
                     continue
-                if rows and rows[-1].type in LAST_EVENTS:
+                wait_s = min(HEARTBEAT_S, releasing_until - time.monotonic()) if is_over else HEARTBEAT_S
+                if is_over and wait_s <= 0:
                     return
                 try:
-                    await asyncio.wait_for(news.wait(), HEARTBEAT_S)
+                    await asyncio.wait_for(news.wait(), wait_s)
                 except TimeoutError:
-                    yield heartbeat
+                    if not is_over:
+                        yield heartbeat
+
+
+def _releasing_until(row: EventRow, until: float) -> float:
+    """Return until when a stream waits for a worker to tell that a cancelled job has left its device."""
+    if row.type == "job.released":
+        return 0.0
+    return time.monotonic() + RELEASE_LIMIT_S if row.type == "job.cancelled" and "attempt" in row.data else until

@@ -32,7 +32,9 @@ _QUEUED: dict[str, Any] = {
     "state": "queued",
     "preset": "mnist_nn_xavier",
     "spec": _SPEC,
+    "priority": "normal",
     "queue_position": 1,
+    "estimated_start_at": _STARTED,
     "epoch": 0,
     "progress": None,
     "attempt": 0,
@@ -50,12 +52,16 @@ _QUEUED: dict[str, Any] = {
         "events": f"/jobs/{JOB_ID}/events",
         "checkpoints": f"/jobs/{JOB_ID}/checkpoints",
         "cancel": f"/jobs/{JOB_ID}/cancel",
+        "pause": f"/jobs/{JOB_ID}/pause",
+        "resume": f"/jobs/{JOB_ID}/resume",
+        "retry": f"/jobs/{JOB_ID}/retry",
         "model": f"/models/{JOB_ID}",
     },
 }
 _RUNNING = _QUEUED | {
     "state": "running",
     "queue_position": None,
+    "estimated_start_at": None,
     "epoch": 1,
     "progress": {
         "epoch": 2,
@@ -140,10 +146,31 @@ EXAMPLES: dict[str, Any] = {
             "created_at": _STARTED,
         }
     ),
+    "delete_job": {"id": JOB_ID, "object": "job", "deleted": True},
     "cancel": _RUNNING | {"state": "cancelling"},
+    "pause": _RUNNING | {"state": "pausing"},
+    "resume": _QUEUED,
+    "retry": _QUEUED,
     "get_events": _list_of(
         {"id": 1, "job_id": JOB_ID, "type": "job.queued", "at": _CREATED, "data": {}},
         {"id": 2, "job_id": JOB_ID, "type": "job.running", "at": _STARTED, "data": {"attempt": 1, "device": "cpu"}},
+    ),
+    "get_events_of_jobs": _list_of(
+        {"id": 1, "job_id": JOB_ID, "type": "job.queued", "at": _CREATED, "data": {}},
+        {"id": 2, "job_id": JOB_ID, "type": "job.running", "at": _STARTED, "data": {"attempt": 1, "device": "cpu"}},
+    ),
+    "get_workers": _list_of(
+        {
+            "name": "lab-pc:cpu-0",
+            "object": "worker",
+            "is_live": True,
+            "last_heard_s": 2.41,
+            "device_kind": "cpu",
+            "device_name": "x86_64",
+            "threads": 2,
+            "run_id": None,
+            "started_at": _CREATED,
+        }
     ),
     "get_models": _list_of(_MODEL),
     "get_model": _MODEL,

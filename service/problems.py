@@ -14,12 +14,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from models.errors import FaninError
 from service.errors import STATUS_OF, Unavailable, error_name
+from service.store.engine import OUT_OF_REACH
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FaninError, _of_own_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http_exception)
-    for lost in (OperationalError, InterfaceError, PoolTimeoutError):
+    for lost in OUT_OF_REACH:
         app.add_exception_handler(lost, _of_lost_database)
 
 

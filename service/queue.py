@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from service.errors import QueueFull
 from service.store.engine import writing
-from service.store.jobs import NewJob, insert_job
+from service.store.idempotency import claim, keep_answer
+from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, find_job, insert_job
+from service.store.outlook import queued_count
+from service.store.transitions import Wish, ask
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from models.spec import TrainSpec
 
@@ -26,32 +30,143 @@ WORKFLOW = "run"
 APPLICATION_VERSION = "1"  # never changed by a release: pending runs of another version would not be recovered
 POLLING_INTERVAL_S = 0.2
 
+Answer = Callable[["Connection", JobRow], dict[str, Any]]
+"""Makes the answer to a submission, from its transaction."""
+
+
+class Once(NamedTuple):
+    """A key under which a submission is carried out once, what stands for its content, and how it is answered."""
+
+    key: str
+    fingerprint: str
+    answer: Answer
+
+
+class Submitted(NamedTuple):
+    """A new job; or, if its key had been used before, the answer that was given then."""
+
+    new: NewJob | None
+    replayed: dict[str, Any] | None
+
 
 class Queue:
     """The sending side of the queue, as API processes use it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, most_queued: int, worker_ttl_s: float) -> None:
         self._engine = engine
+        self._most_queued = most_queued
+        self._worker_ttl_s = worker_ttl_s
         self._client: DBOSClient | None = None
         self._lock = threading.Lock()
 
-    def submit(self, spec: TrainSpec, preset: str | None) -> NewJob:
-        """Insert a job with its run and its queue entry, and commit: all three or none."""
+    def submit(
+        self, spec: TrainSpec, preset: str | None, priority: Priority = "normal", once: Once | None = None
+    ) -> Submitted:
+        """Insert a job with its run and its queue entry, and commit: all three or none.
+
+        Raises `QueueFull`, and `KeyReused` if the key of `once` was used for another request.
+        """
         client = self._connected()
         with writing(self._engine) as connection:
-            new = insert_job(connection, spec, preset)
-            client.enqueue_in_transaction(
-                connection,
-                {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": new.run_id},
-                new.run_id,
-            )
-        return new
+            if once is not None:
+                before = claim(connection, once.key, once.fingerprint)
+                if before is not None:
+                    return Submitted(None, before)
+            new = insert_job(connection, spec, preset, priority)
+            # Counted after the counter of events is held, so that submissions at once cannot pass the limit together.
+            waiting = queued_count(connection)
+            if waiting > self._most_queued:
+                raise QueueFull(
+                    f"{self._most_queued} jobs are queued already, which is the limit (FANIN_MAX_QUEUED).",
+                    "Try again when some have ended.",
+                )
+            self._enqueue(client, connection, new.run_id, PRIORITIES[priority])
+            if once is not None:
+                keep_answer(connection, once.key, new.job_id, once.answer(connection, find_job(connection, new.job_id)))
+        return Submitted(new, None)
+
+    def ask(self, job_id: str, wish: Wish) -> JobRow:
+        """Cancel, pause, resume or retry a job, and enqueue what must run again, in one transaction.
+
+        Raises `IllegalTransition`, `NotFound`.
+        """
+        client = self._connected()
+        with writing(self._engine) as connection:
+            job, run_id = ask(connection, job_id, wish, self._worker_ttl_s)
+            if run_id is not None:
+                self._enqueue(client, connection, run_id, job.priority)
+        return job
+
+    def _enqueue(self, client: DBOSClient, connection: Connection, run_id: str, priority: int) -> None:
+        client.enqueue_in_transaction(
+            connection,
+            {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": run_id, "priority": priority},
+            run_id,
+        )
 
     def _connected(self) -> DBOSClient:
         with self._lock:
             if self._client is None:
                 self._client = _client(self._engine)
             return self._client
+
+
+class Deliveries:
+    """The receiving side of the queue: the runs that one worker process takes, and those that others left behind.
+
+    `executor_id` must be held by one living process at a time.
+    """
+
+    def __init__(self, engine: Engine, url: str, executor_id: str, execute: Callable[[str], None]) -> None:
+        from dbos import DBOS, DBOSPortableJSONSerializer
+
+        _quiet()
+        self._executor_id = executor_id
+        self._dbos = DBOS(
+            config={
+                "name": APPLICATION,
+                "application_version": APPLICATION_VERSION,
+                "executor_id": executor_id,
+                "system_database_url": url,
+                "system_database_engine": engine,
+                "run_migrations": False,
+                "serializer": DBOSPortableJSONSerializer(),
+                "log_level": "WARNING",
+                "enable_otlp": False,
+            }
+        )
+
+        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
+        def run(run_id: str) -> None:
+            execute(run_id)
+
+    def start(self) -> None:
+        """Start threads that take runs from the queue and call `execute(run_id)`, one at a time.
+
+        A run that this executor had taken before its process died is delivered again, here or elsewhere.
+        """
+        from dbos import DBOS
+
+        DBOS.listen_queues([QUEUE])
+        DBOS.launch()
+
+    def taken(self) -> dict[str, str]:
+        """Return the runs that some worker has taken and not ended, each with that worker's name."""
+        from dbos import DBOS
+
+        found = DBOS.list_workflows(status="PENDING", name=WORKFLOW, load_input=False, load_output=False)
+        return {one.workflow_id: one.executor_id or "" for one in found}
+
+    def hand_on(self, workers: Collection[str]) -> None:
+        """Put what these workers had taken back into the queue. What somebody else has taken by then stays there."""
+        from dbos import DBOS
+
+        # The engine's open-source version recovers other executors only by this private call; its version is pinned.
+        DBOS._recover_pending_workflows(sorted(workers))  # noqa: SLF001
+
+    def hand_back(self, run_id: str) -> None:
+        """Put a run that this worker has taken back into the queue; what this process still does with it is void."""
+        self._dbos._sys_db.reenqueue_for_recovery(run_id, [self._executor_id], QUEUE)  # noqa: SLF001 - as above
 
 
 def migrate_queue(engine: Engine, url: str) -> None:
@@ -62,37 +177,6 @@ def migrate_queue(engine: Engine, url: str) -> None:
     DBOS.migrate(system_database_url=url)
     client = _client(engine)
     client.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
-
-
-def serve_runs(engine: Engine, url: str, executor_id: str, execute: Callable[[str], None]) -> None:
-    """Start threads that take runs from the queue and call `execute(run_id)`, one at a time.
-
-    A run that this executor had taken before its process died is delivered again, here and now. `executor_id`
-    must be held by one living process at a time.
-    """
-    from dbos import DBOS, DBOSPortableJSONSerializer
-
-    _quiet()
-    DBOS(
-        config={
-            "name": APPLICATION,
-            "application_version": APPLICATION_VERSION,
-            "executor_id": executor_id,
-            "system_database_url": url,
-            "system_database_engine": engine,
-            "run_migrations": False,
-            "serializer": DBOSPortableJSONSerializer(),
-            "log_level": "WARNING",
-            "enable_otlp": False,
-        }
-    )
-
-    @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
-    def run(run_id: str) -> None:
-        execute(run_id)
-
-    DBOS.listen_queues([QUEUE])
-    DBOS.launch()
 
 
 def _client(engine: Engine) -> DBOSClient:

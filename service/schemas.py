@@ -11,9 +11,12 @@ from models.results import EpochMetrics
 from models.spec import TrainSpec
 from service.store.checkpoints import CheckpointRow, ModelRow
 from service.store.events import EventRow, EventType
-from service.store.jobs import JobRow, JobState
+from service.store.jobs import PRIORITIES, JobRow, JobState, Priority
+from service.store.outlook import Place
+from service.store.workers import WorkerRow
 
 Item = TypeVar("Item")
+PRIORITY_OF: dict[int, Priority] = {number: name for name, number in PRIORITIES.items()}
 
 
 class Answer(BaseModel):
@@ -70,6 +73,9 @@ class JobLinks(Answer):
     events: str
     checkpoints: str
     cancel: str
+    pause: str
+    resume: str
+    retry: str
     model: str
 
 
@@ -89,7 +95,11 @@ class Job(Answer):
     state: JobState
     preset: str | None
     spec: TrainSpec = Field(description="The whole spec, everything resolved.")
+    priority: Priority = Field(description="What is high is taken first; equals in their order.")
     queue_position: int | None = Field(description="1 is next; null if the job is not queued.")
+    estimated_start_at: datetime | None = Field(
+        description="Of a queued job, from the measured speed of the workers; null if nobody can say yet."
+    )
     epoch: int = Field(description="Epochs that are committed.")
     progress: Progress | None = Field(description="Null before the first step.")
     attempt: int = Field(description="How often a worker has taken the job up.")
@@ -102,6 +112,39 @@ class Job(Answer):
     started_at: datetime | None
     ended_at: datetime | None
     links: JobLinks
+
+
+class Validation(Answer):
+    """What a submission would be: nothing is queued."""
+
+    object: Literal["validation"] = "validation"
+    spec: TrainSpec = Field(description="The whole spec, everything resolved.")
+    parameter_count: int
+    queue_position: int = Field(description="Where the job would be in the queue; 1 is next.")
+    estimated_start_at: datetime | None = Field(description="Null if nobody can say yet.")
+    estimated_duration_s: float | None = Field(description="From the last jobs' speed; null before the first.")
+
+
+class Deleted(Answer):
+    """What was deleted."""
+
+    id: str
+    object: Literal["job"] = "job"
+    deleted: Literal[True] = True
+
+
+class WorkerView(Answer):
+    """A worker process: one device slot of one machine."""
+
+    name: str = Field(description="As node:slot.")
+    object: Literal["worker"] = "worker"
+    is_live: bool = Field(description="Whether it has been heard of within FANIN_WORKER_TTL_S.")
+    last_heard_s: float = Field(description="Seconds since its last heartbeat, by the database's clock.")
+    device_kind: str = Field(description="cpu or cuda.")
+    device_name: str
+    threads: int = Field(description="CPU threads.")
+    run_id: str | None = Field(description="The run that it trains; null if it waits.")
+    started_at: datetime
 
 
 class JobWithMetrics(Job):
@@ -169,15 +212,17 @@ def _time_or_none(seconds: float | None) -> datetime | None:
     return None if seconds is None else _time(seconds)
 
 
-def job_fields(row: JobRow, queue_position: int | None) -> dict[str, Any]:
-    """Return the fields of `Job` for a row."""
+def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
+    """Return the fields of `Job` for a row; `place` is its place in the queue, if it is queued."""
     base, pins = f"/jobs/{row.id}", row.pins
     return {
         "id": row.id,
         "state": row.state,
         "preset": row.preset,
         "spec": row.spec,
-        "queue_position": queue_position,
+        "priority": PRIORITY_OF[row.priority],
+        "queue_position": place.position if place else None,
+        "estimated_start_at": _time_or_none(place.starts_at if place else None),
         "epoch": row.epoch,
         "progress": Progress.model_validate(row.progress) if row.progress else None,
         "attempt": row.attempt,
@@ -195,6 +240,9 @@ def job_fields(row: JobRow, queue_position: int | None) -> dict[str, Any]:
             events=f"{base}/events",
             checkpoints=f"{base}/checkpoints",
             cancel=f"{base}/cancel",
+            pause=f"{base}/pause",
+            resume=f"{base}/resume",
+            retry=f"{base}/retry",
             model=f"/models/{row.id}",
         ),
     }
@@ -209,6 +257,33 @@ def _device(pins: dict[str, Any], worker: str | None) -> DeviceView:
         engine=pins["engine"],
         precision=pins["precision"],
         torch=pins["torch"],
+    )
+
+
+def validation_view(
+    spec: TrainSpec, queue_position: int, starts_at: float | None, duration_s: float | None
+) -> Validation:
+    """Return what a submission would be, as it is shown."""
+    return Validation(
+        spec=spec,
+        parameter_count=spec.architecture.parameter_count,
+        queue_position=queue_position,
+        estimated_start_at=_time_or_none(starts_at),
+        estimated_duration_s=duration_s,
+    )
+
+
+def worker_view(row: WorkerRow, ttl_s: float) -> WorkerView:
+    """Return a worker as it is shown."""
+    return WorkerView(
+        name=row.name,
+        is_live=row.age_s < ttl_s,
+        last_heard_s=max(0.0, round(row.age_s, 3)),
+        device_kind=row.device_kind,
+        device_name=row.device_name,
+        threads=row.threads,
+        run_id=row.run_id,
+        started_at=_time(row.started_at),
     )
 
 

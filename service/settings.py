@@ -24,11 +24,24 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Folder of MNIST, in torchvision's layout.")
     host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback it needs FANIN_API_KEY.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        "auto", description="Worker processes: auto is one a GPU, or one on the CPU; or a number."
+    artifacts_dir: Path | None = Field(
+        None, description="Folder of the checkpoints, shared by all machines; without it, `artifacts` in FANIN_HOME."
     )
-    worker_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        "auto", description="CPU threads of a worker: auto shares the cores among the workers; or a number."
+    slots: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="Worker processes of this machine: auto is one a GPU, or one on the CPU; or a number."
+    )
+    slot_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto", description="CPU threads of a worker: auto shares the cores among the slots; or a number."
+    )
+    worker_ttl_s: float = Field(
+        20.0, ge=1, le=3600, description="A worker not heard of for so long is dead, and its runs go to others."
+    )
+    stall_limit_s: float = Field(
+        600.0, ge=1, description="A worker whose training does not make a step for so long starts anew."
+    )
+    max_queued: int = Field(10_000, ge=1, description="Most queued jobs; beyond, POST /jobs answers 503.")
+    keep_checkpoints: Literal["all"] | Annotated[int, Field(ge=2)] = Field(
+        "all", description="Checkpoints kept of a job: all, or the newest so many (at least 2, one to go back to)."
     )
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the database; without it SQLite in FANIN_HOME."
@@ -46,10 +59,10 @@ class Settings(BaseSettings):
     predictor_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for loaded models in the API, in bytes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
 
-    @field_validator("home", "data_dir")
+    @field_validator("home", "data_dir", "artifacts_dir")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()
+    def _absolute(cls, folder: Path | None) -> Path | None:
+        return None if folder is None else folder.expanduser().absolute()
 
     @field_validator("api_key")
     @classmethod
@@ -87,6 +100,16 @@ class Settings(BaseSettings):
         if self.database_url is None:
             return f"sqlite:///{self.home / 'fanin.sqlite'}"
         return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Return the folder of the checkpoints."""
+        return self.artifacts_dir or self.home / "artifacts"
+
+    @property
+    def checkpoints_kept(self) -> int | None:
+        """Return how many checkpoints of a job are kept; None means all."""
+        return None if self.keep_checkpoints == "all" else self.keep_checkpoints
 
 
 def is_loopback(host: str) -> bool:

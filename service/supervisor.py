@@ -123,15 +123,15 @@ def end_with_parent() -> None:
     threading.Thread(target=wait_for_end, name="parent-watch", daemon=True).start()
 
 
-def worker_children(settings: Settings) -> list[Child]:
-    """Return one child a device slot: each GPU, or CPU slots that share the cores."""
+def slot_children(settings: Settings) -> list[Child]:
+    """Return one worker process a device slot: each GPU, or CPU slots that share the cores."""
     gpus = visible_gpus()
-    count = settings.workers if settings.workers != "auto" else max(1, len(gpus))
-    threads = settings.worker_threads if settings.worker_threads != "auto" else max(1, usable_cores() // count)
+    count = settings.slots if settings.slots != "auto" else max(1, len(gpus))
+    threads = settings.slot_threads if settings.slot_threads != "auto" else max(1, usable_cores() // count)
     children = []
     for index in range(count):
         slot = f"cuda-{index}" if index < len(gpus) else f"cpu-{index}"
         environment = {"CUDA_VISIBLE_DEVICES": gpus[index] if index < len(gpus) else ""}
-        arguments = ["worker", "--slot", slot, "--threads", str(threads)]
+        arguments = ["slot", slot, "--threads", str(threads)]
         children.append(Child(f"worker-{slot}", arguments, environment))
     return children

@@ -1,9 +1,17 @@
-"""The watch beside a training: a thread that writes its progress and reads its owner's wishes, twice a second."""
+"""The watch beside a training: a thread that writes its progress and reads its owner's wishes, twice a second.
+
+It also sees to it that the training moves: a step that hangs is ended with its process, because nothing else ends
+what is stuck in a driver or a library. Where the step holds the interpreter's lock, so that this thread cannot run
+either, a timer of `faulthandler` ends the process and leaves the stack of every thread in its log.
+"""
 
 from __future__ import annotations
 
+import faulthandler
+import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,24 +21,40 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.errors import FaninError, Interrupted
 from service.errors import Fenced
 from service.store import runs
+from service.store.engine import OUT_OF_REACH
+from service.store.jobs import JobState
 from service.store.runs import Attempt
 
+log = logging.getLogger(__name__)
+
 WATCH_INTERVAL_S = 0.5
+LOCKED_AFTER = 1.25
+"""Multiple of the stall limit after which the process is ended from outside the interpreter."""
 
 
 @dataclass
 class Watch:
-    """A thread that writes progress and reads the owner's wishes, every `WATCH_INTERVAL_S`."""
+    """A thread that writes progress and reads the owner's wishes, every `WATCH_INTERVAL_S`.
+
+    `end_process` is called if the training makes no step for `stall_limit_s`; it does not return.
+    """
 
     engine: Engine
     attempt: Attempt
+    stall_limit_s: float
+    end_process: Callable[[], None]
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    someone_pauses: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _unwanted: FaninError | None = None
     _failure: Exception | None = None
     _published_at: float = 0.0
+    _moved_at: float = 0.0
+    _armed_for: float = -1.0
 
     def __enter__(self) -> Watch:
+        self.moved()
+        self._arm_timer()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
         return self
@@ -38,6 +62,11 @@ class Watch:
     def __exit__(self, *_exception: object) -> None:
         self._stop.set()
         self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
+
+    def moved(self) -> None:
+        """Note that the training has got further."""
+        self._moved_at = time.monotonic()
 
     def wants_progress(self) -> bool:
         """Say whether it is time to publish progress again."""
@@ -58,16 +87,37 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.wait(WATCH_INTERVAL_S):
             try:
-                states = runs.report_progress(self.engine, self.attempt, self.progress)
-                for job_id, state in states.items():
-                    if state == "cancelling":
-                        runs.end_job(self.engine, self.attempt, job_id, "cancelled")
-                if not any(state == "running" for state in states.values()):
-                    self._unwanted = Interrupted("No job of the run wants to go on.")
-                    return
+                self._look_after_steps()
+                self._grant_wishes(runs.report_progress(self.engine, self.attempt, self.progress))
+            except OUT_OF_REACH as error:
+                log.warning("progress cannot be told for now: %s", error)
             except Fenced as error:
                 self._unwanted = error
-                return
             except SQLAlchemyError as error:
                 self._failure = error
-                return
+
+    def _grant_wishes(self, states: dict[str, JobState]) -> None:
+        for job_id, state in states.items():
+            if state == "cancelling":
+                runs.end_job(self.engine, self.attempt, job_id, "cancelled")
+        self.someone_pauses = "pausing" in states.values()
+        if not any(state in ("running", "pausing") for state in states.values()):
+            self._unwanted = Interrupted("No job of the run wants to go on.")
+
+    def _look_after_steps(self) -> None:
+        if self._moved_at != self._armed_for:
+            self._arm_timer()
+        still_s = time.monotonic() - self._moved_at
+        if still_s < self.stall_limit_s:
+            return
+        detail = f"The training made no step for {still_s:.0f} s (FANIN_STALL_LIMIT_S)."
+        log.error("%s: %s This worker starts anew.", self.attempt.run_id, detail)
+        faulthandler.dump_traceback()
+        try:
+            runs.note_error(self.engine, self.attempt, {"type": "stalled", "detail": detail})
+        finally:
+            self.end_process()
+
+    def _arm_timer(self) -> None:
+        self._armed_for = self._moved_at
+        faulthandler.dump_traceback_later(self.stall_limit_s * LOCKED_AFTER, exit=True)

@@ -19,17 +19,23 @@ from models.errors import FaninError
 from models.spec import DataChoice, TrainSpec
 from models.train import Training
 from service.artifacts import Artifacts
-from service.attempt import PASSING, Device, Drained, make_attempt
+from service.attempt import PASSING, Device, Drained, LacksData, Surroundings, make_attempt
 from service.errors import ServiceError
 from service.hardware import processor_name
-from service.queue import serve_runs
+from service.heartbeat import Heartbeat
+from service.queue import POLLING_INTERVAL_S, Deliveries
 from service.settings import Settings
-from service.store.engine import open_engine, require_tables
+from service.store.engine import check_connection, open_engine, require_tables
+from service.store.workers import NewBeat
+from service.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
 FALLBACK_LIFETIME_S = 600.0
 DRAIN_LIMIT_S = 10.0
+HAND_BACK_PAUSE_S = 5 * POLLING_INTERVAL_S
+CPU_NICENESS = 10
+"""Training uses every core there is; at this priority the API gets one whenever it needs it."""
 EXIT_START_ANEW = 75
 
 
@@ -45,61 +51,116 @@ class Worker:
         self._slot = slot
         self._name = f"{settings.node}:{slot}"
         self._device = _device(threads)
-        self._busy = False
+        self._run_id: str | None = None
         self._draining = False
-        self._artifacts = Artifacts(settings.home / "artifacts")
+        self._artifacts = Artifacts(settings.artifacts_folder)
         self._data: dict[DataChoice, tuple[DataSet, float]] = {}
+        self._inbox: queue.SimpleQueue[tuple[str, threading.Event]] = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT. What was in progress goes on from its last checkpoint next time.
+        """Work until SIGTERM or SIGINT. What was in progress goes on from its last checkpoint, here or elsewhere.
 
-        Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the first migration.
+        Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the migration, `Unavailable`
+        if the database is out of reach.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, self._end)
         with self._held_slot():
             engine = open_engine(self._settings.sqlalchemy_url)
+            check_connection(engine)
             require_tables(engine)
+            if self._device.kind == "cpu":
+                os.nice(CPU_NICENESS)
             torch.set_num_threads(self._device.threads)
             self._warm_up()
-            inbox: queue.SimpleQueue[tuple[str, threading.Event]] = queue.SimpleQueue()
-
-            def hand_to_main_thread(run_id: str) -> None:
-                done = threading.Event()
-                inbox.put((run_id, done))
-                done.wait()
-
-            serve_runs(engine, self._settings.sqlalchemy_url, self._name, hand_to_main_thread)
+            self._deliveries = Deliveries(engine, self._settings.sqlalchemy_url, self._name, self._hand_to_main_thread)
+            self._heartbeat = Heartbeat(engine, self._deliveries, self._settings.worker_ttl_s, self._beat)
+            self._heartbeat.start()
+            self._deliveries.start()
+            Sweep(engine, self._artifacts, self._settings.checkpoints_kept).start()
             log.info("worker %s is ready on %s (%s)", self._name, self._device.kind, self._device.name)
-            while True:
-                # All training happens in this one thread: every thread that trains gets an OpenMP team of its own,
-                # and with more threads than cores the teams stop spinning at barriers, which doubled an epoch.
-                run_id, done = inbox.get()
-                self._make_attempt(engine, run_id)
-                done.set()
-                if self._draining:
-                    os._exit(0)
+            try:
+                self._work(engine)
+            except BaseException:
+                # The queue's threads would keep a process without a main thread alive, and its runs with it.
+                log.exception("this worker starts anew")
+                os._exit(EXIT_START_ANEW)
 
-    def _make_attempt(self, engine: Engine, run_id: str) -> None:
-        # Crash-only: a run that did not end stays pending in the queue and is taken up again by the next process. So
-        # this one ends without unwinding its threads; files are written first and rows second, so any moment is safe.
-        self._busy = True
+    def _hand_to_main_thread(self, run_id: str) -> None:
+        done = threading.Event()
+        self._inbox.put((run_id, done))
+        done.wait()
+
+    def _work(self, engine: Engine) -> None:
+        surroundings = Surroundings(
+            engine=engine,
+            artifacts=self._artifacts,
+            worker=self._name,
+            device=self._device,
+            load_data=self._load,
+            draining=lambda: self._draining,
+            end_process=lambda: os._exit(EXIT_START_ANEW),
+            stall_limit_s=self._settings.stall_limit_s,
+            checkpoints_kept=self._settings.checkpoints_kept,
+        )
+        while True:
+            # All training happens in this one thread: every thread that trains gets an OpenMP team of its own,
+            # and with more threads than cores the teams stop spinning at barriers, which doubled an epoch.
+            run_id, done = self._inbox.get()
+            self._run_id = run_id
+            if not self._draining:
+                self._make_attempt(surroundings, run_id)
+            if self._draining:
+                self._leave(run_id or None)
+            self._run_id = None
+            done.set()
+
+    def _make_attempt(self, surroundings: Surroundings, run_id: str) -> None:
+        # Crash-only: a run that did not end stays taken in the queue's eyes and is handed on. So this process ends
+        # without unwinding its threads; files are written first and rows second, so any moment is safe.
         try:
-            make_attempt(engine, self._artifacts, run_id, self._name, self._device, self._load, lambda: self._draining)
+            make_attempt(surroundings, run_id)
         except Drained:
-            log.info("worker %s stops", self._name)
-            os._exit(0)
+            self._leave(run_id)
+        except LacksData as error:
+            log.warning("%s goes to another worker: %s", run_id, error)
+            self._deliveries.hand_back(run_id)
+            time.sleep(HAND_BACK_PAUSE_S)  # this worker takes nothing meanwhile, so an idle one is quicker
         except PASSING:
             log.exception("this worker starts anew")
             os._exit(EXIT_START_ANEW)
-        self._busy = False
 
-    def _end(self, *_signal: object) -> None:
-        """Stop at once, or between two steps; no log line, since the signal may have interrupted one."""
-        if not self._busy or self._draining:
+    def _leave(self, run_id: str | None) -> None:
+        """End the process in good order: its run goes back into the queue, its heartbeat is deleted."""
+        log.info("worker %s stops", self._name)
+        try:
+            self._heartbeat.stop()
+            if run_id is not None:
+                self._deliveries.hand_back(run_id)
+        finally:
+            os._exit(0)
+
+    def _end(self, number: int, *_frame: object) -> None:
+        """Stop: at once if nothing is in progress, else between two steps or at the end of the epoch.
+
+        No log line, since the signal may have interrupted one.
+        """
+        if number == signal.SIGALRM or self._draining:
             os._exit(0)
         self._draining = True
         signal.setitimer(signal.ITIMER_REAL, DRAIN_LIMIT_S)
+        if self._run_id is None:
+            self._inbox.put(("", threading.Event()))  # wakes the main thread, which finds that it is to leave
+
+    def _beat(self) -> NewBeat:
+        return NewBeat(
+            name=self._name,
+            process_id=os.getpid(),
+            device_kind=self._device.kind,
+            device_name=self._device.name,
+            threads=self._device.threads,
+            run_id=self._run_id,
+        )
 
     def _held_slot(self) -> FileLock:
         folder = self._settings.home / "slots"

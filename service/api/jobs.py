@@ -1,29 +1,50 @@
-"""Jobs: submit, look at, cancel."""
+"""Jobs: submit, look at, delete."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import re
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from sqlalchemy import Connection
 
 from models.init import SCHEMES
 from models.results import EpochMetrics
 from models.spec import PresetSpec, TrainSpec, resolve_spec
 from service.api.paging import page
+from service.api.views import job_view, job_views
 from service.deps import After, GetParts, JsonObject, Limit, Parts, problems
 from service.errors import NotFound
-from service.schemas import Checkpoint, Event, Job, JobWithMetrics, Page, checkpoint_view, event_view, job_fields
+from service.queue import Once
+from service.schemas import (
+    Checkpoint,
+    Deleted,
+    Job,
+    JobWithMetrics,
+    Page,
+    Validation,
+    checkpoint_view,
+    job_fields,
+    validation_view,
+)
 from service.store.checkpoints import list_checkpoints
-from service.store.events import EventRow, events_after
-from service.store.jobs import JobRow, JobState, cancel_job, get_job, job_metrics, list_jobs, queue_position
+from service.store.jobs import PRIORITIES, JobRow, JobState, Priority, get_job, job_metrics, list_jobs
+from service.store.outlook import capacity, places, queued_before
+from service.store.transitions import delete_job as delete_rows
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-RETRY_MS = 2000
-LARGEST_EVENT_ID = 2**53
+LONGEST_WAIT_S = 60
 _SUBMIT_BODY = {
     "required": True,
     "content": {
@@ -54,31 +75,102 @@ BODY_MODELS = (PresetSpec, TrainSpec)
 """Models that request bodies refer to; the application adds them to the OpenAPI document."""
 
 
-def _view(parts: Parts, row: JobRow) -> Job:
-    return Job(**job_fields(row, queue_position(parts.engine, row)))
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="The same key with the same request is carried out once; its first answer is repeated for a day.",
+        pattern=r"^[ -~]{1,257}$",
+    ),
+]
+Prefer = Annotated[
+    str, Header(description=f"`wait=N` holds the answer until the job has ended, at most N and {LONGEST_WAIT_S} s.")
+]
 
 
 @router.post(
     "",
     summary="Train a model",
     status_code=201,
+    response_model=Job,
     openapi_extra={"requestBody": _SUBMIT_BODY},
-    responses=problems(400, 413, 415, 422, 503),
+    responses={200: {"model": Validation, "description": "validate_only"}, **problems(400, 413, 415, 422, 503)},
 )
-def submit_job(parts: GetParts, body: JsonObject, response: Response) -> Job:
+async def submit_job(
+    parts: GetParts,
+    body: JsonObject,
+    response: Response,
+    priority: Annotated[Priority, Query(description="What is high is taken first; equals in their order.")] = "normal",
+    validate_only: Annotated[bool, Query(description="Resolve and estimate, but queue nothing.")] = False,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = "",
+) -> Any:
     """Train a model: queue a job from a preset, a preset with any field overridden, or a whole TrainSpec.
 
     An override of `init`, `optimizer` or `architecture` replaces that whole part. The answer holds the whole
     resolved spec; the job and its queue entry are committed before it is sent.
     """
+    spec = _resolved(body)
+    if validate_only:
+        validation = await run_in_threadpool(_validated, parts, spec, priority)
+        return JSONResponse(validation.model_dump(mode="json"))
+    preset = body.get("preset")
+    once = None
+    if idempotency_key is not None:
+        fingerprint = hashlib.sha256(json.dumps([spec.model_dump(mode="json"), preset, priority]).encode()).hexdigest()
+        once = Once(_unquoted(idempotency_key), fingerprint, partial(_answer_in, parts))
+    submitted = await run_in_threadpool(parts.queue.submit, spec, preset, priority, once)
+    if submitted.new is None:
+        assert submitted.replayed is not None
+        job_id, replayed = submitted.replayed["id"], {"Idempotency-Replayed": "true"}
+    else:
+        job_id, replayed = submitted.new.job_id, {}
+    wait_s = _wait_s(prefer)
+    headers = {"Location": f"/jobs/{job_id}"} | replayed
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        await parts.hub.wait_for_end(job_id, wait_s)
+    elif submitted.replayed is not None:
+        return JSONResponse(submitted.replayed, status_code=201, headers=headers)
+    response.headers.update(headers)
+    return await run_in_threadpool(lambda: job_view(parts, get_job(parts.engine, job_id)))
+
+
+def _resolved(body: dict[str, Any]) -> TrainSpec:
     try:
-        spec = resolve_spec(body)
+        return resolve_spec(body)
     except ValidationError as error:
         wrong = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
         raise RequestValidationError(wrong, body=body) from None
-    new = parts.queue.submit(spec, body.get("preset"))
-    response.headers["Location"] = f"/jobs/{new.job_id}"
-    return _view(parts, get_job(parts.engine, new.job_id))
+
+
+def _validated(parts: Parts, spec: TrainSpec, priority: Priority) -> Validation:
+    with parts.engine.connect() as connection:
+        jobs_before, work_before = queued_before(connection, PRIORITIES[priority])
+        can = capacity(connection, parts.worker_ttl_s)
+    wait_s = can.wait_s(work_before, jobs_before)
+    return validation_view(
+        spec, jobs_before + 1, None if wait_s is None else can.instant + wait_s, can.duration_s(spec.work)
+    )
+
+
+def _answer_in(parts: Parts, connection: Connection, row: JobRow) -> dict[str, Any]:
+    """Return the answer to a submission as it is kept under its key, in the submission's own transaction."""
+    place = places(connection, [row.id], parts.worker_ttl_s).get(row.id)
+    return Job(**job_fields(row, place)).model_dump(mode="json")
+
+
+def _unquoted(key: str) -> str:
+    """Return a key without the quotes of a structured field (RFC 8941), which some clients send and others do not."""
+    key = key.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", key[1:-1])
+    return key
+
+
+def _wait_s(prefer: str) -> int | None:
+    """Return the seconds of the preference `wait` (RFC 7240), or None; what is not understood is no preference."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", prefer, re.IGNORECASE)
+    return min(int(found[1]), LONGEST_WAIT_S) if found else None
 
 
 @router.get("", summary="List jobs", responses=problems(422))
@@ -95,16 +187,26 @@ def get_jobs(
     if scheme is not None and scheme not in SCHEMES:
         raise NotFound(f"There is no scheme {scheme!r}.", "GET /init-schemes lists the schemes.")
     rows = list_jobs(parts.engine, states=state or [], scheme=scheme, after=after, limit=limit + 1)
-    views = [_view(parts, row) for row in rows]
+    views = job_views(parts, rows)
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
 @router.get("/{job_id}", summary="Look at a job", responses=problems(404))
 def get_one_job(parts: GetParts, job_id: str) -> JobWithMetrics:
-    """Look at a job: state, progress, metrics so far, attempt, device, data source, links."""
-    row = get_job(parts.engine, job_id)
-    fields = job_fields(row, queue_position(parts.engine, row))
-    return JobWithMetrics(**fields, metrics=job_metrics(parts.engine, job_id))
+    """Look at a job: state, place in the queue, progress, metrics so far, attempt, device, data source, links."""
+    view = job_view(parts, get_job(parts.engine, job_id))
+    return JobWithMetrics(**dict(view), metrics=job_metrics(parts.engine, job_id))
+
+
+@router.delete("/{job_id}", summary="Delete a job", responses=problems(404, 409))
+def delete_job(parts: GetParts, job_id: str) -> Deleted:
+    """Delete a job with its checkpoints, metrics and events; not while a worker has it. Its model is gone then too."""
+    delete_rows(parts.engine, job_id)
+    try:
+        parts.artifacts.delete_below(f"jobs/{job_id}")
+    except OSError as error:
+        log.warning("the files of %s are left for the next sweep: %s", job_id, error)
+    return Deleted(id=job_id)
 
 
 @router.get("/{job_id}/metrics", summary="List the metrics of a job", responses=problems(404))
@@ -120,66 +222,3 @@ def get_checkpoints(parts: GetParts, job_id: str) -> Page[Checkpoint]:
     get_job(parts.engine, job_id)
     views = [checkpoint_view(row) for row in list_checkpoints(parts.engine, job_id)]
     return Page[Checkpoint](data=views, has_more=False)
-
-
-@router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems(404, 409))
-def cancel(parts: GetParts, job_id: str) -> Job:
-    """Cancel a job: at once if it waits, within a second if it runs. Cancelling it again changes nothing."""
-    return _view(parts, cancel_job(parts.engine, job_id))
-
-
-_EVENT_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The events as a list, or as a stream of server-sent events.",
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": 'id: 7\nevent: job.epoch\ndata: {"id": 7, "type": "job.epoch", ...}\n\n',
-            }
-        },
-    },
-    204: {"description": "The job has ended and there is nothing after Last-Event-ID: do not reconnect."},
-}
-
-
-@router.get(
-    "/{job_id}/events",
-    summary="List or follow the events of a job",
-    response_model=Page[Event],
-    responses={**_EVENT_RESPONSES, **problems(404, 422)},
-)
-def get_events(
-    parts: GetParts,
-    request: Request,
-    response: Response,
-    job_id: str,
-    limit: Limit = 20,
-    after: Annotated[int, Query(ge=0, le=LARGEST_EVENT_ID, description="Start after this event id.")] = 0,
-    accept: Annotated[str, Header(description="text/event-stream for a stream.")] = "",
-    last_event_id: Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)] = "",
-) -> Any:
-    """List what happened to a job, or follow it as server-sent events (`Accept: text/event-stream`).
-
-    Events: job.queued, job.running (attempt, device, data), job.epoch (its metrics), job.checkpoint,
-    job.checkpoint_damaged, job.cancelling, job.cancelled, job.succeeded, job.failed (the reason).
-    """
-    job = get_job(parts.engine, job_id)
-    if last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), LARGEST_EVENT_ID)
-    if "text/event-stream" not in accept:
-        rows = events_after(parts.engine, after, job_id=job_id, limit=limit + 1)
-        views = [event_view(row) for row in rows]
-        return page(request, response, views, limit, views[:limit][-1].id if views else None)
-    if job.ended and not events_after(parts.engine, after, job_id=job_id, limit=1):
-        return Response(status_code=204)
-    first = True
-
-    def render(row: EventRow) -> str:
-        nonlocal first
-        retry, first = (f"retry: {RETRY_MS}\n" if first else ""), False
-        return f"{retry}id: {row.id}\nevent: {row.type}\ndata: {event_view(row).model_dump_json()}\n\n"
-
-    # A heartbeat is a comment without the blank line that would make some clients see an empty event.
-    stream = parts.hub.stream(job_id, after, render, heartbeat=": hb\n")
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

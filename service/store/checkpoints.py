@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy import Connection, Engine, and_, delete, func, select
 
 from models.results import Evaluation
 from models.spec import TrainSpec
 from service.errors import NotFound
-from service.store.tables import checkpoints, jobs
+from service.store.engine import writing
+from service.store.tables import checkpoints, deleted_jobs, jobs, runs
 
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 
@@ -120,3 +121,46 @@ def list_models(engine: Engine, *, after: str | None, limit: int) -> list[ModelR
         rows = [dict(row) for row in connection.execute(query).mappings()]
     specs = [TrainSpec.model_validate(values.pop("spec")) for values in rows]
     return [ModelRow(_checkpoint(values), spec) for values, spec in zip(rows, specs, strict=True)]
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """Which files belong to a job: those its rows point to, and those its attempt in progress may be writing."""
+
+    is_known: bool
+    is_deleted: bool
+    is_open: bool = False
+    run_id: str = ""
+    attempt: int = 0
+    paths: frozenset[str] = frozenset()
+
+
+def files_of_job(engine: Engine, job_id: str) -> JobFiles:
+    """Return what the database knows of a job's files; of a job that it does not know, nothing."""
+    with engine.connect() as connection:
+        found = select(jobs.c.state, runs.c.id, runs.c.attempt, runs.c.ended_at).join(runs, jobs.c.run_id == runs.c.id)
+        row = connection.execute(found.where(jobs.c.id == job_id)).one_or_none()
+        if row is None:
+            gone = connection.execute(select(deleted_jobs.c.id).where(deleted_jobs.c.id == job_id)).first()
+            return JobFiles(is_known=False, is_deleted=gone is not None)
+        own = select(checkpoints.c.weights_path, checkpoints.c.resume_path).where(checkpoints.c.job_id == job_id)
+        paths = frozenset(path for pair in connection.execute(own) for path in pair if path)
+    return JobFiles(True, False, row.ended_at is None, row.id, row.attempt, paths)
+
+
+def trim_ended_jobs(engine: Engine, keep: int) -> list[str]:
+    """Forget all but the newest `keep` checkpoints of jobs that have ended; return the paths of their files."""
+    rank = func.row_number().over(partition_by=checkpoints.c.job_id, order_by=checkpoints.c.seq.desc()).label("rank")
+    ranked = (
+        select(checkpoints.c.job_id, checkpoints.c.seq, checkpoints.c.weights_path, checkpoints.c.resume_path, rank)
+        .join(jobs, jobs.c.id == checkpoints.c.job_id)
+        .where(jobs.c.state.in_(["succeeded", "cancelled"]), checkpoints.c.phase == "train")
+        .subquery()
+    )
+    with writing(engine) as connection:
+        old = connection.execute(select(ranked).where(ranked.c.rank > keep)).all()
+        for row in old:
+            connection.execute(
+                delete(checkpoints).where(checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq)
+            )
+    return [path for row in old for path in (row.weights_path, row.resume_path) if path]

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Double, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Double, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from service.errors import DatabaseNotReady, Unavailable
 
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What a database raises that is stopped, starting, unreachable, or too busy."""
+
+RETRY_PAUSE_S = 0.5
+CONNECT_LIMIT_S = 10
 SQLITE_BUSY_MS = 30_000
 MIGRATION_LOCK = 0xFA919  # any number that no other application of the database uses
 SQLITE_WITH_SUBSECONDS = (3, 42, 0)
@@ -43,7 +55,14 @@ def _now_postgresql(_element: now, _compiler: Any, **_options: Any) -> str:
 def open_engine(url: str) -> Engine:
     """Return the engine of a database; creates the folder of a SQLite file, but no tables."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=5,
+            max_overflow=10,
+            pool_timeout=CONNECT_LIMIT_S,
+            connect_args={"connect_timeout": CONNECT_LIMIT_S},
+        )
     file = make_url(url).database
     if file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +150,41 @@ def one_migration_at_a_time(engine: Engine) -> Iterator[None]:
 
 
 def require_tables(engine: Engine) -> None:
-    """Raise `DatabaseNotReady` if the tables are not there."""
-    if not inspect(engine).has_table("jobs"):
+    """Raise `DatabaseNotReady` if the tables are not those that this version of the code needs."""
+    from alembic.migration import MigrationContext
+
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
         raise DatabaseNotReady("The database has no tables yet.", "Run `fanin migrate`, or start with `fanin serve`.")
+    if found != _newest_revision():
+        raise DatabaseNotReady(
+            f"The database has the tables of version {found}; this Fanin needs those of {_newest_revision()}.",
+            "Run `fanin migrate` with the newest Fanin, and start all processes with it.",
+        )
+
+
+@lru_cache
+def _newest_revision() -> str | None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", "service:migrations")
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+def patiently(call: Callable[[], Result], limit_s: float) -> Result:
+    """Return what `call` returns; while the database is out of reach, try again for up to `limit_s`.
+
+    `call` must be a whole transaction that may be repeated. Raises its last error.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            return call()
+        except OUT_OF_REACH as error:
+            if time.monotonic() + RETRY_PAUSE_S > deadline:
+                raise
+            log.warning("the database is out of reach, trying again: %s", error)
+            time.sleep(RETRY_PAUSE_S)

@@ -6,7 +6,7 @@ ids then become visible in order, so that a reader who has seen id n has seen al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,10 +21,13 @@ EventType = Literal[
     "job.epoch",
     "job.checkpoint",
     "job.checkpoint_damaged",
+    "job.pausing",
+    "job.paused",
     "job.cancelling",
     "job.cancelled",
     "job.succeeded",
     "job.failed",
+    "job.released",
 ]
 
 
@@ -46,11 +49,13 @@ def append_event(connection: Connection, job_id: str, event_type: EventType, **d
     connection.execute(insert(events).values(id=event_id, job_id=job_id, type=event_type, at=now(), data=data))
 
 
-def events_after(engine: Engine, after: int, *, job_id: str | None = None, limit: int = 1000) -> Sequence[EventRow]:
-    """Return the events with an id greater than `after`, oldest first; of one job or of all."""
+def events_after(
+    engine: Engine, after: int, *, job_ids: Collection[str] | None = None, limit: int = 1000
+) -> Sequence[EventRow]:
+    """Return the events with an id greater than `after`, oldest first; of some jobs or of all."""
     query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
-    if job_id is not None:
-        query = query.where(events.c.job_id == job_id)
+    if job_ids is not None:
+        query = query.where(events.c.job_id.in_(job_ids))
     with engine.connect() as connection:
         return [EventRow(**row) for row in connection.execute(query).mappings()]
 

@@ -1,22 +1,26 @@
-"""Jobs as the API sees them: insert, find, list, cancel."""
+"""Jobs as the API sees them: insert, find, list."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, insert, select
 from uuid6 import uuid7
 
 from models.results import EpochMetrics
 from models.spec import TrainSpec
-from service.errors import IllegalTransition, NotFound
-from service.store.engine import now, writing
+from service.errors import NotFound
+from service.store.engine import now
 from service.store.events import append_event
 from service.store.tables import epochs, jobs, runs
 
 JobState = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
+"""What the queue sorts by, smallest first; among equals the older entry comes first."""
+
 ENDED: frozenset[JobState] = frozenset({"cancelled", "succeeded", "failed"})
 
 
@@ -37,6 +41,8 @@ class JobRow:
     error: dict[str, Any] | None
     reproducible: bool
     irreproducible_reason: str | None
+    priority: int
+    work: float
     attempt: int
     worker: str | None
     pins: dict[str, Any] | None
@@ -62,9 +68,9 @@ def _job(row: Row[Any]) -> JobRow:
     return JobRow(**values | {"spec": TrainSpec.model_validate(values["spec"])})
 
 
-def insert_job(connection: Connection, spec: TrainSpec, preset: str | None) -> NewJob:
+def insert_job(connection: Connection, spec: TrainSpec, preset: str | None, priority: Priority = "normal") -> NewJob:
     """Insert a queued job and its run, in the caller's transaction."""
-    new = NewJob(f"job_{uuid7().hex}", f"run_{uuid7().hex}")
+    new = NewJob(f"job_{uuid7().hex}", new_run_id())
     connection.execute(insert(runs).values(id=new.run_id, created_at=now(), attempt=0, attempts_without_checkpoint=0))
     connection.execute(
         insert(jobs).values(
@@ -75,19 +81,27 @@ def insert_job(connection: Connection, spec: TrainSpec, preset: str | None) -> N
             spec=spec.model_dump(mode="json"),
             created_at=now(),
             epoch=0,
+            priority=PRIORITIES[priority],
+            work=spec.work,
         )
     )
     append_event(connection, new.job_id, "job.queued")
     return new
 
 
+def new_run_id() -> str:
+    """Return an id for a run; later ones sort behind earlier ones."""
+    return f"run_{uuid7().hex}"
+
+
 def get_job(engine: Engine, job_id: str) -> JobRow:
     """Return one job. Raises `NotFound`."""
     with engine.connect() as connection:
-        return _get(connection, job_id)
+        return find_job(connection, job_id)
 
 
-def _get(connection: Connection, job_id: str) -> JobRow:
+def find_job(connection: Connection, job_id: str) -> JobRow:
+    """Return one job, in the caller's transaction. Raises `NotFound`."""
     # Other characters could be none of ours, and some, like NUL, are refused by PostgreSQL with an error of its own.
     known = job_id.isascii() and job_id.isidentifier()
     row = connection.execute(_with_run.where(jobs.c.id == job_id)).one_or_none() if known else None
@@ -111,13 +125,11 @@ def list_jobs(
         return [_job(row) for row in connection.execute(query)]
 
 
-def queue_position(engine: Engine, job: JobRow) -> int | None:
-    """Return how many queued jobs will start before this one, plus 1; None if it is not queued."""
-    if job.state != "queued":
-        return None
-    earlier = select(func.count()).where(jobs.c.state == "queued", jobs.c.id <= job.id)
+def open_jobs(engine: Engine, job_ids: Collection[str]) -> list[str]:
+    """Return those of `job_ids` that exist and have not ended."""
+    query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.not_in(ENDED)).order_by(jobs.c.id)
     with engine.connect() as connection:
-        return int(connection.execute(earlier).scalar_one())
+        return list(connection.execute(query).scalars())
 
 
 def job_metrics(engine: Engine, job_id: str) -> list[EpochMetrics]:
@@ -125,24 +137,3 @@ def job_metrics(engine: Engine, job_id: str) -> list[EpochMetrics]:
     query = select(epochs.c.metrics).where(epochs.c.job_id == job_id).order_by(epochs.c.epoch)
     with engine.connect() as connection:
         return [EpochMetrics.model_validate(metrics) for metrics in connection.execute(query).scalars()]
-
-
-def cancel_job(engine: Engine, job_id: str) -> JobRow:
-    """Cancel a job: at once if it is queued or paused; if it runs, its worker stops it within a second.
-
-    Cancelling what is cancelled or being cancelled changes nothing. Raises `IllegalTransition` if the job has
-    succeeded or failed, and `NotFound`.
-    """
-    with writing(engine) as connection:
-        job = _get(connection, job_id)
-        if job.state in {"cancelled", "cancelling"}:
-            return job
-        if job.state in ENDED:
-            raise IllegalTransition(f"The job has {job.state}; only a job that has not ended can be cancelled.")
-        at_once = job.state in {"queued", "paused"}
-        change = update(jobs).where(jobs.c.id == job_id, jobs.c.state == job.state)
-        values = {"state": "cancelled", "ended_at": now()} if at_once else {"state": "cancelling"}
-        if connection.execute(change.values(**values)).rowcount == 1:
-            append_event(connection, job_id, "job.cancelled" if at_once else "job.cancelling")
-            return _get(connection, job_id)
-    return cancel_job(engine, job_id)  # another transaction moved it between the two statements: look again

@@ -1,14 +1,15 @@
 """Runs as a worker sees them: take an attempt, commit epochs, end jobs. Every write is fenced by the attempt.
 
 A worker that was stopped and continued, or whose run was handed on, holds an old attempt number: its writes
-match no row, raise `Fenced`, and change nothing.
+match no row, raise `Fenced`, and change nothing. A job that has been given a new run (resumed, retried) is out of
+reach of its old one. Whoever writes locks the run's row first, then the job's, then the counter of events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
@@ -17,9 +18,20 @@ from models.spec import TrainSpec
 from service.errors import Fenced, NotFound
 from service.store.checkpoints import CheckpointRow, NewCheckpoint, checkpoints_of
 from service.store.engine import now, writing
-from service.store.events import append_event
+from service.store.events import EventType, append_event
 from service.store.jobs import JobState
 from service.store.tables import checkpoints, epochs, jobs, runs
+
+GRANTED: dict[JobState, JobState] = {"cancelling": "cancelled", "pausing": "paused"}
+"""What a job becomes when its owner's wish is granted."""
+
+ENDINGS: dict[JobState, EventType] = {
+    "succeeded": "job.succeeded",
+    "failed": "job.failed",
+    "cancelled": "job.cancelled",
+    "paused": "job.paused",
+}
+OPEN_STATES = ("queued", "running", "cancelling", "pausing")
 
 
 @dataclass(frozen=True)
@@ -33,38 +45,41 @@ class Member:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a worker at a run."""
+    """One try of a worker at a run; `previous` says how the one before ended, if it was not asked to stop."""
 
     run_id: str
     number: int
     attempts_without_checkpoint: int
     pins: dict[str, Any] | None
     members: tuple[Member, ...]
+    previous: dict[str, Any] | None = None
+
+
+class Committed(NamedTuple):
+    """What became of a checkpoint: the state of its job, and the files that no row points to any more."""
+
+    state: JobState
+    is_kept: bool
+    unused_paths: list[str]
 
 
 def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
     """Count a new attempt at a run and return it with those jobs that have not ended.
 
-    Older attempts can commit nothing from here on. Jobs that are being cancelled are cancelled now. Raises
+    Older attempts can commit nothing from here on. Jobs that are being cancelled or paused are so now. Raises
     `NotFound`.
     """
     with writing(engine) as connection:
-        counted = (
+        run = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).one_or_none()
+        if run is None:
+            raise NotFound(f"There is no run {run_id!r}.")
+        number, barren = run.attempt + 1, run.attempts_without_checkpoint + 1
+        connection.execute(
             update(runs)
             .where(runs.c.id == run_id)
-            .values(
-                attempt=runs.c.attempt + 1,
-                attempts_without_checkpoint=runs.c.attempts_without_checkpoint + 1,
-                worker=worker,
-            )
-            .returning(runs.c.attempt, runs.c.attempts_without_checkpoint, runs.c.pins)
+            .values(attempt=number, attempts_without_checkpoint=barren, worker=worker, last_error=None)
         )
-        row = connection.execute(counted).one_or_none()
-        if row is None:
-            raise NotFound(f"There is no run {run_id!r}.")
-        number, barren, pins = row
-        for job_id in _members(connection, run_id, ["cancelling"]):
-            _end_job(connection, job_id, ["cancelling"], "cancelled")
+        _grant_wishes(connection, run_id)
         members = tuple(
             Member(row.id, row.state, TrainSpec.model_validate(row.spec))
             for row in connection.execute(
@@ -72,7 +87,14 @@ def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
             )
         )
         _close_run_if_done(connection, run_id)
-        return Attempt(run_id, number, barren, pins, members)
+        return Attempt(run_id, number, barren, run.pins, members, _end_of_previous(run.attempt, run.worker, run))
+
+
+def _end_of_previous(number: int, worker: str | None, run: Any) -> dict[str, Any] | None:
+    if worker is None:  # the first attempt, or the one before was asked to stop
+        return None
+    silent = {"type": "worker-died", "detail": "It ended without a word: killed, or out of memory."}
+    return {"attempt": number, "worker": worker} | (run.last_error or silent)
 
 
 def start_jobs(engine: Engine, attempt: Attempt, pins: dict[str, Any], irreproducible_reason: str | None) -> None:
@@ -82,18 +104,25 @@ def start_jobs(engine: Engine, attempt: Attempt, pins: dict[str, Any], irreprodu
         for member in attempt.members:
             values: dict[str, Any] = {"state": "running"}
             if member.state == "queued":
-                values["started_at"] = now()
+                values["started_at"] = func.coalesce(jobs.c.started_at, now())
             if irreproducible_reason:
                 values |= {"reproducible": False, "irreproducible_reason": irreproducible_reason}
-            change = update(jobs).where(jobs.c.id == member.job_id, jobs.c.state == member.state).values(**values)
+            change = update(jobs).where(*_own(attempt, member.job_id), jobs.c.state == member.state).values(**values)
             if connection.execute(change).rowcount == 1:
-                append_event(connection, member.job_id, "job.running", attempt=attempt.number, **pins)
+                said = {"previous_attempt": attempt.previous} if attempt.previous else {}
+                append_event(connection, member.job_id, "job.running", attempt=attempt.number, **pins, **said)
 
 
 def uncount_attempt(engine: Engine, attempt: Attempt) -> None:
     """Let an attempt that was asked to stop not count among those that died. Raises `Fenced`."""
     with writing(engine) as connection:
-        _fence(connection, attempt, attempts_without_checkpoint=runs.c.attempts_without_checkpoint - 1)
+        _fence(connection, attempt, attempts_without_checkpoint=runs.c.attempts_without_checkpoint - 1, worker=None)
+
+
+def note_error(engine: Engine, attempt: Attempt, error: dict[str, Any]) -> None:
+    """Keep why an attempt ends before its jobs do, for the next attempt to tell. Raises `Fenced`."""
+    with writing(engine) as connection:
+        _fence(connection, attempt, last_error=error)
 
 
 def report_progress(engine: Engine, attempt: Attempt, progress: dict[str, dict[str, Any]]) -> dict[str, JobState]:
@@ -101,9 +130,8 @@ def report_progress(engine: Engine, attempt: Attempt, progress: dict[str, dict[s
     with writing(engine) as connection:
         _fence(connection, attempt)
         for job_id, values in progress.items():
-            connection.execute(
-                update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(progress=values)
-            )
+            change = update(jobs).where(*_own(attempt, job_id), jobs.c.state.in_(["running", "pausing"]))
+            connection.execute(change.values(progress=values))
         states = select(jobs.c.id, jobs.c.state).where(jobs.c.run_id == attempt.run_id)
         return {row.id: row.state for row in connection.execute(states)}
 
@@ -116,52 +144,95 @@ def commit_checkpoint(
     metrics: Sequence[EpochMetrics],
     evaluation: Evaluation | None = None,
     progress: dict[str, Any] | None = None,
-) -> bool:
-    """Commit a checkpoint with the epochs that led to it; a final one makes the job succeed.
+    *,
+    resume_files_kept: int,
+    checkpoints_kept: int | None = None,
+) -> Committed:
+    """Commit a checkpoint with the epochs that led to it; then a final one succeeds, and a wish to pause is granted.
 
-    All of it in one transaction, fenced: raises `Fenced` if a newer attempt has begun. Returns False, and commits
-    nothing, if the job no longer runs because it is being cancelled.
+    All of it in one transaction, fenced: raises `Fenced` if a newer attempt has begun. Commits nothing if the job
+    no longer runs, because it is being cancelled. Committing the same file again changes nothing, so a commit whose
+    answer was lost may be repeated. Only the last `resume_files_kept` optimizer states are kept, and the last
+    `checkpoints_kept` checkpoints (None: all).
     """
+    own_paths = [path for path in (checkpoint.weights_path, checkpoint.resume_path) if path]
     with writing(engine) as connection:
         _fence(connection, attempt, attempts_without_checkpoint=0)
+        state: JobState | None = connection.execute(select(jobs.c.state).where(*_own(attempt, job_id))).scalar()
+        if _is_committed(connection, job_id, checkpoint.weights_path):
+            return Committed(state or "cancelled", is_kept=True, unused_paths=[])
+        if state not in {"running", "pausing"}:
+            return Committed(state or "cancelled", is_kept=False, unused_paths=own_paths)
         values: dict[str, Any] = {"epoch": checkpoint.epoch} | ({"progress": progress} if progress else {})
-        advance = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(**values)
-        if connection.execute(advance).rowcount != 1:
-            return False
-        last = select(func.max(checkpoints.c.seq)).where(checkpoints.c.job_id == job_id)
-        newest = connection.execute(last).scalar_one()
-        seq = 0 if newest is None else newest + 1
-        connection.execute(
-            insert(checkpoints).values(
-                job_id=job_id,
-                seq=seq,
-                run_id=attempt.run_id,
-                attempt=attempt.number,
-                phase="train",
-                created_at=now(),
-                evaluation=evaluation.model_dump(mode="json") if evaluation else None,
-                **vars(checkpoint),
-            )
-        )
-        for one in metrics:
-            connection.execute(
-                insert(epochs).values(
-                    job_id=job_id,
-                    epoch=one.epoch,
-                    run_id=attempt.run_id,
-                    attempt=attempt.number,
-                    metrics=one.model_dump(mode="json"),
-                )
-            )
-            append_event(connection, job_id, "job.epoch", **one.model_dump(mode="json", exclude_none=True))
-        append_event(connection, job_id, "job.checkpoint", seq=seq, epoch=checkpoint.epoch, final=checkpoint.final)
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+        _insert_epochs(connection, attempt, job_id, metrics)
+        _insert_checkpoint(connection, attempt, job_id, checkpoint, evaluation)
+        unused = _trim(connection, job_id, resume_files_kept, checkpoints_kept)
         if checkpoint.final:
             summary = (
                 evaluation.model_dump(mode="json", include={"accuracy", "evaluated_on", "n"}) if evaluation else {}
             )
-            _end_job(connection, job_id, ["running"], "succeeded", **summary)
-            _close_run_if_done(connection, attempt.run_id)
-        return True
+            _end_job(connection, job_id, "succeeded", **summary)
+        elif state == "pausing":
+            _end_job(connection, job_id, "paused")
+        _close_run_if_done(connection, attempt.run_id)
+        final_state: JobState = "succeeded" if checkpoint.final else "paused" if state == "pausing" else "running"
+        return Committed(final_state, is_kept=True, unused_paths=unused)
+
+
+def _is_committed(connection: Connection, job_id: str, weights_path: str) -> bool:
+    same = select(checkpoints.c.seq).where(checkpoints.c.job_id == job_id, checkpoints.c.weights_path == weights_path)
+    return connection.execute(same).first() is not None
+
+
+def _insert_checkpoint(
+    connection: Connection, attempt: Attempt, job_id: str, checkpoint: NewCheckpoint, evaluation: Evaluation | None
+) -> None:
+    newest = connection.execute(select(func.max(checkpoints.c.seq)).where(checkpoints.c.job_id == job_id)).scalar()
+    seq = 0 if newest is None else newest + 1
+    connection.execute(
+        insert(checkpoints).values(
+            job_id=job_id,
+            seq=seq,
+            run_id=attempt.run_id,
+            attempt=attempt.number,
+            phase="train",
+            created_at=now(),
+            evaluation=evaluation.model_dump(mode="json") if evaluation else None,
+            **vars(checkpoint),
+        )
+    )
+    append_event(connection, job_id, "job.checkpoint", seq=seq, epoch=checkpoint.epoch, final=checkpoint.final)
+
+
+def _insert_epochs(connection: Connection, attempt: Attempt, job_id: str, metrics: Iterable[EpochMetrics]) -> None:
+    for one in metrics:
+        values = one.model_dump(mode="json")
+        connection.execute(
+            insert(epochs).values(
+                job_id=job_id, epoch=one.epoch, run_id=attempt.run_id, attempt=attempt.number, metrics=values
+            )
+        )
+        append_event(connection, job_id, "job.epoch", **one.model_dump(mode="json", exclude_none=True))
+
+
+def _trim(connection: Connection, job_id: str, resume_files_kept: int, checkpoints_kept: int | None) -> list[str]:
+    """Forget old optimizer states and old checkpoints, and return their paths, which may be deleted afterwards."""
+    newest_first = [row for row in reversed(checkpoints_of(connection, job_id)) if row.phase == "train"]
+    gone = [] if checkpoints_kept is None else newest_first[checkpoints_kept:]
+    kept = newest_first[: len(newest_first) - len(gone)]
+    bare = [row for row in kept if row.resume_path][resume_files_kept:]
+    of_job = checkpoints.c.job_id == job_id
+    if gone:
+        connection.execute(delete(checkpoints).where(of_job, checkpoints.c.seq.in_([row.seq for row in gone])))
+    if bare:
+        connection.execute(
+            update(checkpoints)
+            .where(of_job, checkpoints.c.seq.in_([row.seq for row in bare]))
+            .values(resume_path=None, resume_file_sha256=None)
+        )
+    paths = [row.weights_path for row in gone] + [row.resume_path for row in (*gone, *bare)]
+    return [path for path in paths if path]
 
 
 def end_job(
@@ -170,12 +241,35 @@ def end_job(
     """End a job as cancelled, or as failed with the reason. Raises `Fenced`."""
     with writing(engine) as connection:
         _fence(connection, attempt)
-        allowed: list[JobState] = ["cancelling"] if state == "cancelled" else ["queued", "running"]
-        ended = _end_job(connection, job_id, allowed, state, error)
-        if not ended and state == "failed":
-            # The job was being cancelled while it failed: the wish of its owner comes first.
-            _end_job(connection, job_id, ["cancelling"], "cancelled")
+        found: JobState | None = connection.execute(select(jobs.c.state).where(*_own(attempt, job_id))).scalar()
+        if found == "cancelling":  # the wish of its owner comes first, also if the job has failed meanwhile
+            _end_job(connection, job_id, "cancelled", attempt=attempt.number)
+        elif state == "failed" and found in {"queued", "running", "pausing"}:
+            _end_job(connection, job_id, "failed", error)
         _close_run_if_done(connection, attempt.run_id)
+
+
+def report_released(engine: Engine, attempt: Attempt, **data: object) -> None:
+    """Tell for each job of a run that was cancelled on a worker that nothing of it is left on the device."""
+    with writing(engine) as connection:
+        for job_id in _members(connection, attempt.run_id, ["cancelled"]):
+            append_event(connection, job_id, "job.released", attempt=attempt.number, **data)
+
+
+def grant_wishes_of(engine: Engine, workers: Sequence[str]) -> None:
+    """Cancel and pause what the owners of dead workers' jobs have asked for: no attempt will come to do it soon."""
+    with writing(engine) as connection:
+        of_workers = select(runs.c.id).where(runs.c.ended_at.is_(None), runs.c.worker.in_(workers))
+        for run_id in list(connection.execute(of_workers).scalars()):
+            connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+            _grant_wishes(connection, run_id)
+            _close_run_if_done(connection, run_id)
+
+
+def _grant_wishes(connection: Connection, run_id: str) -> None:
+    for asked, granted in GRANTED.items():
+        for job_id in _members(connection, run_id, [asked]):
+            _end_job(connection, job_id, granted)
 
 
 def discard_checkpoint(engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str) -> None:
@@ -190,21 +284,6 @@ def discard_checkpoint(engine: Engine, attempt: Attempt, row: CheckpointRow, rea
         append_event(connection, row.job_id, "job.checkpoint_damaged", seq=row.seq, epoch=row.epoch, reason=reason)
 
 
-def forget_resume_files(engine: Engine, attempt: Attempt, job_id: str, keep: int) -> list[str]:
-    """Forget all resume files but the last `keep` and return their paths, which may then be deleted."""
-    with writing(engine) as connection:
-        _fence(connection, attempt)
-        of_job = select(checkpoints.c.seq, checkpoints.c.resume_path).where(checkpoints.c.job_id == job_id)
-        newest_first = of_job.where(checkpoints.c.resume_path.is_not(None)).order_by(checkpoints.c.seq.desc())
-        old = connection.execute(newest_first.offset(keep)).all()
-        connection.execute(
-            update(checkpoints)
-            .where(checkpoints.c.job_id == job_id, checkpoints.c.seq.in_([row.seq for row in old]))
-            .values(resume_path=None, resume_file_sha256=None)
-        )
-        return [row.resume_path for row in old]
-
-
 def _fence(connection: Connection, attempt: Attempt, **values: Any) -> None:
     """Prove that `attempt` is still the newest, and hold the run's row until the transaction ends."""
     change = update(runs).where(runs.c.id == attempt.run_id, runs.c.attempt == attempt.number)
@@ -212,32 +291,25 @@ def _fence(connection: Connection, attempt: Attempt, **values: Any) -> None:
         raise Fenced(f"Attempt {attempt.number} of {attempt.run_id} is over: a newer attempt has begun.")
 
 
+def _own(attempt: Attempt, job_id: str) -> tuple[Any, Any]:
+    """Return what selects a job as long as it belongs to the attempt's run."""
+    return jobs.c.id == job_id, jobs.c.run_id == attempt.run_id
+
+
 def _end_job(
-    connection: Connection,
-    job_id: str,
-    allowed: Sequence[JobState],
-    state: JobState,
-    error: dict[str, Any] | None = None,
-    **data: object,
-) -> bool:
-    change = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(allowed))
-    if connection.execute(change.values(state=state, ended_at=now(), error=error)).rowcount != 1:
-        return False
-    details = data | ({"error": error} if error else {})
-    if state == "succeeded":
-        append_event(connection, job_id, "job.succeeded", **details)
-    elif state == "failed":
-        append_event(connection, job_id, "job.failed", **details)
-    else:
-        append_event(connection, job_id, "job.cancelled", **details)
-    return True
+    connection: Connection, job_id: str, state: JobState, error: dict[str, Any] | None = None, **data: object
+) -> None:
+    """Move a job, whose run the caller holds, to the state that its run leaves it in."""
+    ended_at = None if state == "paused" else now()
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(state=state, ended_at=ended_at, error=error))
+    append_event(connection, job_id, ENDINGS[state], **data, **({"error": error} if error else {}))
 
 
-def _members(connection: Connection, run_id: str, states: Sequence[JobState]) -> list[str]:
+def _members(connection: Connection, run_id: str, states: Sequence[str]) -> list[str]:
     query = select(jobs.c.id).where(jobs.c.run_id == run_id, jobs.c.state.in_(states)).order_by(jobs.c.id)
     return list(connection.execute(query).scalars())
 
 
 def _close_run_if_done(connection: Connection, run_id: str) -> None:
-    if not _members(connection, run_id, ["queued", "running", "cancelling", "pausing"]):
-        connection.execute(update(runs).where(runs.c.id == run_id).values(ended_at=now()))
+    if not _members(connection, run_id, OPEN_STATES):
+        connection.execute(update(runs).where(runs.c.id == run_id, runs.c.ended_at.is_(None)).values(ended_at=now()))

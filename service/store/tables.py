@@ -29,6 +29,8 @@ runs = Table(
     Column("attempts_without_checkpoint", Integer, nullable=False, default=0),
     Column("worker", Text),
     Column("pins", JSON),
+    Column("last_error", JSON),
+    Index("runs_open", "ended_at", "worker"),
 )
 
 jobs = Table(
@@ -47,7 +49,10 @@ jobs = Table(
     Column("error", JSON),
     Column("reproducible", Boolean, nullable=False, default=True, server_default=true()),
     Column("irreproducible_reason", Text),
+    Column("priority", Integer, nullable=False, default=2, server_default="2"),
+    Column("work", Double, nullable=False, default=0.0, server_default="0"),
     Index("jobs_by_state", "state", "id"),
+    Index("jobs_in_queue", "state", "priority", "run_id"),
     Index("jobs_by_run", "run_id"),
 )
 
@@ -90,6 +95,37 @@ events = Table(
     Column("at", Double, nullable=False),
     Column("data", JSON, nullable=False),
     Index("events_by_job", "job_id", "id"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("process_id", Integer, nullable=False),
+    Column("device_kind", Text, nullable=False),
+    Column("device_name", Text, nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("run_id", Text),
+    Column("started_at", Double, nullable=False),
+    Column("beat_at", Double, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("job_id", Text),
+    Column("answer", JSON),
+    Column("created_at", Double, nullable=False),
+    Index("idempotency_keys_by_age", "created_at"),
+)
+
+deleted_jobs = Table(
+    "deleted_jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("deleted_at", Double, nullable=False),
 )
 
 counters = Table(

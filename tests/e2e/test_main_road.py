@@ -110,7 +110,7 @@ def test_zeros_are_trained_and_answer_the_same_for_every_image(service: Service)
 
 def test_the_api_process_has_no_torch_in_it(service: Service) -> None:
     (api,) = service.children("api")
-    (worker,) = service.children("worker")
+    (worker,) = service.children("slot")
     assert "libtorch" in Path(f"/proc/{worker}/maps").read_text()
     assert "libtorch" not in Path(f"/proc/{api}/maps").read_text()
 

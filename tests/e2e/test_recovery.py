@@ -54,7 +54,7 @@ def test_a_worker_killed_in_mid_job_is_replaced_and_the_job_ends_with_the_same_b
     service.start()
     job_id = service.client.post("/jobs", json=LONG).json()["id"]
     wait_until(lambda: service.job(job_id)["epoch"] >= 3, what="the third epoch")
-    (worker,) = service.children("worker")
+    (worker,) = service.children("slot")
     os.kill(worker, signal.SIGKILL)
     job = service.wait_for_state(job_id, "succeeded", "failed")
     assert job["state"] == "succeeded"
@@ -69,7 +69,7 @@ def test_everything_killed_and_started_again_ends_every_job(new_service: NewServ
     service.start()
     jobs = [service.client.post("/jobs", json=LONG | {"epochs": 12, "seed": seed}).json()["id"] for seed in range(2)]
     wait_until(lambda: service.job(jobs[0])["epoch"] >= 2, what="the second epoch")
-    children = service.children("api") + service.children("worker")
+    children = service.children("api") + service.children("slot")
     service.stop(signal.SIGKILL)
     wait_until(lambda: not any(alive(child) for child in children), 20, "the children to follow their parent")
     service.start()
@@ -86,7 +86,7 @@ def test_a_stop_in_mid_job_leaves_nothing_running_and_the_job_goes_on_at_the_nex
     service.start()
     job_id = service.client.post("/jobs", json=LONG).json()["id"]
     wait_until(lambda: service.job(job_id)["epoch"] >= 2, what="the second epoch")
-    children = service.children("api") + service.children("worker")
+    children = service.children("api") + service.children("slot")
     assert service.stop(signal.SIGTERM) == 0
     assert not any(alive(child) for child in children)
     service.start()
@@ -134,7 +134,7 @@ def test_a_second_service_on_the_same_folder_is_refused(new_service: NewService)
     [
         (["serve", "--host", "0.0.0.0"], "set FANIN_API_KEY, or say --insecure"),
         (["serve", "--port", "99999"], "FANIN_PORT"),
-        (["serve", "--workers", "many"], "FANIN_WORKERS"),
+        (["serve", "--slots", "many"], "FANIN_SLOTS"),
     ],
 )
 def test_wrong_settings_refuse_to_start_with_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ from models.data import DataSet
 from models.spec import Architecture, TrainSpec
 from service.app import create_app
 from service.artifacts import Artifacts
-from service.attempt import Device, make_attempt
+from service.attempt import Device, Surroundings, make_attempt
 from service.queue import Queue, migrate_queue
 from service.settings import Settings
+from service.store import workers
 from service.store.engine import migrate, open_engine
+from service.store.jobs import JobRow
+from service.store.transitions import Wish
+from service.store.workers import NewBeat
 
+TTL_S = 20.0
+WORKER = "test:cpu-0"
 SMALL = TrainSpec(architecture=Architecture(hidden=(8,)), batch_size=50, epochs=2, data="mnist_5k")
 
 
@@ -63,14 +70,24 @@ class Bench:
         self.engine = engine
         self.artifacts = artifacts
         self.data = data
-        self.queue = Queue(engine)
+        self.queue = Queue(engine, most_queued=100, worker_ttl_s=TTL_S)
         self.device = Device(torch.device("cpu"), "test", torch.get_num_threads())
 
     def submit(self, spec: TrainSpec = SMALL) -> tuple[str, str]:
-        return self.queue.submit(spec, None)
+        new = self.queue.submit(spec, None).new
+        assert new is not None
+        return new
 
-    def attempt(self, run_id: str, worker: str = "test:cpu-0", draining: Callable[[], bool] = lambda: False) -> None:
-        make_attempt(self.engine, self.artifacts, run_id, worker, self.device, lambda _choice: self.data, draining)
+    def attempt(self, run_id: str, worker: str = WORKER, **surroundings: Any) -> None:
+        self.beat(worker, run_id)
+        usual = Surroundings(self.engine, self.artifacts, worker, self.device, lambda _choice: self.data)
+        make_attempt(dataclasses.replace(usual, **surroundings), run_id)
+
+    def beat(self, worker: str = WORKER, run_id: str | None = None) -> None:
+        workers.beat(self.engine, NewBeat(worker, 1, "cpu", "test", 1, run_id))
+
+    def ask(self, job_id: str, wish: Wish) -> JobRow:
+        return self.queue.ask(job_id, wish)
 
     def trained(self, spec: TrainSpec = SMALL) -> str:
         job_id, run_id = self.submit(spec)

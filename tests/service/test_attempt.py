@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,16 +21,17 @@ from models.spec import SGD, Architecture
 from models.train import Training
 from service import attempt as attempt_module
 from service import watch as watch_module
-from service.attempt import Drained, RunAttempt
+from service.attempt import Drained, LacksData, RunAttempt
 from service.errors import Fenced, NotFound, Unavailable
+from service.store import engine as engine_module
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
 from service.store.engine import writing
 from service.store.events import events_after
-from service.store.jobs import cancel_job, get_job, job_metrics
+from service.store.jobs import get_job, job_metrics
 from service.store.tables import jobs
 from service.store.tables import runs as runs_table
-from tests.service.conftest import SMALL, Bench
+from tests.service.conftest import SMALL, WORKER, Bench
 
 
 class Killed(BaseException):
@@ -42,7 +46,7 @@ def undisturbed(data: DataSet) -> str:
 
 
 def kinds(bench: Bench, job_id: str) -> list[str]:
-    return [event.type for event in events_after(bench.engine, 0, job_id=job_id)]
+    return [event.type for event in events_after(bench.engine, 0, job_ids=[job_id])]
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
@@ -93,7 +97,7 @@ def test_every_committed_file_holds_what_its_row_says(bench: Bench) -> None:
         assert checkpoint.metadata.spec == SMALL
 
 
-@pytest.mark.parametrize("name", ["_between_steps", "_write_files", "commit_checkpoint", "forget_resume_files"])
+@pytest.mark.parametrize("name", ["_between_steps", "_write_files", "commit_checkpoint"])
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_worker_killed_anywhere_is_followed_by_one_that_ends_with_the_same_bits(
     name: str, call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -133,11 +137,11 @@ def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     before = list_checkpoints(bench.engine, job_id)
     checkpoint = NewCheckpoint(1, False, "x", 1, "x", "x", None, None)
     for write in (
-        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, []),
+        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, [], resume_files_kept=2),
+        lambda: runs.note_error(bench.engine, old, {}),
         lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
         lambda: runs.report_progress(bench.engine, old, {}),
         lambda: runs.discard_checkpoint(bench.engine, old, before[0], ""),
-        lambda: runs.forget_resume_files(bench.engine, old, job_id, 0),
     ):
         with pytest.raises(Fenced):
             write()
@@ -181,7 +185,7 @@ def test_only_the_last_two_resume_files_are_kept_and_none_of_the_final_epoch(ben
 
 def test_a_job_cancelled_while_it_waits_is_never_trained(bench: Bench) -> None:
     job_id, run_id = bench.submit()
-    assert cancel_job(bench.engine, job_id).state == "cancelled"
+    assert bench.ask(job_id, "cancel").state == "cancelled"
     bench.attempt(run_id)
     assert kinds(bench, job_id) == ["job.queued", "job.cancelled"]
     with pytest.raises(NotFound):
@@ -198,7 +202,7 @@ def test_a_job_cancelled_while_it_runs_stops_soon_and_keeps_its_checkpoints(
     def cancel_after_two(self: RunAttempt, training: Training) -> None:
         original(self, training)
         if training.epoch == 2:
-            assert cancel_job(bench.engine, job_id).state == "cancelling"
+            assert bench.ask(job_id, "cancel").state == "cancelling"
 
     monkeypatch.setattr(RunAttempt, "_commit", cancel_after_two)
     bench.attempt(run_id)
@@ -206,7 +210,7 @@ def test_a_job_cancelled_while_it_runs_stops_soon_and_keeps_its_checkpoints(
     assert job.state == "cancelled"
     assert job.ended_at is not None
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)][:3] == [0, 1, 2]
-    assert kinds(bench, job_id)[-2:] == ["job.cancelling", "job.cancelled"]
+    assert kinds(bench, job_id)[-3:] == ["job.cancelling", "job.cancelled", "job.released"]
 
 
 def test_cancelling_and_a_dead_worker_end_in_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,18 +219,20 @@ def test_cancelling_and_a_dead_worker_end_in_cancelled(bench: Bench, monkeypatch
         kill_at(patch, "_between_steps", 3)
         with pytest.raises(Killed):
             bench.attempt(run_id)
-    cancel_job(bench.engine, job_id)
+    bench.ask(job_id, "cancel")
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "cancelled"
 
 
 def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: Bench) -> None:
     job_id, run_id = bench.submit()
-    attempt = runs.begin_attempt(bench.engine, run_id, "test")
+    bench.beat()
+    attempt = runs.begin_attempt(bench.engine, run_id, WORKER)
     runs.start_jobs(bench.engine, attempt, {}, None)
-    cancel_job(bench.engine, job_id)
+    bench.ask(job_id, "cancel")
     checkpoint = NewCheckpoint(2, True, "x", 1, "x", "x", None, None)
-    assert runs.commit_checkpoint(bench.engine, attempt, job_id, checkpoint, []) is False
+    committed = runs.commit_checkpoint(bench.engine, attempt, job_id, checkpoint, [], resume_files_kept=2)
+    assert committed == ("cancelling", False, ["x"])
     assert list_checkpoints(bench.engine, job_id) == []
     assert get_job(bench.engine, job_id).state == "cancelling"
 
@@ -244,6 +250,9 @@ def test_a_diverging_job_fails_with_the_reason_and_the_mend(bench: Bench) -> Non
     assert job.error is not None
     assert job.error["type"] == "loss-not-finite"
     assert "smaller learning rate" in job.error["mend"]
+    assert re.search(
+        r"epoch 1, step \d+\. Root mean squares by layer.*weights .+; their gradients", job.error["detail"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -278,12 +287,35 @@ def test_a_lost_database_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.M
         raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
 
     with monkeypatch.context() as patch:
+        patch.setattr(attempt_module, "DATABASE_PATIENCE_S", 0.0)
         patch.setattr(runs, "commit_checkpoint", lose)
         with pytest.raises(OperationalError):
             bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "running"
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit()
+    original, calls = runs.commit_checkpoint, 0
+
+    def answer_lost(*arguments: Any, **keywords: Any) -> object:
+        nonlocal calls
+        calls += 1
+        committed = original(*arguments, **keywords)
+        if calls == 2:  # committed, but the answer never came
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
+        return committed
+
+    monkeypatch.setattr(engine_module, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(runs, "commit_checkpoint", answer_lost)
+    bench.attempt(run_id)
+    assert calls == 4
+    job = get_job(bench.engine, job_id)
+    assert (job.state, job.attempt) == ("succeeded", 1)
+    assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2]
+    assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(bench.data)
 
 
 def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
@@ -300,9 +332,13 @@ def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
     assert job.state == "failed"
     assert job.error is not None
     assert job.error["type"] == "too-many-attempts"
+    assert "without a word" in job.error["detail"]
 
 
-def test_a_worker_that_is_asked_to_stop_does_not_count_as_one_that_died(bench: Bench) -> None:
+def test_a_worker_that_is_asked_to_stop_does_not_count_as_one_that_died(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_module, "DRAIN_PATIENCE_S", -1.0)
     job_id, run_id = bench.submit()
     for _ in range(5):
         with pytest.raises(Drained):
@@ -348,17 +384,43 @@ def test_files_that_cannot_be_read_for_a_moment_are_kept(bench: Bench, monkeypat
     assert get_job(bench.engine, job_id).state == "succeeded"
 
 
-def test_other_data_than_the_first_attempts_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_with_other_data_than_the_first_attempts_leaves_the_run_to_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit()
+    with monkeypatch.context() as patch:
+        kill_at(patch, "_between_steps", 3)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+    other, missing = dataclasses.replace(bench.data, sha256="other"), DataMissing("It is not here.")
+
+    def fail(_choice: str) -> DataSet:
+        raise missing
+
+    for load in (lambda _choice: other, fail):
+        with pytest.raises(LacksData):
+            bench.attempt(run_id, "other:cpu-0", load_data=load)
+    assert get_job(bench.engine, job_id).state == "running"
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_a_run_that_no_worker_has_the_data_for_fails_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
     with monkeypatch.context() as patch:
         kill_at(patch, "_between_steps", 3)
         with pytest.raises(Killed):
             bench.attempt(run_id)
     bench.data = dataclasses.replace(bench.data, sha256="other")
+    for _ in range(3):
+        with pytest.raises(LacksData):
+            bench.attempt(run_id)
     bench.attempt(run_id)
     error = get_job(bench.engine, job_id).error
     assert error is not None
-    assert error["type"] == "data-damaged"
+    assert error["type"] == "too-many-attempts"
+    assert "other files of mnist_5k" in error["detail"]
+    assert error["mend"] == "Give all machines the same files."
 
 
 def test_another_torch_or_processor_goes_on_but_says_that_bits_may_differ(
@@ -421,7 +483,7 @@ def test_a_job_cancelled_at_the_very_end_is_cancelled(bench: Bench, monkeypatch:
 
     def cancel_before_the_last(self: RunAttempt, *arguments: object, **keywords: object) -> object:
         if keywords["final"]:
-            cancel_job(bench.engine, job_id)
+            bench.ask(job_id, "cancel")
         return original(self, *arguments, **keywords)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RunAttempt, "_write_files", cancel_before_the_last)
@@ -446,3 +508,46 @@ def test_an_attempt_that_fails_after_it_was_taken_over_changes_nothing(
     monkeypatch.setattr(RunAttempt, "_restored", fail_late)
     bench.attempt(run_id, "first")
     assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_a_step_that_hangs_ends_the_process_and_leaves_its_reason(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "WATCH_INTERVAL_S", 0.02)
+    job_id, run_id = bench.submit()
+    ended = threading.Event()
+
+    def hang(_self: RunAttempt, _training: Training, _progress: object) -> None:
+        assert ended.wait(20)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunAttempt, "_between_steps", hang)
+        with pytest.raises(Killed):
+            bench.attempt(run_id, end_process=ended.set, stall_limit_s=0.2)
+    bench.attempt(run_id)
+    events = events_after(bench.engine, 0, job_ids=[job_id])
+    started = [event.data for event in events if event.type == "job.running"]
+    assert started[1]["previous_attempt"]["type"] == "stalled"
+    assert "made no step" in started[1]["previous_attempt"]["detail"]
+    assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_memory_that_runs_out_is_told_with_the_sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError("Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(RunAttempt, "_restored", fail)
+    error = get_job(bench.engine, bench.trained()).error
+    assert error is not None
+    assert "6,370 parameters" in error["detail"]
+    assert "batch of 50" in error["detail"]
+    assert "Tried to allocate 2 GiB" in error["detail"]
+
+
+def test_only_the_newest_checkpoints_are_kept_where_the_settings_say_so(bench: Bench) -> None:
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 5}))
+    bench.attempt(run_id, checkpoints_kept=2)
+    assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [4, 5]
+    assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2, 3, 4, 5]
+    assert len(bench.artifacts.list_below(f"jobs/{job_id}")) == 3  # two weights files, one optimizer state

@@ -15,6 +15,7 @@ NEVER_ANSWERED = {
     service.worker.SlotTaken,
     service.attempt.TooManyAttempts,
     service.attempt.Drained,
+    service.attempt.LacksData,
     service.demo.DemoFailed,
     service.local_service.ServiceFailed,
 }

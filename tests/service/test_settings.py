@@ -13,17 +13,17 @@ def test_defaults_are_those_of_the_documentation(clean_environment: pytest.Monke
     settings = read_settings()
     assert settings.home == tmp_path / "var"
     assert settings.data_dir == tmp_path / "data"
-    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, "auto")
+    assert (settings.host, settings.port, settings.slots) == ("127.0.0.1", 8000, "auto")
     assert settings.sqlalchemy_url == f"sqlite:///{tmp_path}/var/fanin.sqlite"
 
 
 def test_the_environment_is_read_and_arguments_win(clean_environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clean_environment.setenv("FANIN_HOME", str(tmp_path))
     clean_environment.setenv("FANIN_PORT", "9000")
-    clean_environment.setenv("FANIN_WORKERS", "2")
+    clean_environment.setenv("FANIN_SLOTS", "2")
     clean_environment.setenv("FANIN_DATABASE_URL", "postgresql://me@db/fanin")
     settings = read_settings(port=9001, host=None)
-    assert (settings.home, settings.port, settings.workers) == (tmp_path, 9001, 2)
+    assert (settings.home, settings.port, settings.slots) == (tmp_path, 9001, 2)
     assert settings.sqlalchemy_url == "postgresql+psycopg://me@db/fanin"
 
 
@@ -32,7 +32,7 @@ def test_the_environment_is_read_and_arguments_win(clean_environment: pytest.Mon
     [
         ("FANIN_PORT", "0", "FANIN_PORT: Input should be greater than or equal to 1"),
         ("FANIN_PORT", "http", "FANIN_PORT"),
-        ("FANIN_WORKERS", "none", "FANIN_WORKERS"),
+        ("FANIN_SLOTS", "none", "FANIN_SLOTS"),
         ("FANIN_DATABASE_URL", "mysql://x", "FANIN_DATABASE_URL: use sqlite:///PATH or postgresql://"),
         ("FANIN_DATABASE_URL", "postgresql://u@h:abc/db", "FANIN_DATABASE_URL: use sqlite:///PATH"),
         ("FANIN_DATABASE_URL", "sqlite:///", "FANIN_DATABASE_URL: use sqlite:///PATH"),

@@ -20,9 +20,9 @@ from service.store import jobs as job_store
 from service.store.checkpoints import find_model, list_models
 from service.store.engine import migrate, now, open_engine, require_tables, writing
 from service.store.events import append_event, events_after, last_event_id
-from service.store.jobs import cancel_job, get_job, list_jobs, queue_position
+from service.store.jobs import get_job, list_jobs
 from service.store.tables import jobs, metadata
-from tests.service.conftest import SMALL, Bench
+from tests.service.conftest import SMALL, TTL_S, Bench
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_job_and_its_queue_entry_are_there_together_or_not_at_all(bench: Bench
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        Broken(engine).submit(SMALL, None)
+        Broken(engine, 10, TTL_S).submit(SMALL, None)
     with suppress(RuntimeError), writing(engine) as connection:
         job_store.insert_job(connection, SMALL, None)
         raise RuntimeError
@@ -138,7 +138,7 @@ def test_jobs_are_listed_newest_first_by_state_and_scheme(bench: Bench, engine: 
     first, second, third = (
         bench.submit(spec)[0] for spec in (SMALL, SMALL.model_copy(update={"init": HeNormal()}), SMALL)
     )
-    cancel_job(engine, third)
+    bench.ask(third, "cancel")
 
     def found(**filters: object) -> list[str]:
         arguments = {"states": [], "scheme": None, "after": None, "limit": 10} | filters
@@ -151,32 +151,25 @@ def test_jobs_are_listed_newest_first_by_state_and_scheme(bench: Bench, engine: 
     assert found(states=["queued", "cancelled"], scheme="he_normal") == [second]
 
 
-def test_the_queue_position_counts_those_before(bench: Bench, engine: Engine) -> None:
-    first, second = bench.submit()[0], bench.submit()[0]
-    assert [queue_position(engine, get_job(engine, job)) for job in (first, second)] == [1, 2]
-    cancel_job(engine, first)
-    assert [queue_position(engine, get_job(engine, job)) for job in (first, second)] == [None, 1]
-
-
 @pytest.mark.parametrize("state", ["succeeded", "failed"])
 def test_what_has_ended_cannot_be_cancelled(state: str, bench: Bench, engine: Engine) -> None:
     job_id, _ = bench.submit()
     with writing(engine) as connection:
         connection.execute(jobs.update().values(state=state))
-    with pytest.raises(IllegalTransition, match=f"has {state}"):
-        cancel_job(engine, job_id)
+    with pytest.raises(IllegalTransition, match=f"is {state}"):
+        bench.ask(job_id, "cancel")
 
 
 def test_cancelling_twice_changes_nothing(bench: Bench, engine: Engine) -> None:
     job_id, _ = bench.submit()
-    assert cancel_job(engine, job_id) == cancel_job(engine, job_id)
+    assert bench.ask(job_id, "cancel") == bench.ask(job_id, "cancel")
     assert [event.type for event in events_after(engine, 0)] == ["job.queued", "job.cancelled"]
 
 
 def test_fifty_cancels_at_once_are_one(bench: Bench, engine: Engine) -> None:
     job_id, _ = bench.submit()
     with ThreadPoolExecutor(8) as pool:
-        states = [job.state for job in pool.map(lambda _: cancel_job(engine, job_id), range(50))]
+        states = [job.state for job in pool.map(lambda _: bench.ask(job_id, "cancel"), range(50))]
     assert set(states) == {"cancelled"}
     assert [event.type for event in events_after(engine, 0)] == ["job.queued", "job.cancelled"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from service import supervisor as supervisor_module
 from service.settings import Settings
-from service.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, worker_children
+from service.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, slot_children
 
 
 class Scripted(Child):
@@ -23,25 +23,25 @@ class Scripted(Child):
 def test_a_machine_without_gpus_gets_one_worker_with_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "visible_gpus", list)
     monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
-    (child,) = worker_children(Settings())
-    assert child.arguments == ["worker", "--slot", "cpu-0", "--threads", "8"]
+    (child,) = slot_children(Settings())
+    assert child.arguments == ["slot", "cpu-0", "--threads", "8"]
     assert child.environment == {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "visible_gpus", list)
     monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
-    children = worker_children(Settings(workers=3))
-    assert [child.arguments[2] for child in children] == ["cpu-0", "cpu-1", "cpu-2"]
-    assert {child.arguments[4] for child in children} == {"2"}
-    (child,) = worker_children(Settings(worker_threads=5))
-    assert child.arguments[4] == "5"
+    children = slot_children(Settings(slots=3))
+    assert [child.arguments[1] for child in children] == ["cpu-0", "cpu-1", "cpu-2"]
+    assert {child.arguments[3] for child in children} == {"2"}
+    (child,) = slot_children(Settings(slot_threads=5))
+    assert child.arguments[3] == "5"
 
 
 def test_every_gpu_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "visible_gpus", lambda: ["0", "GPU-5a"])
-    children = worker_children(Settings())
-    assert [child.arguments[2] for child in children] == ["cuda-0", "cuda-1"]
+    children = slot_children(Settings())
+    assert [child.arguments[1] for child in children] == ["cuda-0", "cuda-1"]
     assert [child.environment["CUDA_VISIBLE_DEVICES"] for child in children] == ["0", "GPU-5a"]
 
 

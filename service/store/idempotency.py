@@ -1,0 +1,51 @@
+"""Keys under which a request is carried out once, however often it is sent.
+
+A key is claimed in the transaction that carries its request out. A second request with the same key waits, in the
+database, for the first one's commit, and then finds its answer: there is no moment in which the key is taken and the
+answer unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.errors import KeyReused
+from service.store.engine import now, writing
+from service.store.tables import idempotency_keys
+
+LIFETIME_S = 24 * 3600.0
+
+
+def claim(connection: Connection, key: str, fingerprint: str) -> dict[str, Any] | None:
+    """Claim a key for this transaction and return None, or return the answer that was given under it before.
+
+    `fingerprint` stands for the request. Raises `KeyReused` if the key was used for another one.
+    """
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    claimed = dialect.insert(idempotency_keys).values(key=key, fingerprint=fingerprint, created_at=now())
+    if connection.execute(claimed.on_conflict_do_nothing()).rowcount == 1:
+        return None
+    row = connection.execute(select(idempotency_keys).where(idempotency_keys.c.key == key)).one()
+    if row.fingerprint != fingerprint:
+        raise KeyReused(
+            f"The Idempotency-Key {key!r} was used for another request.",
+            "Send the same request again, or a new key for a new one.",
+        )
+    answer: dict[str, Any] = row.answer
+    return answer
+
+
+def keep_answer(connection: Connection, key: str, job_id: str, answer: dict[str, Any]) -> None:
+    """Keep what is answered under a key, in the transaction that claimed it."""
+    change = update(idempotency_keys).where(idempotency_keys.c.key == key)
+    connection.execute(change.values(job_id=job_id, answer=answer))
+
+
+def forget_old_keys(engine: Engine) -> int:
+    """Forget keys older than a day and return how many there were."""
+    with writing(engine) as connection:
+        old = delete(idempotency_keys).where(idempotency_keys.c.created_at < now() - LIFETIME_S)
+        return connection.execute(old).rowcount

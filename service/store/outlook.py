@@ -1,0 +1,104 @@
+"""When queued jobs will start: their places in the queue, and the time that what is before them will take.
+
+Speed is measured, not promised: the work (`TrainSpec.work`) of the last jobs that succeeded over the time they took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from statistics import median
+
+from sqlalchemy import Connection, and_, func, select
+
+from service.store.engine import now
+from service.store.tables import jobs, workers
+
+MEASURED_JOBS = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A queued job's place, 1 is next; `starts_at` in seconds since 1970, None if it cannot be estimated."""
+
+    position: int
+    starts_at: float | None
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What is known of the workers: how many live, their speed in work a second, and what keeps them busy."""
+
+    instant: float
+    live_workers: int
+    work_per_s: float | None
+    busy_s: float
+
+    def wait_s(self, work_before: float, jobs_before: int) -> float | None:
+        """Return how long until a worker is free for a job behind others; None if nobody can say."""
+        if self.live_workers == 0:
+            return None
+        if self.work_per_s is None:
+            return 0.0 if jobs_before == 0 and self.busy_s == 0 else None
+        return (self.busy_s + work_before / self.work_per_s) / self.live_workers
+
+    def duration_s(self, work: float) -> float | None:
+        """Return how long a job of this work takes; None before the first job has succeeded."""
+        return None if self.work_per_s is None else work / self.work_per_s
+
+
+def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
+    """Measure the workers as they are now."""
+    instant = float(connection.execute(select(now())).scalar_one())
+    live = select(func.count()).where(workers.c.beat_at > instant - worker_ttl_s)
+    ended = (
+        select(jobs.c.work, (jobs.c.ended_at - jobs.c.started_at).label("seconds"))
+        .where(jobs.c.state == "succeeded", jobs.c.work > 0)
+        .order_by(jobs.c.id.desc())
+        .limit(MEASURED_JOBS)
+    )
+    speeds = [row.work / row.seconds for row in connection.execute(ended) if row.seconds > 0]
+    running = select(jobs.c.progress).where(jobs.c.state.in_(["running", "pausing", "cancelling"]))
+    left = [progress["time_left_s"] for progress in connection.execute(running).scalars() if progress]
+    return Capacity(
+        instant=instant,
+        live_workers=int(connection.execute(live).scalar_one()),
+        work_per_s=median(speeds) if speeds else None,
+        busy_s=float(sum(left)),
+    )
+
+
+def places(connection: Connection, job_ids: Collection[str], worker_ttl_s: float) -> dict[str, Place]:
+    """Return the places of those of `job_ids` that are queued, in one look."""
+    order = (jobs.c.priority, jobs.c.run_id)
+    queue = (
+        select(
+            jobs.c.id,
+            func.row_number().over(order_by=order).label("position"),
+            func.sum(jobs.c.work).over(order_by=order).label("work_through"),
+            jobs.c.work,
+        )
+        .where(jobs.c.state == "queued")
+        .subquery()
+    )
+    found = connection.execute(select(queue).where(queue.c.id.in_(job_ids))).all()
+    if not found:
+        return {}
+    now_can = capacity(connection, worker_ttl_s)
+    placed = {}
+    for row in found:
+        wait_s = now_can.wait_s(row.work_through - row.work, row.position - 1)
+        placed[row.id] = Place(row.position, None if wait_s is None else now_can.instant + wait_s)
+    return placed
+
+
+def queued_before(connection: Connection, priority: int) -> tuple[int, float]:
+    """Return how many jobs, and how much work, a new job of this priority would have before it."""
+    before = and_(jobs.c.state == "queued", jobs.c.priority <= priority)
+    row = connection.execute(select(func.count(), func.coalesce(func.sum(jobs.c.work), 0.0)).where(before)).one()
+    return int(row[0]), float(row[1])
+
+
+def queued_count(connection: Connection) -> int:
+    """Return how many jobs are queued."""
+    return int(connection.execute(select(func.count()).where(jobs.c.state == "queued")).scalar_one())

@@ -1,0 +1,150 @@
+"""What the owner of a job may ask of it: cancel, pause, resume, retry, delete; one table says from which state.
+
+A running job belongs to its worker, which grants a wish between two steps (cancel) or at the end of an epoch
+(pause). If its worker is dead, the wish is granted at once: a worker that is thought dead and wakes up finds
+the job in another state, and commits nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Connection, Engine, delete, exists, insert, select, update
+
+from service.errors import IllegalTransition
+from service.store.engine import now, writing
+from service.store.events import EventType, append_event
+from service.store.jobs import JobRow, JobState, find_job, new_run_id
+from service.store.runs import GRANTED
+from service.store.tables import checkpoints, deleted_jobs, epochs, events, jobs, runs
+from service.store.workers import is_live
+
+Wish = Literal["cancel", "pause", "resume", "retry"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """From which states a wish leads where, and in which ones there is nothing to do."""
+
+    granted_in: frozenset[JobState]
+    leads_to: dict[JobState, JobState]
+    who_can: str
+
+
+RULES: dict[Wish, Rule] = {
+    "cancel": Rule(
+        frozenset({"cancelled", "cancelling"}),
+        {"queued": "cancelled", "paused": "cancelled", "running": "cancelling", "pausing": "cancelling"},
+        "only a job that has not ended can be cancelled",
+    ),
+    "pause": Rule(
+        frozenset({"paused", "pausing"}),
+        {"queued": "paused", "running": "pausing"},
+        "only a queued or running job can be paused",
+    ),
+    "resume": Rule(
+        frozenset({"queued", "running"}),
+        {"paused": "queued", "pausing": "running"},
+        "only a paused job can be resumed",
+    ),
+    "retry": Rule(
+        frozenset({"queued", "running"}),
+        {"failed": "queued"},
+        "only a failed job can be retried",
+    ),
+}
+DELETABLE: frozenset[JobState] = frozenset({"queued", "paused", "cancelled", "succeeded", "failed"})
+EVENT_OF: dict[JobState, EventType] = {
+    "queued": "job.queued",
+    "running": "job.running",
+    "pausing": "job.pausing",
+    "paused": "job.paused",
+    "cancelling": "job.cancelling",
+    "cancelled": "job.cancelled",
+}
+
+
+class Changed(NamedTuple):
+    """A job after a wish, and the run that must be enqueued for it, if any."""
+
+    job: JobRow
+    new_run_id: str | None
+
+
+def ask(connection: Connection, job_id: str, wish: Wish, worker_ttl_s: float) -> Changed:
+    """Change a job as its owner wishes, in the caller's transaction; asking for what is already so changes nothing.
+
+    A job that is queued again gets a new run, which continues the attempts and the pins of the old one; the caller
+    enqueues it in the same transaction. Raises `IllegalTransition` that names the state, and `NotFound`.
+    """
+    rule, job = RULES[wish], _held(connection, job_id)
+    target = rule.leads_to.get(job.state)
+    is_orphan = job.state not in ("queued", "paused") and not is_live(connection, job.worker, worker_ttl_s)
+    if job.state in rule.granted_in and job.state in GRANTED and is_orphan:
+        target = GRANTED[job.state]
+    elif job.state in rule.granted_in:
+        return Changed(job, None)
+    if target is None:
+        raise IllegalTransition(f"The job is {job.state}; {rule.who_can}.")
+    if is_orphan:
+        target = GRANTED.get(target, target)
+    run_id = _new_run(connection, job) if target == "queued" else None
+    ended_at = now() if target == "cancelled" else None
+    values = {"state": target, "ended_at": ended_at, "error": None} | ({"run_id": run_id} if run_id else {})
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    append_event(connection, job_id, EVENT_OF[target], **({"by": wish} if wish in ("resume", "retry") else {}))
+    if run_id:
+        _drop_run_if_unused(connection, job.run_id)
+    elif target in ("cancelled", "paused"):
+        _close_run_if_alone(connection, job)
+    return Changed(find_job(connection, job_id), run_id)
+
+
+def delete_job(engine: Engine, job_id: str) -> None:
+    """Delete a job with its checkpoints' rows, metrics and events, and note that its files are to be deleted.
+
+    Raises `IllegalTransition` while it runs, and `NotFound`.
+    """
+    with writing(engine) as connection:
+        job = _held(connection, job_id)
+        if job.state not in DELETABLE:
+            raise IllegalTransition(
+                f"The job is {job.state}; a job cannot be deleted while a worker has it.",
+                f"Cancel it first: POST /jobs/{job_id}/cancel.",
+            )
+        for table in (events, epochs, checkpoints):
+            connection.execute(delete(table).where(table.c.job_id == job_id))
+        connection.execute(delete(jobs).where(jobs.c.id == job_id))
+        _drop_run_if_unused(connection, job.run_id)
+        connection.execute(insert(deleted_jobs).values(id=job_id, deleted_at=now()))
+
+
+def _held(connection: Connection, job_id: str) -> JobRow:
+    """Return a job whose run's row is held, so that neither a worker nor another wish moves it meanwhile."""
+    while True:
+        job = find_job(connection, job_id)
+        connection.execute(select(runs.c.id).where(runs.c.id == job.run_id).with_for_update())
+        held = find_job(connection, job_id)
+        if held.run_id == job.run_id:
+            return held
+
+
+def _new_run(connection: Connection, job: JobRow) -> str:
+    run_id = new_run_id()
+    connection.execute(
+        insert(runs).values(
+            id=run_id, created_at=now(), attempt=job.attempt, attempts_without_checkpoint=0, pins=job.pins
+        )
+    )
+    return run_id
+
+
+def _drop_run_if_unused(connection: Connection, run_id: str) -> None:
+    still_used = exists().where(jobs.c.run_id == run_id)
+    connection.execute(delete(runs).where(runs.c.id == run_id, ~still_used))
+
+
+def _close_run_if_alone(connection: Connection, job: JobRow) -> None:
+    others = exists().where(jobs.c.run_id == job.run_id, jobs.c.ended_at.is_(None), jobs.c.state != "paused")
+    connection.execute(update(runs).where(runs.c.id == job.run_id, ~others).values(ended_at=now()))

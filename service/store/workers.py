@@ -1,0 +1,70 @@
+"""Workers' heartbeats, all by the database's clock: who is alive, and on which device."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from service.store.engine import now, writing
+from service.store.tables import workers
+
+
+@dataclass(frozen=True)
+class NewBeat:
+    """What a worker says of itself; `run_id` is the run that it trains now."""
+
+    name: str
+    process_id: int
+    device_kind: str
+    device_name: str
+    threads: int
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class WorkerRow(NewBeat):
+    """A worker and when it was last heard of; `age_s` is the time since, by the database's clock."""
+
+    started_at: float
+    beat_at: float
+    age_s: float
+
+
+def beat(engine: Engine, new: NewBeat) -> float:
+    """Write a heartbeat and return the database's time."""
+    with writing(engine) as connection:
+        instant = float(connection.execute(select(now())).scalar_one())
+        change = update(workers).where(workers.c.name == new.name, workers.c.process_id == new.process_id)
+        if connection.execute(change.values(beat_at=instant, **vars(new))).rowcount == 0:
+            # Another process had this name before: a new one begins.
+            connection.execute(delete(workers).where(workers.c.name == new.name))
+            connection.execute(insert(workers).values(started_at=instant, beat_at=instant, **vars(new)))
+        return instant
+
+
+def forget(engine: Engine, names: Collection[str]) -> None:
+    """Delete heartbeats: of a worker that stops, or of dead ones."""
+    with writing(engine) as connection:
+        connection.execute(delete(workers).where(workers.c.name.in_(names)))
+
+
+def silent(engine: Engine, names: Collection[str], ttl_s: float) -> list[str]:
+    """Return those of `names` that have not been heard of for `ttl_s`, or not at all."""
+    with engine.connect() as connection:
+        heard = select(workers.c.name).where(workers.c.beat_at > now() - ttl_s)
+        return sorted(set(names) - set(connection.execute(heard).scalars()))
+
+
+def is_live(connection: Connection, name: str | None, ttl_s: float) -> bool:
+    """Say whether a worker has been heard of within `ttl_s`."""
+    heard = select(workers.c.name).where(workers.c.name == name, workers.c.beat_at > now() - ttl_s)
+    return connection.execute(heard).first() is not None
+
+
+def list_workers(engine: Engine) -> Sequence[WorkerRow]:
+    """Return all workers that have not stopped in an orderly way, by name."""
+    query = select(workers, (now() - workers.c.beat_at).label("age_s")).order_by(workers.c.name)
+    with engine.connect() as connection:
+        return [WorkerRow(**row) for row in connection.execute(query).mappings()]

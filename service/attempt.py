@@ -295,10 +295,7 @@ def _attempted(surroundings: Surroundings, attempt: Attempt) -> bool:
     except Drained:
         runs.uncount_attempt(engine, attempt)
         raise
-    except PASSING as error:
-        _note(engine, attempt, error)
-        raise
-    except LacksData as error:
+    except (*PASSING, LacksData) as error:
         _note(engine, attempt, error)
         raise
     except Exception as error:

@@ -141,7 +141,8 @@ def one_migration_at_a_time(engine: Engine) -> Iterator[None]:
     if engine.dialect.name == "sqlite":
         yield
         return
-    with engine.connect() as connection:
+    # Without a transaction: one that stays open makes the queue engine's CREATE INDEX CONCURRENTLY wait for ever.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         try:
             yield

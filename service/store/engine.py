@@ -29,6 +29,10 @@ OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeoutError)
 
 RETRY_PAUSE_S = 0.5
 CONNECT_LIMIT_S = 10
+IDLE_LIMIT = "idle_in_transaction_session_timeout"
+TRANSACTION_IDLE_LIMIT_S = 10
+"""After this, PostgreSQL ends the transaction of a process that was frozen in it, and frees the rows that it held."""
+
 SQLITE_BUSY_MS = 30_000
 MIGRATION_LOCK = 0xFA919  # any number that no other application of the database uses
 SQLITE_WITH_SUBSECONDS = (3, 42, 0)
@@ -61,7 +65,10 @@ def open_engine(url: str) -> Engine:
             pool_size=5,
             max_overflow=10,
             pool_timeout=CONNECT_LIMIT_S,
-            connect_args={"connect_timeout": CONNECT_LIMIT_S},
+            connect_args={
+                "connect_timeout": CONNECT_LIMIT_S,
+                "options": f"-c {IDLE_LIMIT}={TRANSACTION_IDLE_LIMIT_S}s",
+            },
         )
     file = make_url(url).database
     if file:

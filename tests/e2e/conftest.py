@@ -33,6 +33,7 @@ class Service(LocalService):
         own = {"FANIN_HOME": str(home), "FANIN_DATA_DIR": str(data_dir), "FANIN_NODE": "test"}
         super().__init__(environment_without_settings() | own | environment, home / "serve.out")
         self.home = home
+        self.database_url = environment.get("FANIN_DATABASE_URL")
         self.client = httpx.Client(base_url=self.base_url, timeout=30)
 
     def children(self, role: str) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from tests.e2e.conftest import Service, wait_until
 
@@ -66,6 +68,35 @@ def process_of(service: Service, job_id: str) -> int:
     return found
 
 
+def stop_outside_of_a_transaction(service: Service, worker: int) -> None:
+    """Stop a worker; on SQLite not while it holds the lock of the file, which nobody could take from it.
+
+    PostgreSQL ends the transaction of a frozen process itself, so there any moment will do.
+    """
+    file = service.home / "fanin.sqlite"
+
+    def stopped() -> bool:
+        os.kill(worker, signal.SIGSTOP)
+        if not file.exists() or is_free(file):
+            return True
+        os.kill(worker, signal.SIGCONT)
+        return False
+
+    wait_until(stopped, what="a moment without a transaction")
+
+
+def is_free(file: Path) -> bool:
+    connection = sqlite3.connect(file, timeout=0.5, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 def check_ended_once(service: Service, job_id: str, undisturbed: str) -> None:
     job = service.wait_for_state(job_id, "succeeded", "failed")
     assert job["state"] == "succeeded"
@@ -78,7 +109,7 @@ def check_ended_once(service: Service, job_id: str, undisturbed: str) -> None:
 def test_a_worker_stopped_past_its_lease_and_continued_changes_nothing(pair: Service, undisturbed: str) -> None:
     job_id = submit_and_reach(pair, 2)
     worker = process_of(pair, job_id)
-    os.kill(worker, signal.SIGSTOP)
+    stop_outside_of_a_transaction(pair, worker)
     try:
         wait_until(lambda: pair.job(job_id)["attempt"] == 2, what="another worker to take the job over")
         wait_until(lambda: pair.job(job_id)["epoch"] >= 8, what="it to get further")
@@ -137,3 +168,23 @@ def test_both_workers_live_and_are_listed(pair: Service) -> None:
         return [one["is_live"] for one in pair.client.get("/workers").json()["data"]] == [True, True]
 
     wait_until(live, what="both workers to beat")
+
+
+def test_postgresql_frees_the_rows_of_a_process_that_was_frozen_in_a_transaction(
+    pair: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from service.store import engine as engine_module
+
+    url = pair.database_url
+    if url is None:
+        pytest.skip("SQLite has no server that could end a transaction; its processes are all on one machine")
+    monkeypatch.setattr(engine_module, "TRANSACTION_IDLE_LIMIT_S", 1)
+    frozen, other = (engine_module.open_engine(url.replace("postgresql://", "postgresql+psycopg://")) for _ in "ab")
+    hold = "SELECT value FROM counters FOR UPDATE"
+    with frozen.connect() as idle, other.begin() as waiting:
+        idle.execute(text(hold))
+        waiting.execute(text("SET LOCAL lock_timeout = '20s'"))
+        assert waiting.execute(text(hold)).first() is not None
+        idle.invalidate()
+    frozen.dispose()
+    other.dispose()

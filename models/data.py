@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -26,6 +26,7 @@ from models.errors import DataDamaged, DataMissing
 from models.spec import DataChoice
 
 DataName = Literal["mnist", "mnist_5k"]
+DATA_NAMES: tuple[DataName, ...] = get_args(DataName)
 EvaluatedOn = Literal["mnist_test", "mnist_5k_held_out"]
 
 MNIST_SHA256 = {

@@ -146,8 +146,8 @@ class Training:
     def _check_losses(self, epoch: int, step: int) -> None:
         for index, loss in enumerate(self._step.losses.tolist()):
             if not math.isfinite(loss):
-                norms = self._step.network(index)
-                weights = ", ".join(f"{layer.weight.square().mean().sqrt():.3g}" for layer in norms.layers)
+                network = self._step.network(index)
+                weights = ", ".join(f"{layer.weight.square().mean().sqrt():.3g}" for layer in network.layers)
                 gradients = ", ".join(f"{value:.3g}" for value in self._step.gradient_rms(index))
                 raise LossNotFinite(
                     f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer, first to last: "

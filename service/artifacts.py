@@ -16,6 +16,18 @@ from pathlib import Path
 from models.errors import CheckpointDamaged
 from service.errors import Unavailable
 
+JOBS = "jobs"
+
+
+def job_folder(job_id: str) -> str:
+    """Return the folder of all files of a job."""
+    return f"{JOBS}/{job_id}"
+
+
+def attempt_folder(job_id: str, run_id: str, attempt: int) -> str:
+    """Return the folder that one attempt alone writes in."""
+    return f"{job_folder(job_id)}/{run_id}-{attempt}"
+
 
 class Artifacts:
     """The files under one folder."""

@@ -26,7 +26,7 @@ from models.evaluate import evaluate
 from models.results import EpochMetrics
 from models.spec import DataChoice
 from models.train import Snapshot, StepProgress, Training
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, attempt_folder
 from service.errors import Fenced, NotFound, Unavailable
 from service.failures import explained
 from service.store import runs
@@ -107,7 +107,7 @@ class RunAttempt:
         """
         pins, reason = _pinned(self._attempt.pins, self._data, self._device)
         torch.set_num_threads(pins["threads"])
-        self._patiently(lambda: runs.start_jobs(self._engine, self._attempt, pins, reason))
+        _patiently(lambda: runs.start_jobs(self._engine, self._attempt, pins, reason))
         with self._watch:
             training = self._restored()
             while not training.finished and self._live:
@@ -166,7 +166,7 @@ class RunAttempt:
         evaluation = evaluate(training.network(index), self._data) if final else None
         checkpoint = self._write_files(member, snapshot, final=final)
         metrics, self._pending[index] = self._pending[index], []
-        committed = self._patiently(
+        committed = _patiently(
             lambda: runs.commit_checkpoint(
                 self._engine,
                 self._attempt,
@@ -183,18 +183,15 @@ class RunAttempt:
             log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, snapshot.epoch)
         if committed.state == "cancelling":
             # Its owner cancelled it since the last look; after the last epoch nobody else would say so.
-            self._patiently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "cancelled"))
+            _patiently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "cancelled"))
         self._someone_cancelled |= committed.state in ("cancelling", "cancelled")
         for path in committed.unused_paths:
             self._artifacts.delete(path)
         return committed.state == "running"
 
-    def _patiently(self, call: Callable[[], Result]) -> Result:
-        return patiently(call, DATABASE_PATIENCE_S)
-
     def _write_files(self, member: Member, snapshot: Snapshot, *, final: bool) -> NewCheckpoint:
         attempt = self._attempt
-        stem = f"jobs/{member.job_id}/{attempt.run_id}-{attempt.number}/{snapshot.epoch:06d}"
+        stem = f"{attempt_folder(member.job_id, attempt.run_id, attempt.number)}/{snapshot.epoch:06d}"
         digest = weights_sha256(snapshot.weights)
         metadata = CheckpointMetadata(
             spec=member.spec,
@@ -269,7 +266,7 @@ def make_attempt(surroundings: Surroundings, run_id: str) -> None:
     """
     engine = surroundings.engine
     try:
-        attempt = patiently(lambda: runs.begin_attempt(engine, run_id, surroundings.worker), DATABASE_PATIENCE_S)
+        attempt = _patiently(lambda: runs.begin_attempt(engine, run_id, surroundings.worker))
     except NotFound:
         log.info("%s: its jobs have been deleted or given a new run", run_id)
         return
@@ -305,6 +302,10 @@ def _attempted(surroundings: Surroundings, attempt: Attempt) -> bool:
     else:
         return cancelled
     return False
+
+
+def _patiently(call: Callable[[], Result]) -> Result:
+    return patiently(call, DATABASE_PATIENCE_S)
 
 
 def _load_data(surroundings: Surroundings, attempt: Attempt) -> DataSet:
@@ -345,10 +346,7 @@ def _fail(surroundings: Surroundings, attempt: Attempt, error: Exception) -> Non
     reason = explained(error, attempt.members[0].spec, surroundings.device.total_memory_bytes)
     try:
         for member in attempt.members:
-            patiently(
-                partial(runs.end_job, surroundings.engine, attempt, member.job_id, "failed", reason),
-                DATABASE_PATIENCE_S,
-            )
+            _patiently(partial(runs.end_job, surroundings.engine, attempt, member.job_id, "failed", reason))
     except Fenced as fenced:
         log.info("%s: attempt %d failed after it was taken over: %s", attempt.run_id, attempt.number, fenced)
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.data import DataName, load
+from models.data import DATA_NAMES, load
 from models.errors import DataMissing, FaninError
-from service.artifacts import Artifacts
+from service.artifacts import JOBS, Artifacts, job_folder
 from service.hardware import usable_cores, visible_gpus
 from service.settings import Settings
 from service.store.checkpoints import files_of_job
@@ -77,14 +77,13 @@ def _workers(engine: Engine, ttl_s: float) -> Iterator[Finding]:
 
 
 def _data(settings: Settings) -> Iterator[Finding]:
-    names: tuple[DataName, ...] = ("mnist", "mnist_5k")
     missing = []
-    for name in names:
+    for name in DATA_NAMES:
         try:
             yield Finding("data", True, f"{name}: {load(name, settings.data_dir, fetch=False).description}")
         except DataMissing as error:
             missing.append(str(error))
-    if len(missing) == len(names):
+    if len(missing) == len(DATA_NAMES):
         yield Finding("data", False, " ".join(missing))
     elif missing:
         yield Finding("data", True, f"not all is here: {missing[0]}")
@@ -116,10 +115,10 @@ def _artifacts(artifacts: Artifacts, settings: Settings) -> Iterator[Finding]:
 
 def _files(engine: Engine, artifacts: Artifacts) -> Iterator[Finding]:
     unknown = []
-    for job_id in artifacts.list_folders("jobs"):
+    for job_id in artifacts.list_folders(JOBS):
         files = files_of_job(engine, job_id)
         if not files.is_known and not files.is_deleted:
             unknown.append(job_id)
     if unknown:
-        text = f"{len(unknown)} folders of jobs that this database does not know, such as jobs/{unknown[0]}."
+        text = f"{len(unknown)} folders of jobs that this database does not know, such as {job_folder(unknown[0])}."
         yield Finding("files", False, f"{text} Is it the right database? If so, they may be deleted by hand.")

@@ -43,10 +43,10 @@ class Once(NamedTuple):
 
 
 class Submitted(NamedTuple):
-    """A new job; or, if its key had been used before, the answer that was given then."""
+    """A new job, or None if its key had been used before; and the answer that is kept under the key, if it had one."""
 
     new: NewJob | None
-    replayed: dict[str, Any] | None
+    answer: dict[str, Any] | None
 
 
 class Queue:
@@ -81,9 +81,11 @@ class Queue:
                     "Try again when some have ended.",
                 )
             self._enqueue(client, connection, new.run_id, PRIORITIES[priority])
-            if once is not None:
-                keep_answer(connection, once.key, new.job_id, once.answer(connection, find_job(connection, new.job_id)))
-        return Submitted(new, None)
+            if once is None:
+                return Submitted(new, None)
+            answer = once.answer(connection, find_job(connection, new.job_id))
+            keep_answer(connection, once.key, answer)
+        return Submitted(new, answer)
 
     def ask(self, job_id: str, wish: Wish) -> JobRow:
         """Cancel, pause, resume or retry a job, and enqueue what must run again, in one transaction.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.artifacts import Artifacts
+from service.artifacts import JOBS, Artifacts, attempt_folder, job_folder
 from service.store import checkpoints, idempotency
 from service.store.checkpoints import JobFiles
 
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 FIRST_AFTER_S = 60.0
 INTERVAL_S = 3600.0
-JOBS = "jobs"
 
 
 class Swept(NamedTuple):
@@ -67,20 +66,23 @@ class Sweep:
         orphans = deleted = 0
         for job_id in self._artifacts.list_folders(JOBS):
             # Listed before the rows are read: a file that gets its row in between is not taken for an orphan.
-            listed = self._artifacts.list_below(f"{JOBS}/{job_id}")
+            listed = self._artifacts.list_below(job_folder(job_id))
             files = checkpoints.files_of_job(self._engine, job_id)
             if files.is_deleted:
-                self._artifacts.delete_below(f"{JOBS}/{job_id}")
+                self._artifacts.delete_below(job_folder(job_id))
                 deleted += 1
-            for path in _orphans(listed, files):
+            for path in _orphans(job_id, listed, files):
                 self._artifacts.delete(path)
                 orphans += 1
         return Swept(orphans, deleted, old, idempotency.forget_old_keys(self._engine))
 
 
-def _orphans(listed: list[str], files: JobFiles) -> list[str]:
+def _orphans(job_id: str, listed: list[str], files: JobFiles) -> list[str]:
     """Return the files that no row points to, and that no living attempt may be about to commit."""
     if not files.is_known:
         return []
-    being_written = f"/{files.run_id}-{files.attempt}/" if files.is_open else None
-    return [path for path in listed if path not in files.paths and (being_written is None or being_written not in path)]
+    orphans = [path for path in listed if path not in files.paths]
+    if not files.is_open:
+        return orphans
+    being_written = attempt_folder(job_id, files.run_id, files.attempt) + "/"
+    return [path for path in orphans if not path.startswith(being_written)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
-from models.data import DataName, DataSet, is_here, load
+from models.data import DATA_NAMES, DataName, DataSet, is_here, load
 from models.errors import DataMissing
 from service.deps import GetParts, problems
 from service.errors import NotFound
@@ -18,8 +18,6 @@ from service.images import encode_png
 from service.schemas import Answer, Page
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
-
-NAMES: tuple[DataName, ...] = ("mnist", "mnist_5k")
 
 
 class DatasetView(Answer):
@@ -46,8 +44,8 @@ def _loaded(name: DataName, folder: Path) -> DataSet:
 
 
 def _dataset(name: str, folder: Path) -> DataSet:
-    if name not in NAMES:
-        raise NotFound(f"There is no data set {name!r}.", f"There are: {', '.join(NAMES)}.")
+    if name not in DATA_NAMES:
+        raise NotFound(f"There is no data set {name!r}.", f"There are: {', '.join(DATA_NAMES)}.")
     return _loaded(name, folder)
 
 
@@ -64,7 +62,7 @@ def _describe(name: DataName, folder: Path) -> DatasetView:
 @router.get("", summary="List data sets", responses=problems())
 def get_datasets(parts: GetParts) -> Page[DatasetView]:
     """List the data sets and say which are on this machine."""
-    return Page[DatasetView](data=[_describe(name, parts.data_dir) for name in NAMES], has_more=False)
+    return Page[DatasetView](data=[_describe(name, parts.data_dir) for name in DATA_NAMES], has_more=False)
 
 
 _DIGIT_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from service.api.paging import page
@@ -21,9 +22,32 @@ RETRY_MS = 2000
 LARGEST_EVENT_ID = 2**53
 MOST_JOBS = 100
 
-StartAfter = Annotated[int, Query(alias="after", ge=0, le=LARGEST_EVENT_ID, description="Start after this event id.")]
-Accept = Annotated[str, Header(description="text/event-stream for a stream.")]
-LastEventId = Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)]
+
+@dataclass(frozen=True)
+class Asked:
+    """How events are asked for: from which on, and whether as a list or as a stream."""
+
+    request: Request
+    response: Response
+    limit: int
+    after: int
+    is_stream: bool
+
+
+def _asked(
+    request: Request,
+    response: Response,
+    limit: Limit = 20,
+    after: Annotated[int, Query(ge=0, le=LARGEST_EVENT_ID, description="Start after this event id.")] = 0,
+    accept: Annotated[str, Header(description="text/event-stream for a stream.")] = "",
+    last_event_id: Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)] = "",
+) -> Asked:
+    if last_event_id.isascii() and last_event_id.isdigit():
+        after = min(int(last_event_id), LARGEST_EVENT_ID)
+    return Asked(request, response, limit, after, "text/event-stream" in accept)
+
+
+HowAsked = Annotated[Asked, Depends(_asked)]
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -47,13 +71,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 )
 def get_events(
     parts: GetParts,
-    request: Request,
-    response: Response,
+    asked: HowAsked,
     job_id: str,
-    limit: Limit = 20,
-    after: StartAfter = 0,
-    accept: Accept = "",
-    last_event_id: LastEventId = "",
 ) -> Any:
     """List what happened to a job, or follow it as server-sent events (`Accept: text/event-stream`).
 
@@ -62,7 +81,7 @@ def get_events(
     job.failed (the reason), job.released (a cancelled job has left its device).
     """
     get_job(parts.engine, job_id)
-    return _events(parts, request, response, [job_id], limit, after, accept, last_event_id)
+    return _events(parts, asked, [job_id])
 
 
 @router.get(
@@ -73,46 +92,31 @@ def get_events(
 )
 def get_events_of_jobs(
     parts: GetParts,
-    request: Request,
-    response: Response,
+    asked: HowAsked,
     job: Annotated[
         str | None, Query(description=f"Ids of up to {MOST_JOBS} jobs, with commas between them; without it, all jobs.")
     ] = None,
-    limit: Limit = 20,
-    after: StartAfter = 0,
-    accept: Accept = "",
-    last_event_id: LastEventId = "",
 ) -> Any:
     """List or follow what happened to several jobs in one stream; a browser has only six connections to a server.
 
     A stream of named jobs ends when all of them have ended; one of all jobs does not end.
     """
     if job is None:
-        return _events(parts, request, response, None, limit, after, accept, last_event_id)
-    job_ids = sorted({one.strip() for one in job.split(",")})[: MOST_JOBS + 1]
+        return _events(parts, asked, None)
+    job_ids = sorted({one.strip() for one in job.split(",")})
     if len(job_ids) > MOST_JOBS:
         raise NotFound(f"More than {MOST_JOBS} jobs are named.", "Follow all jobs (without `job`), or fewer.")
     for job_id in job_ids:
         get_job(parts.engine, job_id)
-    return _events(parts, request, response, job_ids, limit, after, accept, last_event_id)
+    return _events(parts, asked, job_ids)
 
 
-def _events(
-    parts: Parts,
-    request: Request,
-    response: Response,
-    job_ids: Collection[str] | None,
-    limit: int,
-    after: int,
-    accept: str,
-    last_event_id: str,
-) -> Any:
-    if last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), LARGEST_EVENT_ID)
-    if "text/event-stream" not in accept:
+def _events(parts: Parts, asked: Asked, job_ids: Collection[str] | None) -> Any:
+    after, limit = asked.after, asked.limit
+    if not asked.is_stream:
         rows = events_after(parts.engine, after, job_ids=job_ids, limit=limit + 1)
         views = [event_view(row) for row in rows]
-        return page(request, response, views, limit, views[:limit][-1].id if views else None)
+        return page(asked.request, asked.response, views, limit, views[:limit][-1].id if views else None)
     has_ended = job_ids is not None and not open_jobs(parts.engine, job_ids)
     if has_ended and not events_after(parts.engine, after, job_ids=job_ids, limit=1):
         return Response(status_code=204)

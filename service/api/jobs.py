@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -21,6 +21,7 @@ from models.results import EpochMetrics
 from models.spec import PresetSpec, TrainSpec, resolve_spec
 from service.api.paging import page
 from service.api.views import job_view, job_views
+from service.artifacts import job_folder
 from service.deps import After, GetParts, JsonObject, Limit, Parts, problems
 from service.errors import NotFound
 from service.queue import Once
@@ -36,7 +37,7 @@ from service.schemas import (
     validation_view,
 )
 from service.store.checkpoints import list_checkpoints
-from service.store.jobs import PRIORITIES, JobRow, JobState, Priority, get_job, job_metrics, list_jobs
+from service.store.jobs import PRIORITIES, JobRow, JobState, NewJob, Priority, get_job, job_metrics, list_jobs
 from service.store.outlook import capacity, places, queued_before
 from service.store.transitions import delete_job as delete_rows
 
@@ -119,18 +120,14 @@ async def submit_job(
         fingerprint = hashlib.sha256(json.dumps([spec.model_dump(mode="json"), preset, priority]).encode()).hexdigest()
         once = Once(_unquoted(idempotency_key), fingerprint, partial(_answer_in, parts))
     submitted = await run_in_threadpool(parts.queue.submit, spec, preset, priority, once)
-    if submitted.new is None:
-        assert submitted.replayed is not None
-        job_id, replayed = submitted.replayed["id"], {"Idempotency-Replayed": "true"}
-    else:
-        job_id, replayed = submitted.new.job_id, {}
+    job_id = submitted.answer["id"] if submitted.answer else cast("NewJob", submitted.new).job_id
+    headers = {"Location": f"/jobs/{job_id}"} | ({} if submitted.new else {"Idempotency-Replayed": "true"})
     wait_s = _wait_s(prefer)
-    headers = {"Location": f"/jobs/{job_id}"} | replayed
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
         await parts.hub.wait_for_end(job_id, wait_s)
-    elif submitted.replayed is not None:
-        return JSONResponse(submitted.replayed, status_code=201, headers=headers)
+    elif submitted.answer is not None:
+        return JSONResponse(submitted.answer, status_code=201, headers=headers)
     response.headers.update(headers)
     return await run_in_threadpool(lambda: job_view(parts, get_job(parts.engine, job_id)))
 
@@ -203,7 +200,7 @@ def delete_job(parts: GetParts, job_id: str) -> Deleted:
     """Delete a job with its checkpoints, metrics and events; not while a worker has it. Its model is gone then too."""
     delete_rows(parts.engine, job_id)
     try:
-        parts.artifacts.delete_below(f"jobs/{job_id}")
+        parts.artifacts.delete_below(job_folder(job_id))
     except OSError as error:
         log.warning("the files of %s are left for the next sweep: %s", job_id, error)
     return Deleted(id=job_id)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Double, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -19,6 +19,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from service.errors import DatabaseNotReady, Unavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -118,13 +121,20 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def migrate(engine: Engine) -> None:
     """Create or upgrade the tables of the service, in one transaction."""
     from alembic import command
+
+    config = _migrations()
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _migrations() -> Config:
+    """Return what Alembic needs to find the migrations."""
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "service:migrations")
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    return config
 
 
 def check_connection(engine: Engine) -> None:
@@ -174,12 +184,9 @@ def require_tables(engine: Engine) -> None:
 
 @lru_cache
 def _newest_revision() -> str | None:
-    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", "service:migrations")
-    return ScriptDirectory.from_config(config).get_current_head()
+    return ScriptDirectory.from_config(_migrations()).get_current_head()
 
 
 def patiently(call: Callable[[], Result], limit_s: float) -> Result:

@@ -38,10 +38,10 @@ def claim(connection: Connection, key: str, fingerprint: str) -> dict[str, Any] 
     return answer
 
 
-def keep_answer(connection: Connection, key: str, job_id: str, answer: dict[str, Any]) -> None:
+def keep_answer(connection: Connection, key: str, answer: dict[str, Any]) -> None:
     """Keep what is answered under a key, in the transaction that claimed it."""
     change = update(idempotency_keys).where(idempotency_keys.c.key == key)
-    connection.execute(change.values(job_id=job_id, answer=answer))
+    connection.execute(change.values(answer=answer))
 
 
 def forget_old_keys(engine: Engine) -> int:

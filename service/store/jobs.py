@@ -13,13 +13,25 @@ from models.results import EpochMetrics
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import now
-from service.store.events import append_event
+from service.store.events import EventType, append_event
 from service.store.tables import epochs, jobs, runs
 
 JobState = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 """What the queue sorts by, smallest first; among equals the older entry comes first."""
+
+EVENT_OF: dict[JobState, EventType] = {
+    "queued": "job.queued",
+    "running": "job.running",
+    "pausing": "job.pausing",
+    "paused": "job.paused",
+    "cancelling": "job.cancelling",
+    "cancelled": "job.cancelled",
+    "succeeded": "job.succeeded",
+    "failed": "job.failed",
+}
+"""The event that says that a job has come into a state."""
 
 ENDED: frozenset[JobState] = frozenset({"cancelled", "succeeded", "failed"})
 

@@ -18,19 +18,13 @@ from models.spec import TrainSpec
 from service.errors import Fenced, NotFound
 from service.store.checkpoints import CheckpointRow, NewCheckpoint, checkpoints_of
 from service.store.engine import now, writing
-from service.store.events import EventType, append_event
-from service.store.jobs import JobState
+from service.store.events import append_event
+from service.store.jobs import EVENT_OF, JobState
 from service.store.tables import checkpoints, epochs, jobs, runs
 
 GRANTED: dict[JobState, JobState] = {"cancelling": "cancelled", "pausing": "paused"}
 """What a job becomes when its owner's wish is granted."""
 
-ENDINGS: dict[JobState, EventType] = {
-    "succeeded": "job.succeeded",
-    "failed": "job.failed",
-    "cancelled": "job.cancelled",
-    "paused": "job.paused",
-}
 OPEN_STATES = ("queued", "running", "cancelling", "pausing")
 
 
@@ -86,7 +80,7 @@ def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
                 select(jobs).where(jobs.c.run_id == run_id, jobs.c.state.in_(["queued", "running"])).order_by(jobs.c.id)
             )
         )
-        _close_run_if_done(connection, run_id)
+        close_run_if_done(connection, run_id)
         return Attempt(run_id, number, barren, run.pins, members, _end_of_previous(run.attempt, run.worker, run))
 
 
@@ -159,14 +153,16 @@ def commit_checkpoint(
     with writing(engine) as connection:
         _fence(connection, attempt, attempts_without_checkpoint=0)
         state: JobState | None = connection.execute(select(jobs.c.state).where(*_own(attempt, job_id))).scalar()
-        if _is_committed(connection, job_id, checkpoint.weights_path):
+        newest = _newest_checkpoint(connection, job_id)
+        if newest is not None and newest.weights_path == checkpoint.weights_path:
             return Committed(state or "cancelled", is_kept=True, unused_paths=[])
         if state not in {"running", "pausing"}:
             return Committed(state or "cancelled", is_kept=False, unused_paths=own_paths)
         values: dict[str, Any] = {"epoch": checkpoint.epoch} | ({"progress": progress} if progress else {})
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
         _insert_epochs(connection, attempt, job_id, metrics)
-        _insert_checkpoint(connection, attempt, job_id, checkpoint, evaluation)
+        seq = 0 if newest is None else newest.seq + 1
+        _insert_checkpoint(connection, attempt, job_id, seq, checkpoint, evaluation)
         unused = _trim(connection, job_id, resume_files_kept, checkpoints_kept)
         if checkpoint.final:
             summary = (
@@ -175,21 +171,25 @@ def commit_checkpoint(
             _end_job(connection, job_id, "succeeded", **summary)
         elif state == "pausing":
             _end_job(connection, job_id, "paused")
-        _close_run_if_done(connection, attempt.run_id)
+        close_run_if_done(connection, attempt.run_id)
         final_state: JobState = "succeeded" if checkpoint.final else "paused" if state == "pausing" else "running"
         return Committed(final_state, is_kept=True, unused_paths=unused)
 
 
-def _is_committed(connection: Connection, job_id: str, weights_path: str) -> bool:
-    same = select(checkpoints.c.seq).where(checkpoints.c.job_id == job_id, checkpoints.c.weights_path == weights_path)
-    return connection.execute(same).first() is not None
+def _newest_checkpoint(connection: Connection, job_id: str) -> Any:
+    """Return seq and weights_path of a job's newest checkpoint, or None; a repeated commit would be this one."""
+    of_job = select(checkpoints.c.seq, checkpoints.c.weights_path).where(checkpoints.c.job_id == job_id)
+    return connection.execute(of_job.order_by(checkpoints.c.seq.desc()).limit(1)).one_or_none()
 
 
 def _insert_checkpoint(
-    connection: Connection, attempt: Attempt, job_id: str, checkpoint: NewCheckpoint, evaluation: Evaluation | None
+    connection: Connection,
+    attempt: Attempt,
+    job_id: str,
+    seq: int,
+    checkpoint: NewCheckpoint,
+    evaluation: Evaluation | None,
 ) -> None:
-    newest = connection.execute(select(func.max(checkpoints.c.seq)).where(checkpoints.c.job_id == job_id)).scalar()
-    seq = 0 if newest is None else newest + 1
     connection.execute(
         insert(checkpoints).values(
             job_id=job_id,
@@ -217,14 +217,15 @@ def _insert_epochs(connection: Connection, attempt: Attempt, job_id: str, metric
 
 
 def _trim(connection: Connection, job_id: str, resume_files_kept: int, checkpoints_kept: int | None) -> list[str]:
-    """Forget old optimizer states and old checkpoints, and return their paths, which may be deleted afterwards."""
-    newest_first = [row for row in reversed(checkpoints_of(connection, job_id)) if row.phase == "train"]
-    gone = [] if checkpoints_kept is None else newest_first[checkpoints_kept:]
-    kept = newest_first[: len(newest_first) - len(gone)]
-    bare = [row for row in kept if row.resume_path][resume_files_kept:]
+    """Forget old checkpoints and old optimizer states, and return their paths, which may be deleted afterwards."""
     of_job = checkpoints.c.job_id == job_id
+    columns = select(checkpoints.c.seq, checkpoints.c.weights_path, checkpoints.c.resume_path)
+    newest_first = columns.where(of_job, checkpoints.c.phase == "train").order_by(checkpoints.c.seq.desc())
+    gone = [] if checkpoints_kept is None else connection.execute(newest_first.offset(checkpoints_kept)).all()
     if gone:
         connection.execute(delete(checkpoints).where(of_job, checkpoints.c.seq.in_([row.seq for row in gone])))
+    with_resume = newest_first.where(checkpoints.c.resume_path.is_not(None))
+    bare = connection.execute(with_resume.offset(resume_files_kept)).all()
     if bare:
         connection.execute(
             update(checkpoints)
@@ -246,7 +247,7 @@ def end_job(
             _end_job(connection, job_id, "cancelled", attempt=attempt.number)
         elif state == "failed" and found in {"queued", "running", "pausing"}:
             _end_job(connection, job_id, "failed", error)
-        _close_run_if_done(connection, attempt.run_id)
+        close_run_if_done(connection, attempt.run_id)
 
 
 def report_released(engine: Engine, attempt: Attempt, **data: object) -> None:
@@ -261,9 +262,9 @@ def grant_wishes_of(engine: Engine, workers: Sequence[str]) -> None:
     with writing(engine) as connection:
         of_workers = select(runs.c.id).where(runs.c.ended_at.is_(None), runs.c.worker.in_(workers))
         for run_id in list(connection.execute(of_workers).scalars()):
-            connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+            hold_run(connection, run_id)
             _grant_wishes(connection, run_id)
-            _close_run_if_done(connection, run_id)
+            close_run_if_done(connection, run_id)
 
 
 def _grant_wishes(connection: Connection, run_id: str) -> None:
@@ -302,7 +303,7 @@ def _end_job(
     """Move a job, whose run the caller holds, to the state that its run leaves it in."""
     ended_at = None if state == "paused" else now()
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(state=state, ended_at=ended_at, error=error))
-    append_event(connection, job_id, ENDINGS[state], **data, **({"error": error} if error else {}))
+    append_event(connection, job_id, EVENT_OF[state], **data, **({"error": error} if error else {}))
 
 
 def _members(connection: Connection, run_id: str, states: Sequence[str]) -> list[str]:
@@ -310,6 +311,12 @@ def _members(connection: Connection, run_id: str, states: Sequence[str]) -> list
     return list(connection.execute(query).scalars())
 
 
-def _close_run_if_done(connection: Connection, run_id: str) -> None:
+def hold_run(connection: Connection, run_id: str) -> None:
+    """Hold a run's row until the transaction ends, so that neither a worker nor its owner moves its jobs meanwhile."""
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
+
+
+def close_run_if_done(connection: Connection, run_id: str) -> None:
+    """Note that a run, which the caller holds, has ended, if none of its jobs needs a worker any more."""
     if not _members(connection, run_id, OPEN_STATES):
         connection.execute(update(runs).where(runs.c.id == run_id, runs.c.ended_at.is_(None)).values(ended_at=now()))

@@ -115,7 +115,6 @@ idempotency_keys = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("fingerprint", Text, nullable=False),
-    Column("job_id", Text),
     Column("answer", JSON),
     Column("created_at", Double, nullable=False),
     Index("idempotency_keys_by_age", "created_at"),

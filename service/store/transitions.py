@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, exists, insert, select, update
+from sqlalchemy import Connection, Engine, delete, exists, insert, update
 
 from service.errors import IllegalTransition
 from service.store.engine import now, writing
-from service.store.events import EventType, append_event
-from service.store.jobs import JobRow, JobState, find_job, new_run_id
-from service.store.runs import GRANTED
+from service.store.events import append_event
+from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, new_run_id
+from service.store.runs import GRANTED, close_run_if_done, hold_run
 from service.store.tables import checkpoints, deleted_jobs, epochs, events, jobs, runs
 from service.store.workers import is_live
 
@@ -55,14 +55,6 @@ RULES: dict[Wish, Rule] = {
     ),
 }
 DELETABLE: frozenset[JobState] = frozenset({"queued", "paused", "cancelled", "succeeded", "failed"})
-EVENT_OF: dict[JobState, EventType] = {
-    "queued": "job.queued",
-    "running": "job.running",
-    "pausing": "job.pausing",
-    "paused": "job.paused",
-    "cancelling": "job.cancelling",
-    "cancelled": "job.cancelled",
-}
 
 
 class Changed(NamedTuple):
@@ -97,7 +89,7 @@ def ask(connection: Connection, job_id: str, wish: Wish, worker_ttl_s: float) ->
     if run_id:
         _drop_run_if_unused(connection, job.run_id)
     elif target in ("cancelled", "paused"):
-        _close_run_if_alone(connection, job)
+        close_run_if_done(connection, job.run_id)
     return Changed(find_job(connection, job_id), run_id)
 
 
@@ -124,7 +116,7 @@ def _held(connection: Connection, job_id: str) -> JobRow:
     """Return a job whose run's row is held, so that neither a worker nor another wish moves it meanwhile."""
     while True:
         job = find_job(connection, job_id)
-        connection.execute(select(runs.c.id).where(runs.c.id == job.run_id).with_for_update())
+        hold_run(connection, job.run_id)
         held = find_job(connection, job_id)
         if held.run_id == job.run_id:
             return held
@@ -143,8 +135,3 @@ def _new_run(connection: Connection, job: JobRow) -> str:
 def _drop_run_if_unused(connection: Connection, run_id: str) -> None:
     still_used = exists().where(jobs.c.run_id == run_id)
     connection.execute(delete(runs).where(runs.c.id == run_id, ~still_used))
-
-
-def _close_run_if_alone(connection: Connection, job: JobRow) -> None:
-    others = exists().where(jobs.c.run_id == job.run_id, jobs.c.ended_at.is_(None), jobs.c.state != "paused")
-    connection.execute(update(runs).where(runs.c.id == job.run_id, ~others).values(ended_at=now()))

@@ -29,7 +29,6 @@ def upgrade() -> None:
         "idempotency_keys",
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("fingerprint", sa.Text, nullable=False),
-        sa.Column("job_id", sa.Text),
         sa.Column("answer", sa.JSON),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Index("idempotency_keys_by_age", "created_at"),

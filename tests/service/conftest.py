@@ -14,14 +14,16 @@ import torch
 import uvicorn
 from sqlalchemy import Engine
 
+from models.checkpoint import weights_sha256
 from models.data import DataSet
 from models.spec import Architecture, TrainSpec
+from models.train import Training
 from service.app import create_app
 from service.artifacts import Artifacts
-from service.attempt import Device, Surroundings, make_attempt
+from service.attempt import Device, RunAttempt, Surroundings, make_attempt
 from service.queue import Queue, migrate_queue
 from service.settings import Settings
-from service.store import workers
+from service.store import runs, workers
 from service.store.engine import migrate, open_engine
 from service.store.jobs import JobRow
 from service.store.transitions import Wish
@@ -98,6 +100,41 @@ class Bench:
 @pytest.fixture
 def bench(engine: Engine, artifacts: Artifacts, few: DataSet) -> Bench:
     return Bench(engine, artifacts, few)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: no handler sees it."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
+    """Let the given call of a method of `RunAttempt`, or of a function of `runs`, die instead."""
+    owner = RunAttempt if hasattr(RunAttempt, name) else runs
+    original, calls = getattr(owner, name), 0
+
+    def counting(*arguments: object, **keywords: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, counting)
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, bench: Bench, run_id: str, name: str, call: int) -> None:
+    """Make an attempt whose worker dies as `kill_at` says."""
+    with monkeypatch.context() as patch:
+        kill_at(patch, name, call)
+        with pytest.raises(Killed):
+            bench.attempt(run_id)
+
+
+def undisturbed(data: DataSet, spec: TrainSpec = SMALL) -> str:
+    """Return the hash of the weights that a spec is trained to when nothing happens to it."""
+    training = Training([spec], data, torch.device("cpu"))
+    while not training.finished:
+        training.run_epoch()
+    return weights_sha256(training.snapshot(0).weights)
 
 
 class Api:

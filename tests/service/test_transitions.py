@@ -6,10 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import pytest
-import torch
 from sqlalchemy import func, select
 
-from models.checkpoint import weights_sha256
 from models.train import Training
 from service.attempt import RunAttempt
 from service.errors import Fenced, IllegalTransition, KeyReused, NotFound, QueueFull
@@ -25,16 +23,9 @@ from service.store.tables import jobs
 from service.store.transitions import RULES, Wish, delete_job
 from service.store.workers import NewBeat
 from service.sweep import Sweep
-from tests.service.conftest import SMALL, TTL_S, WORKER, Bench
+from tests.service.conftest import SMALL, TTL_S, WORKER, Bench, undisturbed
 
 LONG = SMALL.model_copy(update={"epochs": 4})
-
-
-def undisturbed(bench: Bench) -> str:
-    training = Training([LONG], bench.data, torch.device("cpu"))
-    while not training.finished:
-        training.run_epoch()
-    return weights_sha256(training.snapshot(0).weights)
 
 
 def set_state(bench: Bench, state: JobState) -> None:
@@ -89,7 +80,7 @@ def test_a_paused_and_resumed_job_ends_with_the_bits_of_one_that_never_paused(
     job = get_job(bench.engine, job_id)
     assert (job.state, job.attempt, job.reproducible) == ("succeeded", 2, True)
     assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2, 3, 4]
-    assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(bench)
+    assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(bench.data, LONG)
 
 
 def test_a_failed_job_is_retried_from_its_last_checkpoint(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +98,7 @@ def test_a_failed_job_is_retried_from_its_last_checkpoint(bench: Bench, monkeypa
     assert (retried.state, retried.error, retried.ended_at) == ("queued", None, None)
     bench.attempt(retried.run_id)
     assert [row.attempt for row in list_checkpoints(bench.engine, job_id)] == [1, 1, 1, 2, 2]
-    assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(bench)
+    assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(bench.data, LONG)
 
 
 def test_a_worker_that_wakes_up_after_its_job_was_paused_and_resumed_commits_nothing(bench: Bench) -> None:

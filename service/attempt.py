@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -266,7 +267,7 @@ def make_attempt(surroundings: Surroundings, run_id: str) -> None:
     """
     engine = surroundings.engine
     try:
-        attempt = _patiently(lambda: runs.begin_attempt(engine, run_id, surroundings.worker))
+        attempt = _patiently(lambda: runs.begin_attempt(engine, run_id, surroundings.worker, os.getpid()))
     except NotFound:
         log.info("%s: its jobs have been deleted or given a new run", run_id)
         return

@@ -16,7 +16,7 @@ FILES_KEPT = 3
 def set_up_logging(settings: Settings, process_name: str) -> None:
     """Send this process's log lines to standard error and to FANIN_HOME/logs/<process_name>.log."""
     formatter = logging.Formatter(
-        f"%(asctime)s %(levelname)s {process_name} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"
+        f"%(asctime)s %(levelname)s {process_name}[%(process)d] %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"
     )
     formatter.converter = time.gmtime
     folder = settings.home / "logs"

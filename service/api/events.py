@@ -14,7 +14,7 @@ from service.deps import GetParts, Limit, Parts, problems
 from service.errors import NotFound
 from service.schemas import Event, Page, event_view
 from service.store.events import EventRow, events_after
-from service.store.jobs import get_job, open_jobs
+from service.store.jobs import get_job, open_jobs, require_jobs
 
 router = APIRouter(tags=["events"])
 
@@ -76,9 +76,9 @@ def get_events(
 ) -> Any:
     """List what happened to a job, or follow it as server-sent events (`Accept: text/event-stream`).
 
-    Events: job.queued, job.running (attempt, device, data, how the attempt before ended), job.epoch (its metrics),
-    job.checkpoint, job.checkpoint_damaged, job.pausing, job.paused, job.cancelling, job.cancelled, job.succeeded,
-    job.failed (the reason), job.released (a cancelled job has left its device).
+    Events: job.queued, job.running (attempt, worker, device, data, how the attempt before ended), job.epoch (its
+    metrics), job.checkpoint, job.checkpoint_damaged, job.pausing, job.paused, job.cancelling, job.cancelled,
+    job.succeeded, job.failed (the reason), job.released (a cancelled job has left its device).
     """
     get_job(parts.engine, job_id)
     return _events(parts, asked, [job_id])
@@ -106,8 +106,7 @@ def get_events_of_jobs(
     job_ids = sorted({one.strip() for one in job.split(",")})
     if len(job_ids) > MOST_JOBS:
         raise NotFound(f"More than {MOST_JOBS} jobs are named.", "Follow all jobs (without `job`), or fewer.")
-    for job_id in job_ids:
-        get_job(parts.engine, job_id)
+    require_jobs(parts.engine, job_ids)
     return _events(parts, asked, job_ids)
 
 

@@ -114,11 +114,10 @@ def get_job(engine: Engine, job_id: str) -> JobRow:
 
 def find_job(connection: Connection, job_id: str) -> JobRow:
     """Return one job, in the caller's transaction. Raises `NotFound`."""
-    # Other characters could be none of ours, and some, like NUL, are refused by PostgreSQL with an error of its own.
-    known = job_id.isascii() and job_id.isidentifier()
+    known = _may_be_an_id(job_id)
     row = connection.execute(_with_run.where(jobs.c.id == job_id)).one_or_none() if known else None
     if row is None:
-        raise NotFound(f"There is no job {job_id!r}.", "GET /jobs lists the jobs.")
+        raise _no_job(job_id)
     return _job(row)
 
 
@@ -135,6 +134,25 @@ def list_jobs(
         query = query.where(jobs.c.id < after)
     with engine.connect() as connection:
         return [_job(row) for row in connection.execute(query)]
+
+
+def require_jobs(engine: Engine, job_ids: Collection[str]) -> None:
+    """Raise `NotFound` that names the first of `job_ids` that does not exist, if there is one."""
+    known = [job_id for job_id in job_ids if _may_be_an_id(job_id)]
+    with engine.connect() as connection:
+        found = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(known))).scalars())
+    for job_id in job_ids:
+        if job_id not in found:
+            raise _no_job(job_id)
+
+
+def _may_be_an_id(text: str) -> bool:
+    """Say whether all characters are those of ids; some others, like NUL, PostgreSQL refuses by an error of its own."""
+    return text.isascii() and text.isidentifier()
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"There is no job {job_id!r}.", "GET /jobs lists the jobs.")
 
 
 def open_jobs(engine: Engine, job_ids: Collection[str]) -> list[str]:

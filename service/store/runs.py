@@ -39,7 +39,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a worker at a run; `previous` says how the one before ended, if it was not asked to stop."""
+    """One try of a worker's process at a run; `previous` says how the one before ended, if it was not told to stop."""
 
     run_id: str
     number: int
@@ -47,6 +47,8 @@ class Attempt:
     pins: dict[str, Any] | None
     members: tuple[Member, ...]
     previous: dict[str, Any] | None = None
+    worker: str = ""
+    process_id: int = 0
 
 
 class Committed(NamedTuple):
@@ -57,7 +59,7 @@ class Committed(NamedTuple):
     unused_paths: list[str]
 
 
-def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
+def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0) -> Attempt:
     """Count a new attempt at a run and return it with those jobs that have not ended.
 
     Older attempts can commit nothing from here on. Jobs that are being cancelled or paused are so now. Raises
@@ -81,7 +83,8 @@ def begin_attempt(engine: Engine, run_id: str, worker: str) -> Attempt:
             )
         )
         close_run_if_done(connection, run_id)
-        return Attempt(run_id, number, barren, run.pins, members, _end_of_previous(run.attempt, run.worker, run))
+        previous = _end_of_previous(run.attempt, run.worker, run)
+        return Attempt(run_id, number, barren, run.pins, members, previous, worker, process_id)
 
 
 def _end_of_previous(number: int, worker: str | None, run: Any) -> dict[str, Any] | None:
@@ -103,8 +106,10 @@ def start_jobs(engine: Engine, attempt: Attempt, pins: dict[str, Any], irreprodu
                 values |= {"reproducible": False, "irreproducible_reason": irreproducible_reason}
             change = update(jobs).where(*_own(attempt, member.job_id), jobs.c.state == member.state).values(**values)
             if connection.execute(change).rowcount == 1:
-                said = {"previous_attempt": attempt.previous} if attempt.previous else {}
-                append_event(connection, member.job_id, "job.running", attempt=attempt.number, **pins, **said)
+                said: dict[str, Any] = {"worker": attempt.worker, "process_id": attempt.process_id, **pins}
+                if attempt.previous:
+                    said["previous_attempt"] = attempt.previous
+                append_event(connection, member.job_id, "job.running", attempt=attempt.number, **said)
 
 
 def uncount_attempt(engine: Engine, attempt: Attempt) -> None:
@@ -202,7 +207,8 @@ def _insert_checkpoint(
             **vars(checkpoint),
         )
     )
-    append_event(connection, job_id, "job.checkpoint", seq=seq, epoch=checkpoint.epoch, final=checkpoint.final)
+    said = {"seq": seq, "epoch": checkpoint.epoch, "final": checkpoint.final, "attempt": attempt.number}
+    append_event(connection, job_id, "job.checkpoint", **said)
 
 
 def _insert_epochs(connection: Connection, attempt: Attempt, job_id: str, metrics: Iterable[EpochMetrics]) -> None:

@@ -6,6 +6,7 @@ rows, so that there is never one without the other. Arguments travel as JSON: no
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 from collections.abc import Callable, Collection
@@ -29,6 +30,8 @@ QUEUE = "runs"
 WORKFLOW = "run"
 APPLICATION_VERSION = "1"  # never changed by a release: pending runs of another version would not be recovered
 POLLING_INTERVAL_S = 0.2
+ENTRIES_KEPT_S = 3600.0
+ENTRIES_AT_ONCE = 500
 
 Answer = Callable[["Connection", JobRow], dict[str, Any]]
 """Makes the answer to a submission, from its transaction."""
@@ -179,6 +182,28 @@ def migrate_queue(engine: Engine, url: str) -> None:
     DBOS.migrate(system_database_url=url)
     client = _client(engine)
     client.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
+
+
+def forget_ended(engine: Engine) -> int:
+    """Delete the engine's entries of runs that ended more than `ENTRIES_KEPT_S` ago; return how many there were.
+
+    Nobody reads them: our own rows say what became of a run.
+    """
+    client, count = _client(engine), 0
+    until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ENTRIES_KEPT_S)
+    while True:
+        ended = client.list_workflows(
+            status=["SUCCESS", "ERROR"],
+            name=WORKFLOW,
+            completed_before=until.isoformat(),
+            limit=ENTRIES_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        client.delete_workflows([one.workflow_id for one in ended])
+        count += len(ended)
+        if len(ended) < ENTRIES_AT_ONCE:
+            return count
 
 
 def _client(engine: Engine) -> DBOSClient:

@@ -1,4 +1,4 @@
-"""What is swept up now and then: files that no row points to, files of deleted jobs, old checkpoints, old keys.
+"""What is swept up now and then: orphan files, files of deleted jobs, old checkpoints, keys and queue entries.
 
 Only files of jobs that the database knows, or knows to be deleted, are touched: a database that was restored from a
 copy, or is another one, must not cost the checkpoints of a folder. `fanin doctor` tells of the others.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sqlalchemy import Engine
@@ -30,15 +31,24 @@ class Swept(NamedTuple):
     deleted_jobs: int
     old_checkpoints: int
     old_keys: int
+    queue_entries: int
 
 
 class Sweep:
     """Sweeps every hour, in a thread, as long as the process lives. Several may sweep at once."""
 
-    def __init__(self, engine: Engine, artifacts: Artifacts, checkpoints_kept: int | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        artifacts: Artifacts,
+        checkpoints_kept: int | None,
+        forget_ended: Callable[[Engine], int] = lambda _engine: 0,
+    ) -> None:
+        """`forget_ended` deletes what the queue still keeps of ended runs, and says how much it was."""
         self._engine = engine
         self._artifacts = artifacts
         self._checkpoints_kept = checkpoints_kept
+        self._forget_ended = forget_ended
 
     def start(self) -> None:
         """Begin in a minute, and go on every hour."""
@@ -74,7 +84,8 @@ class Sweep:
             for path in _orphans(job_id, listed, files):
                 self._artifacts.delete(path)
                 orphans += 1
-        return Swept(orphans, deleted, old, idempotency.forget_old_keys(self._engine))
+        keys, entries = idempotency.forget_old_keys(self._engine), self._forget_ended(self._engine)
+        return Swept(orphans, deleted, old, keys, entries)
 
 
 def _orphans(job_id: str, listed: list[str], files: JobFiles) -> list[str]:

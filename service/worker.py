@@ -23,7 +23,7 @@ from service.attempt import PASSING, Device, Drained, LacksData, Surroundings, m
 from service.errors import ServiceError
 from service.hardware import processor_name
 from service.heartbeat import Heartbeat
-from service.queue import POLLING_INTERVAL_S, Deliveries
+from service.queue import POLLING_INTERVAL_S, Deliveries, forget_ended
 from service.settings import Settings
 from service.store.engine import check_connection, open_engine, require_tables
 from service.store.workers import NewBeat
@@ -77,7 +77,7 @@ class Worker:
             self._heartbeat = Heartbeat(engine, self._deliveries, self._settings.worker_ttl_s, self._beat)
             self._heartbeat.start()
             self._deliveries.start()
-            Sweep(engine, self._artifacts, self._settings.checkpoints_kept).start()
+            Sweep(engine, self._artifacts, self._settings.checkpoints_kept, forget_ended).start()
             log.info("worker %s is ready on %s (%s)", self._name, self._device.kind, self._device.name)
             try:
                 self._work(engine)

@@ -8,10 +8,28 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.api.jobs import _unquoted
 from service.settings import Settings
 from tests.service.conftest import SMALL, Api, Bench, problem
 
 BODY = SMALL.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ('"a"', "a"),
+        (" bare ", "bare"),
+        (r'"a \"b\""', 'a "b"'),
+        (r'"a\\b"', r"a\b"),
+        ('"', '"'),
+        ('""', ""),
+        ('"open', '"open'),
+        ('a"b"', 'a"b"'),
+    ],
+)
+def test_a_key_is_read_as_a_structured_string_or_as_it_is(sent: str, meant: str) -> None:
+    assert _unquoted(sent) == meant
 
 
 @pytest.mark.parametrize("key", ['"a \\"key\\""', "bare-key"])

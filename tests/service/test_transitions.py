@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from models.train import Training
+from service import queue as queue_module
 from service.attempt import RunAttempt
 from service.errors import Fenced, IllegalTransition, KeyReused, NotFound, QueueFull
 from service.heartbeat import Heartbeat
@@ -231,6 +233,27 @@ def test_a_sweep_takes_orphans_and_what_was_deleted_and_nothing_else(bench: Benc
     assert bench.artifacts.list_below(f"jobs/{deleted}") == []
     assert bench.artifacts.list_below("jobs/job_unknown") != []
     assert bench.artifacts.list_below(f"jobs/{running}") == [being_written]
+
+
+def test_a_sweep_forgets_what_the_queue_keeps_of_runs_that_ended_an_hour_ago(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        bench.submit()
+    with bench.engine.begin() as connection:
+        ended = (dt.datetime.now(dt.UTC).timestamp() - 60) * 1000
+        change = (
+            "UPDATE workflow_status SET status = 'SUCCESS', completed_at = :ended WHERE workflow_uuid IN (SELECT id "
+        )
+        change += "FROM runs ORDER BY id LIMIT 2)"
+        connection.execute(text(change), {"ended": ended})
+    sweep = Sweep(bench.engine, bench.artifacts, None, queue_module.forget_ended)
+    assert sweep.sweep().queue_entries == 0
+    monkeypatch.setattr(queue_module, "ENTRIES_KEPT_S", 30.0)
+    monkeypatch.setattr(queue_module, "ENTRIES_AT_ONCE", 1)
+    assert sweep.sweep().queue_entries == 2
+    with bench.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM workflow_status")).scalar_one() == 1
 
 
 def test_a_sweep_trims_what_ended_before_the_setting_was_made(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,15 +107,23 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
+_sqlite_turn = threading.Lock()
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Run one transaction that reads and writes; it is committed when the block ends without an error.
 
-    On SQLite the write lock is taken first, so that what was read still holds when it is written.
+    On SQLite the write lock is taken first, so that what was read still holds when it is written. The threads of a
+    process take turns before that: SQLite itself lets who waits look again after ever longer pauses, and who came
+    last may be first.
     """
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.execute(text("BEGIN IMMEDIATE"))
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with _sqlite_turn, engine.begin() as connection:
+        connection.execute(text("BEGIN IMMEDIATE"))
         yield connection
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,59 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.machines import children_of, wait_until
 from service.local_service import LocalService, environment_without_settings
 
 ROOT = Path(__file__).parents[2]
 
+SHORT: dict[str, Any] = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 30, "batch_size": 20}
+"""A job of a few seconds, long enough to be disturbed."""
 
-def wait_until(condition: Callable[[], Any], limit_s: float = 60.0, what: str = "") -> Any:
-    """Wait until `condition` is true and return what it returned; fail after `limit_s`."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"gave up after {limit_s:.0f} s waiting for {what or condition}"
-        time.sleep(0.05)
+
+def job_of(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    """Return a job as the API shows it."""
+    found: dict[str, Any] = client.get(f"/jobs/{job_id}").json()
+    return found
+
+
+def events_of(client: httpx.Client, job_id: str) -> list[dict[str, Any]]:
+    """Return the first hundred events of a job."""
+    found: list[dict[str, Any]] = client.get(f"/jobs/{job_id}/events", params={"limit": 100}).json()["data"]
+    return found
+
+
+def weights_of(client: httpx.Client, job_id: str) -> str:
+    """Return the hash of the weights that a job has come to."""
+    found: str = client.get(f"/models/{job_id}").json()["weights_sha256"]
+    return found
+
+
+def wait_for_state(client: httpx.Client, job_id: str, *states: str, limit_s: float = 90.0) -> dict[str, Any]:
+    """Wait until a job is in one of some states."""
+
+    def reached() -> dict[str, Any] | None:
+        job = job_of(client, job_id)
+        return job if job["state"] in states else None
+
+    found: dict[str, Any] = wait_until(reached, limit_s, f"{job_id} to be {states}")
+    return found
+
+
+def submit_and_reach(client: httpx.Client, epoch: int, **overrides: Any) -> str:
+    """Submit a job of `SHORT` and wait until an epoch of it is committed."""
+    job_id: str = client.post("/jobs", json=SHORT | overrides).raise_for_status().json()["id"]
+    wait_until(lambda: job_of(client, job_id)["epoch"] >= epoch, what=f"epoch {epoch}")
+    return job_id
+
+
+def check_ended_once(client: httpx.Client, job_id: str, undisturbed: str) -> dict[str, Any]:
+    """Check that a job of `SHORT` ended once, with every epoch once and the weights of an undisturbed one."""
+    job = wait_for_state(client, job_id, "succeeded", "failed")
+    assert job["state"] == "succeeded", job["error"]
+    assert [one["epoch"] for one in job["metrics"]] == list(range(1, SHORT["epochs"] + 1))
+    assert [event["type"] for event in events_of(client, job_id)].count("job.succeeded") == 1
+    assert weights_of(client, job_id) == undisturbed
+    return job
 
 
 class Service(LocalService):
@@ -39,16 +77,7 @@ class Service(LocalService):
     def children(self, role: str) -> list[int]:
         """Return the process ids of living children with a role: api or worker."""
         assert self.process is not None
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        found = []
-        for text in path.read_text().split():
-            try:
-                command = Path(f"/proc/{text}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if role.encode() in command:
-                found.append(int(text))
-        return found
+        return children_of(self.process.pid, role)
 
     def output(self) -> str:
         """Return what the processes have written."""
@@ -56,18 +85,11 @@ class Service(LocalService):
 
     def job(self, job_id: str) -> dict[str, Any]:
         """Return a job as the API shows it."""
-        found: dict[str, Any] = self.client.get(f"/jobs/{job_id}").json()
-        return found
+        return job_of(self.client, job_id)
 
     def wait_for_state(self, job_id: str, *states: str, limit_s: float = 90.0) -> dict[str, Any]:
         """Wait until a job is in one of some states."""
-
-        def reached() -> dict[str, Any] | None:
-            job = self.job(job_id)
-            return job if job["state"] in states else None
-
-        found: dict[str, Any] = wait_until(reached, limit_s, f"{job_id} to be {states}")
-        return found
+        return wait_for_state(self.client, job_id, *states, limit_s=limit_s)
 
     def close(self) -> None:
         """Stop what still runs."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.machines import wait_until
 from service.local_service import environment_without_settings
-from tests.e2e.conftest import ROOT, wait_until
+from tests.e2e.conftest import ROOT
 
 pytestmark = pytest.mark.e2e
 

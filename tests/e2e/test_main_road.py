@@ -128,7 +128,7 @@ def test_a_running_job_is_cancelled_within_two_seconds(service: Service) -> None
 
 
 def test_progress_is_shown_while_a_job_runs(service: Service) -> None:
-    from tests.e2e.conftest import wait_until
+    from benchmarks.machines import wait_until
 
     job_id = service.client.post("/jobs", json=SMALL | {"epochs": 10_000}).json()["id"]
     progress = wait_until(lambda: service.job(job_id)["progress"], what="progress")

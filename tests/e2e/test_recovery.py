@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.machines import wait_until
 from models.checkpoint import weights_sha256
 from models.data import DataSet
 from models.spec import resolve_spec
 from models.train import Training
 from service.local_service import ServiceFailed, environment_without_settings
-from tests.e2e.conftest import ROOT, Service, wait_until
+from tests.e2e.conftest import ROOT, Service
 
 pytestmark = pytest.mark.e2e
 
@@ -62,21 +63,6 @@ def test_a_worker_killed_in_mid_job_is_replaced_and_the_job_ends_with_the_same_b
     assert [one["epoch"] for one in job["metrics"]] == list(range(1, 17))
     found = service.client.get(f"/models/{job_id}").json()["weights_sha256"]
     assert found == undisturbed(five_thousand, job["device"]["threads"])
-
-
-def test_everything_killed_and_started_again_ends_every_job(new_service: NewService) -> None:
-    service = new_service()
-    service.start()
-    jobs = [service.client.post("/jobs", json=LONG | {"epochs": 12, "seed": seed}).json()["id"] for seed in range(2)]
-    wait_until(lambda: service.job(jobs[0])["epoch"] >= 2, what="the second epoch")
-    children = service.children("api") + service.children("slot")
-    service.stop(signal.SIGKILL)
-    wait_until(lambda: not any(alive(child) for child in children), 20, "the children to follow their parent")
-    service.start()
-    for job_id in jobs:
-        job = service.wait_for_state(job_id, "succeeded", "failed")
-        assert job["state"] == "succeeded"
-        assert [one["epoch"] for one in job["metrics"]] == list(range(1, 13))
 
 
 def test_a_stop_in_mid_job_leaves_nothing_running_and_the_job_goes_on_at_the_next_start(

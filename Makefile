@@ -63,6 +63,14 @@ bench: .venv/ready ## measure training: a plain torch loop, the library, the ser
 acceptance: .venv/ready ## check the promised numbers through the API on full MNIST (5 minutes)
 	@$(BIN)/python -m benchmarks.acceptance
 
+.PHONY: chaos
+chaos: .venv/ready ## kill workers, machines and the API 200 times at random and count what was lost (30 minutes)
+	@$(BIN)/python -m benchmarks.chaos
+
+.PHONY: load
+load: .venv/ready ## submit 1,000 tiny jobs by 16 clients to 4 workers, on SQLite and PostgreSQL (5 minutes)
+	@$(BIN)/python -m benchmarks.load
+
 .PHONY: clean
 clean: ## delete .venv and caches; data/ and var/ stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -58,4 +58,9 @@ def finished_job(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
 
 def seconds_between(first: str, last: str) -> float:
     """Return the seconds between two times as the API writes them."""
-    return (dt.datetime.fromisoformat(last) - dt.datetime.fromisoformat(first)).total_seconds()
+    return seconds_since_1970(last) - seconds_since_1970(first)
+
+
+def seconds_since_1970(text: str) -> float:
+    """Return a time as the API writes it, in seconds since 1970 UTC."""
+    return dt.datetime.fromisoformat(text).timestamp()

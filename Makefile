@@ -55,6 +55,12 @@ openapi: .venv/ready ## write openapi/openapi.json anew
 	@$(BIN)/python -m service openapi > openapi/openapi.json.new
 	@mv openapi/openapi.json.new openapi/openapi.json
 
+.PHONY: schemes
+schemes: .venv/ready ## write the table of docs/schemes.md anew
+	@$(BIN)/python -m models schemes > docs/schemes.table
+	@sed -i -e '/^<!-- schemes -->$$/r docs/schemes.table' -e '/^<!-- schemes -->$$/,/^<!-- \/schemes -->$$/{/^|/d}' docs/schemes.md
+	@rm docs/schemes.table
+
 .PHONY: bench
 bench: .venv/ready ## measure training: a plain torch loop, the library, the service (8 minutes)
 	@$(BIN)/python -m benchmarks.train

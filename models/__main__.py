@@ -1,4 +1,7 @@
-"""Train without the service: `python -m models train spec.json`; fetch MNIST: `python -m models fetch`."""
+"""Train without the service: `python -m models train spec.json`; fetch MNIST: `python -m models fetch`.
+
+`python -m models schemes` prints the table of initialization schemes.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from models.errors import FaninError
+from models.init import markdown_table
 from models.spec import TrainSpec, resolve_spec
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "fetch":
             _fetch(options.data_dir)
+        elif options.command == "schemes":
+            print(markdown_table())
         else:
             _train(options)
     except ValidationError as error:
@@ -45,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="write the final weights here, as safetensors")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     train.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    commands.add_parser("schemes", help="print the table of initialization schemes, as docs/schemes.md has it")
     for command in (fetch, train):
         command.add_argument("--data-dir", type=Path, default=Path("data"), help="data folder (default: ./data)")
     return parser

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-Purpose = Literal["weights", "biases", "output", "order"]
+Purpose = Literal["weights", "biases", "output", "order", "rbm_weights", "rbm_order", "rbm_samples"]
 
 
 def derived_seed(seed: int, purpose: Purpose, index: int = 0) -> int:
-    """Return a 64-bit seed for one purpose (and, for "order", one epoch).
+    """Return a 64-bit seed for one purpose (and, for orders and samples, one epoch).
 
     It is the first 8 bytes of SHA-256 over `seed:purpose:index`, so that neighbouring seeds and epochs
     have unrelated streams.

@@ -26,12 +26,35 @@ class EpochMetrics(_Result):
         description="Mean cross entropy over all images of the epoch, each at its own step, in nats an image."
     )
     train_loss_last_batch: float = Field(description="Mean cross entropy of the epoch's last batch, in nats an image.")
+    first_step_below_2: int | None = Field(
+        None,
+        description="First step, counted over all epochs, at which the mean loss of ten steps of this epoch is below "
+        "2.0 (of the steps that are looked at: all on a CPU, every 50th on a GPU); null if none.",
+    )
     train_accuracy: float = Field(ge=0, le=1, description="Share of images that were right at their own step.")
     duration_s: float = Field(ge=0, description="Seconds of training, evaluation and checkpoint left out.")
     images_per_s: float = Field(ge=0, description="Training images a second.")
     validation_loss: float | None = Field(None, description="Mean cross entropy of the held-out training images.")
     validation_accuracy: float | None = Field(None, description="Accuracy on the held-out training images.")
     test_accuracy: float | None = Field(None, description="Accuracy on the MNIST test set; only with test_curve.")
+
+
+class PretrainMetrics(_Result):
+    """One pass over the training images of one layer's restricted Boltzmann machine."""
+
+    number: int = Field(ge=1, description="Number of the epoch over all layers, from 1.")
+    layer: int = Field(ge=1, description="The hidden layer, from 1.")
+    epoch: int = Field(ge=1, description="Number of the epoch of this layer, from 1.")
+    reconstruction_error: float = Field(description="Squared difference between data and reconstruction, an image.")
+    free_energy_gap: float | None = Field(
+        description="Mean free energy of held-out images less that of learned ones, in nats; growing means overfitting."
+    )
+    hidden_activity: float = Field(ge=0, le=1, description="Mean probability of a hidden unit to be on.")
+    weight_std: float = Field(description="Standard deviation of the weights.")
+    weight_absmax: float = Field(description="Largest magnitude of a weight.")
+    update_ratio: float | None = Field(description="Norm of the last step over the norm of the weights; about 0.001.")
+    duration_s: float = Field(ge=0, description="Seconds of pre-training, checkpoint left out.")
+    images_per_s: float = Field(ge=0, description="Training images a second.")
 
 
 class Interval(_Result):

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from models.errors import InvalidSpec
 from models.init import AnyScheme, OutputInit
-from models.init.closed_form import XavierUniform
+from models.init.by_fans import XavierUniform
+from models.init.pretrained import Dbn
 
 PIXELS = 28 * 28
 CLASSES = 10
@@ -28,6 +29,7 @@ MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps tw
 
 Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
 DataChoice = Literal["auto", "mnist", "mnist_5k"]
+LrSchedule = Literal["constant", "linear"]
 
 TRAIN_IMAGES: dict[DataChoice, int] = {"auto": 60_000, "mnist": 60_000, "mnist_5k": 4_000}
 """Training images of each data set; `auto` is refused by the larger one and checked again when resolved."""
@@ -104,7 +106,12 @@ class TrainSpec(_Part):
     optimizer: Optimizer = Field(Adam(), description="The optimizer with its parameters.")
     batch_size: int = Field(100, ge=1, le=60_000, description="Images a step.")
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch if it is smaller than the others.")
-    epochs: int = Field(15, ge=1, le=10_000, description="Passes over the training images.")
+    epochs: int = Field(
+        15, ge=0, le=10_000, description="Passes over the training images; 0 only initializes, and evaluates that."
+    )
+    lr_schedule: LrSchedule = Field(
+        "constant", description="linear: the learning rate falls with every step, from optimizer.lr to 0 at the end."
+    )
     seed: int = Field(
         DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the first weights and of the order of images."
     )
@@ -117,17 +124,36 @@ class TrainSpec(_Part):
     test_curve: bool = Field(
         False, description="Also record the test accuracy of every epoch (the last one is always)."
     )
+    diagnostics: bool = Field(
+        True, description="Record statistics of every layer at the start and with every epoch, on 512 training images."
+    )
 
     @property
     def work(self) -> float:
         """Return what the training costs by a simple model, in multiply-adds: good for comparing and adding up.
 
         steps x (a fixed cost + parameters x (3 x batch_size + the optimizer)); 3 for forward and the two backward ways.
+        Pre-training counts too, with 3 + 2 k products a step.
         """
         images = TRAIN_IMAGES[self.data] - self.validation_images
         steps = images // self.batch_size if self.drop_last else -(-images // self.batch_size)
         of_step = STEP_WORK + self.architecture.parameter_count * (3 * self.batch_size + OPTIMIZER_WORK)
-        return float(self.epochs * steps * of_step)
+        return float(self.epochs * steps * of_step) + self._pretraining_work(images)
+
+    def _pretraining_work(self, images: int) -> float:
+        if not isinstance(self.init, Dbn):
+            return 0.0
+        dbn, sizes = self.init, self.architecture.sizes[:-1]
+        weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
+        of_steps = STEP_WORK * (len(sizes) - 1) + weights * ((3 + 2 * dbn.k) * dbn.batch + OPTIMIZER_WORK)
+        return float(dbn.rbm_epochs * (images // dbn.batch) * of_steps)
+
+    @model_validator(mode="after")
+    def _scheme_fits_the_network(self) -> Self:
+        problem = self.init.misfit(self.architecture.sizes, self.architecture.activation)
+        if problem:
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Self:
@@ -154,6 +180,11 @@ def misfit(spec: TrainSpec, train_images: int) -> str:
         return (
             f"validation_images = {spec.validation_images} leaves nothing to train on; "
             f"the training set has {train_images} images, hold out fewer"
+        )
+    if spec.init.probe_images() > left:
+        return (
+            f"{spec.init.scheme} looks at a batch of {spec.init.probe_images()} training images, of which there are "
+            f"{left}; use a smaller init.batch"
         )
     if spec.drop_last and spec.batch_size > left:
         return (

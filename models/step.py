@@ -91,6 +91,15 @@ class StackedStep:
         self._values.grad = self._gradients
         self._optimizer = _make_optimizer(self._values, optimizer)
 
+    @property
+    def lr(self) -> float:
+        """Return the learning rate."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._optimizer.param_groups[0]["lr"] = value
+
     # -- one step ----------------------------------------------------------------------------------------
 
     def run(self, images: Tensor, labels: Tensor, chosen: Tensor) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -21,13 +22,18 @@ from numpy.typing import NDArray
 from models.data import DataSet, Digits
 from models.errors import InvalidSpec, LossNotFinite
 from models.evaluate import count
-from models.init import initialize
+from models.init import initialize, replace_output
+from models.init.base import Generators
 from models.mlp import Network
+from models.pretrain.dbn import Pretraining
 from models.randomness import generator
 from models.results import EpochMetrics
 from models.spec import PIXELS, TrainSpec, misfit
 from models.step import StackedStep
+from models.step_progress import StepProgress
 
+FIRST_BELOW_LOSS = 2.0
+SMOOTHED_STEPS = 10
 GPU_LOSS_CHECK_STEPS = 50  # reading the loss makes the host wait for a GPU, so not at every step
 
 
@@ -38,16 +44,6 @@ class Snapshot:
     epoch: int
     weights: Mapping[str, NDArray[np.float32]]
     optimizer: Mapping[str, NDArray[np.float32]]
-
-
-class StepProgress(NamedTuple):
-    """Where a training stands between two steps; `epoch` counts from 1, `step` from 1 within it."""
-
-    epoch: int
-    step: int
-    steps_per_epoch: int
-    images: int
-    seconds: float
 
 
 BetweenSteps = Callable[[StepProgress], None]
@@ -75,11 +71,14 @@ class Training:
             raise InvalidSpec(f"{problem} (data set: {data.name}).")
         kept = len(data.train.labels) - self._shared.validation_images
         self._validation = Digits(data.train.images[kept:], data.train.labels[kept:])
-        self._images = torch.tensor(data.train.images[:kept].reshape(kept, PIXELS)).to(device)
+        images = training_images(self._shared, data)
+        self._images = images.to(device)
         self._labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64).to(device)
         self._device = device
         networks = (
-            [_first_network(spec) for spec in self.specs] if snapshots is None else _networks(self.specs, snapshots)
+            [first_network(spec, images) for spec in self.specs]
+            if snapshots is None
+            else _networks(self.specs, snapshots)
         )
         self._step = StackedStep(networks, self._shared.architecture, self._shared.optimizer, device)
         self.epoch = 0
@@ -122,10 +121,14 @@ class Training:
         number = self.epoch + 1
         orders = self._orders(number)
         batches = torch.split(orders, self._shared.batch_size, dim=1)
+        falls = [_FirstBelow(FIRST_BELOW_LOSS, SMOOTHED_STEPS) for _ in self.specs]
         for step, chosen in enumerate(batches, start=1):
+            self._step.lr = self._lr(number, step, len(batches))
             self._step.run(self._images, self._labels, chosen)
             if self._device.type == "cpu" or step % GPU_LOSS_CHECK_STEPS == 0:
-                self._check_losses(number, step)
+                losses = self._check_losses(number, step)
+                for fall, loss in zip(falls, losses, strict=True):
+                    fall.see((number - 1) * len(batches) + step, loss)
             if between_steps is not None:
                 done = min(step * self._shared.batch_size, self.images_per_epoch)
                 between_steps(StepProgress(number, step, len(batches), done, time.perf_counter() - started))
@@ -133,7 +136,18 @@ class Training:
         self._check_losses(number, len(batches))
         seconds = time.perf_counter() - started
         self.epoch = number
-        return [self._metrics(index, loss_sums[index], hits[index], seconds) for index in range(len(self.specs))]
+        return [
+            self._metrics(index, loss_sums[index], hits[index], seconds, falls[index].step)
+            for index in range(len(self.specs))
+        ]
+
+    def _lr(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of a step: constant, or lr (1 - t / T) for step t = 0, ..., T - 1 of all."""
+        lr = self._shared.optimizer.lr
+        if self._shared.lr_schedule == "constant":
+            return lr
+        done = (epoch - 1) * steps_per_epoch + step - 1
+        return lr * (1 - done / (self._shared.epochs * steps_per_epoch))
 
     def _orders(self, epoch: int) -> torch.Tensor:
         """Return the rows each model sees in `epoch`, int64 [K, images_per_epoch], on the device."""
@@ -143,8 +157,9 @@ class Training:
         ]
         return torch.stack(orders).to(self._device)
 
-    def _check_losses(self, epoch: int, step: int) -> None:
-        for index, loss in enumerate(self._step.losses.tolist()):
+    def _check_losses(self, epoch: int, step: int) -> list[float]:
+        losses: list[float] = self._step.losses.tolist()
+        for index, loss in enumerate(losses):
             if not math.isfinite(loss):
                 network = self._step.network(index)
                 weights = ", ".join(f"{layer.weight.square().mean().sqrt():.3g}" for layer in network.layers)
@@ -154,8 +169,9 @@ class Training:
                     f"weights {weights}; their gradients {gradients}.",
                     "Use a smaller learning rate or a smaller initial scale.",
                 )
+        return losses
 
-    def _metrics(self, index: int, loss_sum: float, hits: int, seconds: float) -> EpochMetrics:
+    def _metrics(self, index: int, loss_sum: float, hits: int, seconds: float, first_below: int | None) -> EpochMetrics:
         images = self.images_per_epoch
         network = self._step.network(index) if self._shared.test_curve or self._shared.validation_images else None
         validation = count(network, self._validation) if network and self._shared.validation_images else None
@@ -167,6 +183,7 @@ class Training:
             train_accuracy=hits / images,
             duration_s=seconds,
             images_per_s=images / seconds,
+            first_step_below_2=first_below,
             validation_loss=validation.mean_loss if validation and math.isfinite(validation.mean_loss) else None,
             validation_accuracy=validation.accuracy if validation else None,
             test_accuracy=count(on_test_set, self.data.test).accuracy if on_test_set else None,
@@ -195,9 +212,40 @@ def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
     return first
 
 
-def _first_network(spec: TrainSpec) -> Network:
+class _FirstBelow:
+    """Finds the first step at which the mean of the last few losses is below a limit."""
+
+    def __init__(self, limit: float, steps: int) -> None:
+        self._limit = limit
+        self._last: deque[float] = deque(maxlen=steps)
+        self.step: int | None = None
+
+    def see(self, step: int, loss: float) -> None:
+        """Take the loss of a step, counted from 1 over all epochs."""
+        self._last.append(loss)
+        if self.step is None and len(self._last) == self._last.maxlen and fmean(self._last) < self._limit:
+            self.step = step
+
+
+def training_images(spec: TrainSpec, data: DataSet) -> torch.Tensor:
+    """Return the images that a spec trains on, uint8 [n, 784] on the CPU: all but those held out at the end."""
+    kept = len(data.train.labels) - spec.validation_images
+    return torch.tensor(data.train.images[:kept].reshape(kept, PIXELS))
+
+
+def first_network(spec: TrainSpec, images: torch.Tensor) -> Network:
+    """Return the network as its scheme fills it; `images` as `training_images`. Pre-trains if the scheme does."""
     network = Network.empty(spec.architecture)
-    initialize(network, spec.init, spec.seed, spec.output_init)
+    initialize(network, spec.init, spec.seed, spec.output_init, images)
+    return network
+
+
+def pretrained_network(spec: TrainSpec, pretraining: Pretraining) -> Network:
+    """Return what `first_network` would, of a pre-training that has been run to its end."""
+    network, generators = Network.empty(spec.architecture), Generators.of(spec.seed)
+    pretraining.fill(network)
+    pretraining.settings.fill_output(network, generators)
+    replace_output(network, spec.output_init, generators)
     return network
 
 

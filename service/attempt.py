@@ -26,7 +26,8 @@ from models.errors import CheckpointDamaged, DataDamaged, DataMissing, FaninErro
 from models.evaluate import evaluate
 from models.results import EpochMetrics
 from models.spec import DataChoice
-from models.train import Snapshot, StepProgress, Training
+from models.step_progress import StepProgress
+from models.train import Snapshot, Training
 from service.artifacts import Artifacts, attempt_folder
 from service.errors import Fenced, NotFound, Unavailable
 from service.failures import explained

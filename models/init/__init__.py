@@ -1,43 +1,44 @@
 """The table of all initialization schemes, and the way a network gets its first weights.
 
-Adding a scheme: write its class in a file of this package and put it into `SCHEMES`. The request model,
-`GET /init-schemes`, the OpenAPI document and the property tests follow from the table.
+Adding a scheme: write its final class in a file of this package. `SCHEMES` finds it there; the request model,
+`GET /init-schemes`, the OpenAPI document, the documentation's table and the property tests follow from `SCHEMES`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import importlib
+import pkgutil
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from models.init.base import Generators, Scheme
-from models.init.closed_form import (
-    Constant,
-    HeNormal,
-    HeUniform,
-    Normal,
-    TorchDefault,
-    Uniform,
-    XavierNormal,
-    XavierUniform,
-    Zeros,
-)
 
 if TYPE_CHECKING:
     import torch
 
     from models.mlp import Network
 
-AnyScheme = Annotated[
-    Zeros | Constant | Normal | Uniform | XavierUniform | XavierNormal | HeUniform | HeNormal | TorchDefault,
-    Field(discriminator="scheme"),
-]
-"""The discriminated union of all schemes; its order is the order of `SCHEMES`."""
 
-SCHEMES: dict[str, type[Scheme]] = {
-    scheme.model_fields["scheme"].default: scheme
-    for scheme in AnyScheme.__origin__.__args__  # type: ignore[attr-defined]
-}
+def _schemes() -> dict[str, type[Scheme]]:
+    """Return the concrete schemes of all files of this package, by name, in the order of files and classes."""
+    found: dict[str, type[Scheme]] = {}
+    for file in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
+        for scheme in vars(importlib.import_module(f"{__name__}.{file.name}")).values():
+            if isinstance(scheme, type) and issubclass(scheme, Scheme) and getattr(scheme, "__final__", False):
+                found[scheme.model_fields["scheme"].default] = scheme
+    return found
+
+
+SCHEMES: dict[str, type[Scheme]] = _schemes()
+
+if TYPE_CHECKING:
+    AnyScheme = Scheme
+else:
+    AnyScheme = Annotated[reduce(or_, SCHEMES.values()), Field(discriminator="scheme")]
+"""The discriminated union of all schemes."""
 
 OutputInit = Literal["same", "small", "zeros"]
 SMALL_OUTPUT_STD = 0.01
@@ -48,17 +49,46 @@ def initialize(
     scheme: Scheme,
     seed: int,
     output_init: OutputInit = "same",
-    probe: torch.Tensor | None = None,
+    images: torch.Tensor | None = None,
 ) -> None:
     """Fill `network` in place by `scheme`, from the streams that belong to `seed`.
 
     `output_init` may replace the output layer's weight: `small` draws N(0, 0.01^2), `zeros` sets 0. The
-    hidden layers are the same, bit for bit, under all three.
+    hidden layers are the same, bit for bit, under all three. `images` are training images, uint8 [n, 784], at least
+    `scheme.probe_images()` of them; a scheme that needs none ignores them.
     """
     generators = Generators.of(seed)
-    scheme.fill(network, generators, probe)
+    scheme.fill(network, generators, images)
+    replace_output(network, output_init, generators)
+
+
+def replace_output(network: Network, output_init: OutputInit, generators: Generators) -> None:
+    """Let the output layer's weight start as `output_init` says, whatever the scheme made of it."""
     output = network.layers[-1].weight
     if output_init == "small":
         output.normal_(0.0, SMALL_OUTPUT_STD, generator=generators.output)
     elif output_init == "zeros":
         output.zero_()
+
+
+def markdown_table() -> str:
+    """Return the table of docs/schemes.md."""
+    rows = [
+        f"| `{name}` | {_cell(scheme.formula)} | {_parameters(scheme)} | {_cell(scheme.source)} |"
+        for name, scheme in SCHEMES.items()
+    ]
+    return "\n".join(["| scheme | weights | parameters | source |", "| --- | --- | --- | --- |", *rows])
+
+
+def _parameters(scheme: type[Scheme]) -> str:
+    own = [field for name, field in scheme.model_fields.items() if name not in Scheme.model_fields]
+    names = [name for name in scheme.model_fields if name not in Scheme.model_fields]
+    return ", ".join(f"`{name}` ({_default(field.default)})" for name, field in zip(names, own, strict=True))
+
+
+def _default(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,14 +12,21 @@ from models.randomness import generator
 if TYPE_CHECKING:
     import torch
 
+    from models.init.laws import Law
     from models.mlp import Network
 
 Bias = Literal["zeros", "torch_default", "constant"]
+Gain = Literal["auto"] | Annotated[float, Field(gt=0, le=10)]
+GAIN_DESCRIPTION = (
+    'Factor g, 0 < g <= 10; "auto" takes torch.nn.init.calculate_gain of the activation (the output layer, which has '
+    "none, then keeps 1)."
+)
 
 
 class Generators(NamedTuple):
     """The random streams of one initialization; see `models.randomness`."""
 
+    seed: int
     weights: torch.Generator
     biases: torch.Generator
     output: torch.Generator
@@ -26,15 +34,16 @@ class Generators(NamedTuple):
     @classmethod
     def of(cls, seed: int) -> Self:
         """Return the streams that belong to `seed`."""
-        return cls(generator(seed, "weights"), generator(seed, "biases"), generator(seed, "output"))
+        return cls(seed, generator(seed, "weights"), generator(seed, "biases"), generator(seed, "output"))
 
 
 class Scheme(BaseModel):
     """A rule that fills the weights and biases of a whole network before training.
 
-    A concrete scheme is one final class: its fields are its parameters, its class variables say what it
-    does and who found it, and `fill_weight` holds the formula. n is the fan-in of a layer (its inputs),
-    m the fan-out (its outputs), W the weight of shape [m, n].
+    A concrete scheme is one final class in a file of this package: its fields are its parameters, its class
+    variables say what it does and who found it. n is the fan-in of a layer (its inputs), m the fan-out (its
+    outputs), W the weight of shape [m, n]. It gives its formula as a `law` that every weight is drawn from, or, where
+    entries are not independent, fills a weight (`fill_weight`) or the whole network (`fill`) itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -56,21 +65,46 @@ class Scheme(BaseModel):
             raise ValueError('bias_value is used only with "bias": "constant"; set that, or leave bias_value out')
         return self
 
-    def fill(self, network: Network, generators: Generators, probe: torch.Tensor | None = None) -> None:
+    def law(self, fan_in: int, fan_out: int, activation: str) -> Law | None:
+        """Return what each entry of a weight is drawn from; None if entries are not independent draws."""
+        return None
+
+    def weight_variance(self, fan_in: int, fan_out: int, activation: str) -> float | None:
+        """Return the mean square of a weight's entries about their mean, as the formula has it; None if unknown."""
+        law = self.law(fan_in, fan_out, activation)
+        return None if law is None else law.variance
+
+    def misfit(self, sizes: tuple[int, ...], activation: str) -> str:
+        """Say why a network of these layer sizes and this activation cannot start so, or return an empty string."""
+        return ""
+
+    def probe_images(self) -> int:
+        """Return how many training images `fill` needs at least."""
+        return 0
+
+    def fill(self, network: Network, generators: Generators, images: torch.Tensor | None = None) -> None:
         """Fill every weight and bias of `network` in place.
 
-        `probe` is a float32 batch [n, 784] of training images in [0, 1] for schemes that look at data;
-        the closed-form ones ignore it. The same generator state gives the same weights, bit for bit.
+        `images` are the training images, uint8 [n, 784], for schemes that look at data; the others ignore them.
+        The same generator state gives the same weights, bit for bit.
         """
         for layer in network.layers:
             activation = network.activation if layer is not network.layers[-1] else "identity"
             self.fill_weight(layer.weight, activation, generators.weights)
+        self.fill_biases(network, generators)
+
+    def fill_biases(self, network: Network, generators: Generators) -> None:
+        """Fill every bias of `network` in place, as `bias` says."""
         for layer in network.layers:
             fill_bias(layer.bias, layer.weight.shape[1], self.bias, self.bias_value, generators.biases)
 
     def fill_weight(self, weight: torch.Tensor, activation: str, stream: torch.Generator) -> None:
         """Fill one weight [fan_out, fan_in] in place; `activation` is what follows this layer."""
-        raise TypeError(f"{type(self).__name__} fills a whole network, not one weight at a time")
+        fan_out, fan_in = weight.shape
+        law = self.law(fan_in, fan_out, activation)
+        if law is None:
+            raise TypeError(f"{type(self).__name__} fills a whole network, not one weight at a time")
+        law.fill(weight, stream)
 
 
 def fill_bias(bias: torch.Tensor, fan_in: int, kind: Bias, value: float, stream: torch.Generator) -> None:
@@ -80,6 +114,16 @@ def fill_bias(bias: torch.Tensor, fan_in: int, kind: Bias, value: float, stream:
         bias.uniform_(-bound, bound, generator=stream)
     else:
         bias.fill_(value)
+
+
+def smallest_fan_in(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Return (layer from 1, fan-in) of the layer with the fewest inputs."""
+    return min(((number, fan_in) for number, (fan_in, _) in enumerate(pairwise(sizes), 1)), key=lambda pair: pair[1])
+
+
+def resolved_gain(gain: Literal["auto"] | float, activation: str) -> float:
+    """Return a gain as a number."""
+    return gain_of(activation) if gain == "auto" else gain
 
 
 def gain_of(activation: str) -> float:

@@ -36,7 +36,7 @@ def test_train_prints_metrics_evaluation_and_hash_and_writes_the_weights(
 @pytest.mark.parametrize(
     ("content", "status", "says"),
     [
-        ('{"epochs": 0}', 2, "epochs: Input should be greater than or equal to 1"),
+        ('{"epochs": -1}', 2, "epochs: Input should be greater than or equal to 0"),
         ("{", 1, "Expecting property name"),
         (
             json.dumps(SMALL | DIVERGING),

@@ -11,7 +11,7 @@ from models.data import DataSet
 from models.errors import OutputNotFinite
 from models.evaluate import logits
 from models.init import initialize
-from models.init.closed_form import XavierNormal
+from models.init.by_fans import XavierNormal
 from models.mlp import Network
 from models.predict import Predictor
 from models.spec import Activation, Architecture, TrainSpec

@@ -77,7 +77,7 @@ def test_an_empty_request_is_a_whole_spec_with_a_seed() -> None:
         ({"init": {"scheme": "hinton"}}, ("init",), "xavier_uniform"),
         ({"optimizer": {"name": "sgd", "momentum": 1}}, ("optimizer", "sgd", "momentum"), "less than 1"),
         ({"optimizer": {"name": "adam", "lr": float("inf")}}, ("optimizer", "adam", "lr"), "finite"),
-        ({"epochs": 0}, ("epochs",), "greater than or equal to 1"),
+        ({"epochs": -1}, ("epochs",), "greater than or equal to 0"),
         ({"validation_images": 4_000, "data": "mnist_5k"}, (), "leaves nothing to train on"),
         ({"batch_size": 4_001, "drop_last": True, "data": "mnist_5k"}, (), "at most 4000"),
     ],

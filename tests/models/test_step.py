@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.data import DataSet
 from models.init import initialize
 from models.init.base import Bias
-from models.init.closed_form import XavierUniform
+from models.init.by_fans import XavierUniform
 from models.mlp import Network
 from models.spec import SGD, Activation, Adam, Architecture
 from models.step import StackedStep

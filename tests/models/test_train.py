@@ -10,9 +10,11 @@ from models.checkpoint import weights_sha256
 from models.data import DataSet
 from models.errors import Interrupted, InvalidSpec, LossNotFinite
 from models.evaluate import count, evaluate, logits
-from models.init.closed_form import Constant, HeNormal, XavierUniform, Zeros
+from models.init.by_fans import HeNormal, XavierUniform
+from models.init.constants import Constant, Zeros
 from models.spec import SGD, Adam, Architecture, TrainSpec
-from models.train import Snapshot, StepProgress, Training, train
+from models.step_progress import StepProgress
+from models.train import Snapshot, Training, train
 
 CPU = torch.device("cpu")
 SMALL = TrainSpec(architecture=Architecture(hidden=(32, 16)), batch_size=50, epochs=3, data="mnist_5k")

@@ -69,7 +69,7 @@ def test_a_question_only_is_answered_with_the_spec_and_queues_nothing(api: httpx
     assert response.json()["parameter_count"] == 269_322
     assert response.json()["queue_position"] == 1
     assert api.get("/jobs").json()["data"] == []
-    problem(api.post("/jobs", params={"validate_only": True}, json={"epochs": 0}), 422, "invalid-request")
+    problem(api.post("/jobs", params={"validate_only": True}, json={"epochs": -1}), 422, "invalid-request")
 
 
 def test_a_full_queue_answers_503_with_the_time_to_try_again(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from models.data import DataSet
 from models.errors import DataMissing
-from models.init.closed_form import XavierUniform
+from models.init.by_fans import XavierUniform
 from models.spec import SGD, Architecture
 from models.train import Training
 from service import attempt as attempt_module

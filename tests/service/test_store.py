@@ -133,7 +133,7 @@ def test_event_ids_become_visible_in_order_however_many_write(bench: Bench, engi
 
 
 def test_jobs_are_listed_newest_first_by_state_and_scheme(bench: Bench, engine: Engine) -> None:
-    from models.init.closed_form import HeNormal
+    from models.init.by_fans import HeNormal
 
     first, second, third = (
         bench.submit(spec)[0] for spec in (SMALL, SMALL.model_copy(update={"init": HeNormal()}), SMALL)

@@ -1,0 +1,1 @@
+"""Unsupervised pre-training: restricted Boltzmann machines, stacked into a deep belief network."""

@@ -1,0 +1,206 @@
+"""Greedy pre-training of a deep belief network: one restricted Boltzmann machine after another, epoch by epoch.
+
+Layer l learns from the hidden probabilities that the layers below make of the images. Everything random is drawn from
+(seed, number of the epoch), so that a pre-training continued from a snapshot gives the same bits as one that was never
+interrupted. The last 1,000 images (at most a twentieth) are not learned from: the gap between their free energy and
+that of others shows overfitting (Hinton 2010, section 6).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.errors import InvalidSpec, LossNotFinite
+from models.pretrain.rbm import RBM
+from models.randomness import derived_seed, generator
+from models.results import PretrainMetrics
+from models.step_progress import StepProgress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.init.pretrained import Dbn
+    from models.mlp import Network
+
+HELD_OUT_IMAGES = 1000
+HELD_OUT_SHARE = 20
+CHUNK_IMAGES = 5000
+
+
+@dataclass(frozen=True)
+class PretrainSnapshot:
+    """All machines after `number` epochs, counted over all layers; tensors by `rbm.{layer}.{name}`."""
+
+    number: int
+    tensors: Mapping[str, NDArray[np.float32]]
+
+
+class Pretraining:
+    """The machines of one network, advanced an epoch at a time."""
+
+    def __init__(
+        self,
+        settings: Dbn,
+        sizes: Sequence[int],
+        seed: int,
+        images: Tensor,
+        device: torch.device,
+        snapshot: PretrainSnapshot | None = None,
+    ) -> None:
+        """Start, or continue from a snapshot.
+
+        `sizes` are the units of the input and of every hidden layer; `images` uint8 [N, 784]. Raises `InvalidSpec`.
+        """
+        held_out = min(HELD_OUT_IMAGES, len(images) // HELD_OUT_SHARE)
+        self.settings = settings
+        self.epochs = settings.rbm_epochs * (len(sizes) - 1)
+        self.number = 0
+        self._seed = seed
+        self._device = device
+        self._learned = images[: len(images) - held_out].to(device)
+        self._held_out = images[len(images) - held_out :].to(device)
+        if len(self._learned) < settings.batch:
+            raise InvalidSpec(
+                f"dbn's batch of {settings.batch} is more than the {len(self._learned)} images there are."
+            )
+        self.machines: list[RBM] = [RBM(below, above, device) for below, above in pairwise(sizes)]
+        self._visible: Tensor = self._learned
+        if snapshot is not None:
+            self._load(snapshot)
+        if not self.finished:
+            self._enter_layer()
+
+    @property
+    def finished(self) -> bool:
+        """Say whether every layer has had all its epochs."""
+        return self.number >= self.epochs
+
+    @property
+    def layer(self) -> int:
+        """Return the index of the machine that learns next."""
+        return self.number // self.settings.rbm_epochs
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Return how many images are learned from in an epoch; a smaller last batch is left out."""
+        return len(self._learned) - len(self._learned) % self.settings.batch
+
+    def run_epoch(self, between_steps: Callable[[StepProgress], None] | None = None) -> PretrainMetrics:
+        """Train the present layer for one epoch. What `between_steps` raises passes through; then drop this object.
+
+        Raises `LossNotFinite` if the machine diverges.
+        """
+        started = time.perf_counter()
+        settings, machine = self.settings, self.machines[self.layer]
+        epoch = self.number % settings.rbm_epochs + 1
+        order = torch.randperm(len(self._learned), generator=generator(self._seed, "rbm_order", self.number))
+        stream = torch.Generator(self._device).manual_seed(derived_seed(self._seed, "rbm_samples", self.number))
+        momentum = settings.momentum_at_first if epoch <= settings.momentum_switch else settings.momentum
+        batches = torch.split(order[: self.images_per_epoch].to(self._device), settings.batch)
+        error, activity = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+        for step, chosen in enumerate(batches, start=1):
+            visible = self._batch(chosen)
+            rebuilt, hidden = machine.step(
+                visible,
+                k=settings.k,
+                lr=settings.lr,
+                momentum=momentum,
+                weight_decay=settings.weight_decay,
+                stream=stream,
+            )
+            error += torch.nn.functional.mse_loss(rebuilt, visible, reduction="sum")
+            activity += hidden.mean()
+            if between_steps is not None:
+                seconds = time.perf_counter() - started
+                between_steps(StepProgress(self.number + 1, step, len(batches), step * settings.batch, seconds))
+        self.number += 1
+        metrics = self._metrics(machine, epoch, float(error), float(activity) / len(batches), started)
+        if epoch == settings.rbm_epochs and not self.finished:
+            self._enter_layer()
+        return metrics
+
+    def snapshot(self) -> PretrainSnapshot:
+        """Return a copy of everything that the next epoch depends on."""
+        tensors = {
+            f"rbm.{layer}.{name}": tensor
+            for layer, machine in enumerate(self.machines)
+            for name, tensor in machine.state().items()
+        }
+        return PretrainSnapshot(self.number, tensors)
+
+    def fill(self, network: Network) -> None:
+        """Fill the hidden layers of a network, on the CPU, with what the machines have learned."""
+        for layer, machine in zip(network.layers, self.machines, strict=False):
+            layer.weight.copy_(machine.weight.t())
+            layer.bias.copy_(machine.hidden_bias)
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _load(self, snapshot: PretrainSnapshot) -> None:
+        self.number = snapshot.number
+        for layer, machine in enumerate(self.machines):
+            prefix = f"rbm.{layer}."
+            machine.load(
+                {name.removeprefix(prefix): one for name, one in snapshot.tensors.items() if name.startswith(prefix)}
+            )
+
+    def _enter_layer(self) -> None:
+        """Prepare the data of the present layer, and its machine if this is its first epoch."""
+        layer = self.layer
+        self._visible = self._learned if layer == 0 else self._through(self._learned, layer)
+        if self.number % self.settings.rbm_epochs == 0:
+            mean = torch.stack([self._floats(part).sum(0) for part in torch.split(self._visible, CHUNK_IMAGES)]).sum(0)
+            stream = generator(self._seed, "rbm_weights", layer)
+            self.machines[layer].start(self.settings.weight_std, mean / len(self._visible), stream)
+
+    def _through(self, images: Tensor, layers: int) -> Tensor:
+        """Return the hidden probabilities that the first `layers` machines make of images."""
+        found = []
+        for part in torch.split(images, CHUNK_IMAGES):
+            h = self._floats(part)
+            for machine in self.machines[:layers]:
+                h = machine.hidden_probabilities(h)
+            found.append(h)
+        return torch.cat(found)
+
+    def _batch(self, chosen: Tensor) -> Tensor:
+        return self._floats(self._visible.index_select(0, chosen))
+
+    @staticmethod
+    def _floats(values: Tensor) -> Tensor:
+        return values.float().div_(255.0) if values.dtype == torch.uint8 else values
+
+    def _metrics(self, machine: RBM, epoch: int, error: float, activity: float, started: float) -> PretrainMetrics:
+        layer = (self.number - 1) // self.settings.rbm_epochs
+        if not math.isfinite(error):
+            raise LossNotFinite(
+                f"The reconstruction error of layer {layer + 1} became {error} in epoch {epoch} of pre-training.",
+                "Use a smaller init.lr or init.weight_std.",
+            )
+        seconds = time.perf_counter() - started
+        held_out, learned = (
+            float(machine.free_energy(self._through(images, layer)).mean())
+            for images in (self._held_out, self._learned[: len(self._held_out)])
+        )
+        return PretrainMetrics(
+            number=self.number,
+            layer=layer + 1,
+            epoch=epoch,
+            reconstruction_error=error / self.images_per_epoch,
+            free_energy_gap=held_out - learned if math.isfinite(held_out - learned) else None,
+            hidden_activity=activity,
+            weight_std=float(machine.weight.std()),
+            weight_absmax=float(machine.weight.abs().max()),
+            update_ratio=float(machine.weight_velocity.norm() / machine.weight.norm()),
+            duration_s=seconds,
+            images_per_s=self.images_per_epoch / seconds,
+        )

@@ -21,8 +21,8 @@ import httpx
 from benchmarks.clients import finished_job, seconds_between
 from benchmarks.machines import DATABASES, Cluster, Database, wait_until
 from benchmarks.report import print_table, write_json
+from service.__main__ import CPU_NICENESS
 
-CPU_NICENESS = 10  # as service.worker sets it, which cannot be asked without importing torch
 TURNS = 10
 ANSWERS_A_TURN = 100
 TRAINING: dict[str, Any] = {"architecture": {"hidden": [256, 256]}, "epochs": 5000, "batch_size": 100}

@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.data import DataSet, Digits
+from models.diagnosis import Diagnostics
+from models.diagnostics import Probe, diagnose
 from models.errors import InvalidSpec, LossNotFinite
 from models.evaluate import count
 from models.init import initialize, replace_output
@@ -81,6 +83,8 @@ class Training:
             else _networks(self.specs, snapshots)
         )
         self._step = StackedStep(networks, self._shared.architecture, self._shared.optimizer, device)
+        self._probe = Probe.of(images, torch.tensor(data.train.labels[:kept]))
+        self._diagnosed = list(networks)
         self.epoch = 0
         if snapshots is not None:
             self.epoch = snapshots[0].epoch
@@ -110,6 +114,26 @@ class Training:
     def network(self, index: int) -> Network:
         """Return a copy of one network."""
         return self._step.network(index)
+
+    def diagnose(self, index: int) -> Diagnostics:
+        """Return the statistics of one model's layers as it stands between two epochs, on the first training images.
+
+        At the start also what theory predicts, and singular values at the start and the end. Trains nothing.
+        """
+        network, spec = self._step.network(index), self.specs[index]
+        is_start = self.epoch == 0
+        found = diagnose(
+            network,
+            self._probe,
+            epoch=self.epoch,
+            scheme=spec.init if is_start else None,
+            architecture=spec.architecture if is_start else None,
+            output_init=spec.output_init,
+            before=None if is_start else self._diagnosed[index],
+            thorough=is_start or self.finished,
+        )
+        self._diagnosed[index] = network
+        return found
 
     def run_epoch(self, between_steps: BetweenSteps | None = None) -> list[EpochMetrics]:
         """Train one epoch and return the metrics of every model.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 import sys
@@ -16,6 +17,9 @@ from service.settings import Settings, read_settings
 from service.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, slot_children
 
 GRACEFUL_STOP_S = 3
+CPU_NICENESS = 10
+"""Training uses every core there is; at this priority the API gets one whenever it needs it, and so do heartbeats
+while another worker starts."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -136,6 +140,8 @@ def _slot(options: argparse.Namespace) -> int:
     set_up_logging(settings, f"worker-{options.name}")
     if options.supervised:
         end_with_parent()
+    if options.name.startswith("cpu"):
+        os.nice(CPU_NICENESS)  # before torch is loaded, which takes a core for seconds
     from service.worker import Worker
 
     Worker(settings, options.name, options.threads).run()

@@ -11,8 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -24,17 +23,18 @@ from models.checkpoint import CheckpointMetadata, decode, decode_resume, encode,
 from models.data import DataSet
 from models.errors import CheckpointDamaged, DataDamaged, DataMissing, FaninError, Interrupted
 from models.evaluate import evaluate
+from models.init.pretrained import Dbn
 from models.results import EpochMetrics
-from models.spec import DataChoice
 from models.step_progress import StepProgress
-from models.train import Snapshot, Training
-from service.artifacts import Artifacts, attempt_folder
+from models.train import Snapshot, Training, first_network, training_images
+from service.artifacts import attempt_folder
 from service.errors import Fenced, NotFound, Unavailable
 from service.failures import explained
+from service.pretraining import PretrainingOfMember
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
-from service.store.engine import Result, patiently
-from service.store.runs import Attempt, Member
+from service.store.runs import Attempt, Made, Member
+from service.surroundings import Device, Drained, Surroundings, persistently
 from service.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -44,45 +44,6 @@ PRECISION = "float32"
 GPU_COMMIT_INTERVAL_S = 0.5
 RESUME_FILES_KEPT = 2
 MOST_ATTEMPTS_WITHOUT_CHECKPOINT = 3
-DATABASE_PATIENCE_S = 60.0
-DRAIN_PATIENCE_S = 5.0
-"""How long a worker that is asked to stop may still train, to finish the epoch."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where a worker trains."""
-
-    torch_device: torch.device
-    name: str
-    threads: int
-
-    @property
-    def kind(self) -> str:
-        """Return cpu or cuda."""
-        return self.torch_device.type
-
-    @property
-    def total_memory_bytes(self) -> int | None:
-        """Return the memory of a GPU; None for the CPU, which shares the machine's."""
-        if self.kind != "cuda":
-            return None
-        return int(torch.cuda.get_device_properties(self.torch_device).total_memory)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What attempts need of the process that makes them."""
-
-    engine: Engine
-    artifacts: Artifacts
-    worker: str
-    device: Device
-    load_data: Callable[[DataChoice], DataSet]
-    draining: Callable[[], bool] = lambda: False
-    end_process: Callable[[], None] = lambda: None
-    stall_limit_s: float = 600.0
-    checkpoints_kept: int | None = None
 
 
 class RunAttempt:
@@ -90,7 +51,6 @@ class RunAttempt:
 
     def __init__(self, surroundings: Surroundings, attempt: Attempt, data: DataSet) -> None:
         self._around = surroundings
-        self._draining = surroundings.draining
         self._engine = surroundings.engine
         self._artifacts = surroundings.artifacts
         self._attempt = attempt
@@ -109,7 +69,7 @@ class RunAttempt:
         """
         pins, reason = _pinned(self._attempt.pins, self._data, self._device)
         torch.set_num_threads(pins["threads"])
-        _patiently(lambda: runs.start_jobs(self._engine, self._attempt, pins, reason))
+        persistently(lambda: runs.start_jobs(self._engine, self._attempt, pins, reason))
         with self._watch:
             training = self._restored()
             while not training.finished and self._live:
@@ -123,8 +83,7 @@ class RunAttempt:
 
     def _between_steps(self, training: Training, progress: StepProgress) -> None:
         self._watch.moved()
-        if self._draining() and progress.seconds * (progress.steps_per_epoch / progress.step - 1) > DRAIN_PATIENCE_S:
-            raise Drained("The worker was asked to stop; the run goes on from its last checkpoint.")
+        self._around.raise_if_too_long_to_drain(progress)
         self._watch.raise_if_unwanted()
         if not self._watch.wants_progress() and progress.step < progress.steps_per_epoch:
             return
@@ -148,7 +107,7 @@ class RunAttempt:
             )
 
     def _commit(self, training: Training) -> None:
-        awaited = training.finished or self._watch.someone_pauses or self._draining()
+        awaited = training.finished or self._watch.someone_pauses or self._around.draining()
         due = self._device.kind == "cpu" or time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
         if not due and not awaited:
             return
@@ -158,24 +117,27 @@ class RunAttempt:
         self._committed_at = time.monotonic()
         self._watch.moved()
         self._watch.raise_if_unwanted()
-        if self._draining() and self._live and not training.finished:
-            raise Drained("The worker was asked to stop; the run goes on from the checkpoint it has just written.")
+        if self._live and not training.finished:
+            self._around.raise_if_draining()
 
     def _commit_member(self, training: Training, index: int, member: Member) -> bool:
         """Commit a checkpoint of one job, and return whether the job goes on."""
         snapshot = training.snapshot(index)
         final = training.finished
-        evaluation = evaluate(training.network(index), self._data) if final else None
+        made = Made(
+            epochs=self._pending[index],
+            diagnostics=training.diagnose(index) if member.spec.diagnostics else None,
+            evaluation=evaluate(training.network(index), self._data) if final else None,
+        )
+        self._pending[index] = []
         checkpoint = self._write_files(member, snapshot, final=final)
-        metrics, self._pending[index] = self._pending[index], []
-        committed = _patiently(
+        committed = persistently(
             lambda: runs.commit_checkpoint(
                 self._engine,
                 self._attempt,
                 member.job_id,
                 checkpoint,
-                metrics,
-                evaluation,
+                made,
                 self._watch.progress.get(member.job_id),
                 resume_files_kept=RESUME_FILES_KEPT,
                 checkpoints_kept=self._around.checkpoints_kept,
@@ -185,7 +147,7 @@ class RunAttempt:
             log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, snapshot.epoch)
         if committed.state == "cancelling":
             # Its owner cancelled it since the last look; after the last epoch nobody else would say so.
-            _patiently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "cancelled"))
+            persistently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "cancelled"))
         self._someone_cancelled |= committed.state in ("cancelling", "cancelled")
         for path in committed.unused_paths:
             self._artifacts.delete(path)
@@ -207,6 +169,7 @@ class RunAttempt:
         # Written even where the optimizer remembers nothing (SGD without momentum): what is missing is then damage.
         resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not final else None
         return NewCheckpoint(
+            phase="train",
             epoch=snapshot.epoch,
             final=final,
             weights_path=f"{stem}.weights.safetensors",
@@ -228,12 +191,26 @@ class RunAttempt:
         found = [snapshot for snapshot in snapshots if snapshot is not None]
         if len(found) == len(specs):
             return Training(specs, self._data, self._device.torch_device, found)
-        training = Training(specs, self._data, self._device.torch_device)
+        training = Training(specs, self._data, self._device.torch_device, self._first_snapshots())
         self._commit(training)
         return training
 
+    def _first_snapshots(self) -> list[Snapshot] | None:
+        """Return what training starts from where a job pre-trains; None if its own seed is enough."""
+        members = self._attempt.members
+        if not any(isinstance(member.spec.init, Dbn) for member in members):
+            return None
+        return [self._first_snapshot(member) for member in members]
+
+    def _first_snapshot(self, member: Member) -> Snapshot:
+        if isinstance(member.spec.init, Dbn):
+            around, watch = self._around, self._watch
+            return PretrainingOfMember(around, self._attempt, watch, self._data, member).first_snapshot()
+        network = first_network(member.spec, training_images(member.spec, self._data))
+        return Snapshot(0, network.to_weights(), {})
+
     def _last_snapshot(self, member: Member) -> Snapshot | None:
-        for row in reversed(list_checkpoints(self._engine, member.job_id)):
+        for row in reversed(list_checkpoints(self._engine, member.job_id, phase="train")):
             try:
                 weights = decode(self._artifacts.read(row.weights_path, row.weights_file_sha256)).weights
                 optimizer: Mapping[str, Any] = {}
@@ -246,10 +223,6 @@ class RunAttempt:
                 log.warning("%s: going back one checkpoint: %s", member.job_id, error)
                 runs.discard_checkpoint(self._engine, self._attempt, row, error.detail)
         return None
-
-
-class Drained(FaninError):
-    """The worker was asked to stop between two steps."""
 
 
 PASSING = (SQLAlchemyError, Unavailable, Drained, torch.AcceleratorError)
@@ -268,7 +241,7 @@ def make_attempt(surroundings: Surroundings, run_id: str) -> None:
     """
     engine = surroundings.engine
     try:
-        attempt = _patiently(lambda: runs.begin_attempt(engine, run_id, surroundings.worker, os.getpid()))
+        attempt = persistently(lambda: runs.begin_attempt(engine, run_id, surroundings.worker, os.getpid()))
     except NotFound:
         log.info("%s: its jobs have been deleted or given a new run", run_id)
         return
@@ -304,10 +277,6 @@ def _attempted(surroundings: Surroundings, attempt: Attempt) -> bool:
     else:
         return cancelled
     return False
-
-
-def _patiently(call: Callable[[], Result]) -> Result:
-    return patiently(call, DATABASE_PATIENCE_S)
 
 
 def _load_data(surroundings: Surroundings, attempt: Attempt) -> DataSet:
@@ -348,7 +317,7 @@ def _fail(surroundings: Surroundings, attempt: Attempt, error: Exception) -> Non
     reason = explained(error, attempt.members[0].spec, surroundings.device.total_memory_bytes)
     try:
         for member in attempt.members:
-            _patiently(partial(runs.end_job, surroundings.engine, attempt, member.job_id, "failed", reason))
+            persistently(partial(runs.end_job, surroundings.engine, attempt, member.job_id, "failed", reason))
     except Fenced as fenced:
         log.info("%s: attempt %d failed after it was taken over: %s", attempt.run_id, attempt.number, fenced)
 

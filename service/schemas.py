@@ -7,9 +7,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.results import EpochMetrics
+from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
-from service.store.checkpoints import CheckpointRow, ModelRow
+from service.store.checkpoints import CheckpointRow, ModelRow, Phase
 from service.store.events import EventRow, EventType
 from service.store.jobs import PRIORITIES, JobRow, JobState, Priority
 from service.store.outlook import Place
@@ -36,12 +36,16 @@ class Page(Answer, Generic[Item]):
 class Progress(Answer):
     """How far a running job is."""
 
-    epoch: int = Field(description="The epoch in progress, from 1.")
+    phase: Phase = Field("train", description="pretrain: the scheme's own training, before the job's.")
+    layer: int | None = Field(None, description="Of pre-training: the hidden layer that learns, from 1.")
+    epoch: int = Field(description="The epoch in progress, from 1; of pre-training, counted over all layers.")
     epochs: int
     step: int = Field(description="The step within the epoch, from 1.")
     steps_per_epoch: int
-    percent: float = Field(description="Share of all training images seen, 0 to 100.")
-    running_loss: float = Field(description="Mean cross entropy of this epoch so far, in nats an image.")
+    percent: float = Field(description="Share of all training images of the phase seen, 0 to 100.")
+    running_loss: float | None = Field(
+        description="Mean cross entropy of this epoch so far, in nats an image; null in pre-training."
+    )
     images_per_s: float
     time_left_s: float = Field(description="At the present speed, in seconds.")
 
@@ -72,6 +76,7 @@ class JobLinks(Answer):
     metrics: str
     events: str
     checkpoints: str
+    diagnostics: str
     cancel: str
     pause: str
     resume: str
@@ -108,6 +113,7 @@ class Job(Answer):
     reproducible: bool = Field(description="False if attempts ran on different devices or versions.")
     irreproducible_reason: str | None
     error: JobError | None
+    experiment_id: str | None = Field(description="The experiment that the job is a member of.")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -151,6 +157,7 @@ class JobWithMetrics(Job):
     """A job with the metrics of its committed epochs."""
 
     metrics: list[EpochMetrics]
+    pretraining: list[PretrainMetrics] = Field(description="Of schemes that pre-train: the metrics of those epochs.")
 
 
 class Event(Answer):
@@ -166,10 +173,10 @@ class Event(Answer):
 class Checkpoint(Answer):
     """Weights after an epoch; never changed."""
 
-    model: str = Field(description="The id to predict with: JOB@EPOCH.")
+    model: str | None = Field(description="The id to predict with: JOB@EPOCH; null for pre-training.")
     seq: int
-    phase: str
-    epoch: int = Field(description="0: the initial weights.")
+    phase: Phase
+    epoch: int = Field(description="0: the initial weights. Of pre-training, counted over all layers.")
     final: bool
     attempt: int
     weights_bytes: int = Field(description="Size of the weights file.")
@@ -231,6 +238,7 @@ def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
         "reproducible": row.reproducible,
         "irreproducible_reason": row.irreproducible_reason,
         "error": JobError.model_validate(row.error) if row.error else None,
+        "experiment_id": row.experiment_id,
         "created_at": _time(row.created_at),
         "started_at": _time_or_none(row.started_at),
         "ended_at": _time_or_none(row.ended_at),
@@ -239,6 +247,7 @@ def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
             metrics=f"{base}/metrics",
             events=f"{base}/events",
             checkpoints=f"{base}/checkpoints",
+            diagnostics=f"{base}/diagnostics",
             cancel=f"{base}/cancel",
             pause=f"{base}/pause",
             resume=f"{base}/resume",
@@ -295,7 +304,7 @@ def event_view(row: EventRow) -> Event:
 def checkpoint_view(row: CheckpointRow) -> Checkpoint:
     """Return a checkpoint as it is shown."""
     return Checkpoint(
-        model=f"{row.job_id}@{row.epoch}",
+        model=f"{row.job_id}@{row.epoch}" if row.phase == "train" else None,
         seq=row.seq,
         phase=row.phase,
         epoch=row.epoch,

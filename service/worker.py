@@ -19,7 +19,7 @@ from models.errors import FaninError
 from models.spec import DataChoice, TrainSpec
 from models.train import Training
 from service.artifacts import Artifacts
-from service.attempt import PASSING, Device, Drained, LacksData, Surroundings, make_attempt
+from service.attempt import PASSING, LacksData, make_attempt
 from service.errors import ServiceError
 from service.hardware import processor_name
 from service.heartbeat import Heartbeat
@@ -27,6 +27,7 @@ from service.queue import POLLING_INTERVAL_S, Deliveries, forget_ended
 from service.settings import Settings
 from service.store.engine import check_connection, open_engine, require_tables
 from service.store.workers import NewBeat
+from service.surroundings import Device, Drained, Surroundings
 from service.sweep import Sweep
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,6 @@ log = logging.getLogger(__name__)
 FALLBACK_LIFETIME_S = 600.0
 DRAIN_LIMIT_S = 10.0
 HAND_BACK_PAUSE_S = 5 * POLLING_INTERVAL_S
-CPU_NICENESS = 10
-"""Training uses every core there is; at this priority the API gets one whenever it needs it."""
 EXIT_START_ANEW = 75
 
 
@@ -69,8 +68,6 @@ class Worker:
             engine = open_engine(self._settings.sqlalchemy_url)
             check_connection(engine)
             require_tables(engine)
-            if self._device.kind == "cpu":
-                os.nice(CPU_NICENESS)
             torch.set_num_threads(self._device.threads)
             self._warm_up()
             self._deliveries = Deliveries(engine, self._settings.sqlalchemy_url, self._name, self._hand_to_main_thread)

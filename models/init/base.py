@@ -53,6 +53,9 @@ class Scheme(BaseModel):
     formula_tex: ClassVar[str]
     source: ClassVar[str]
 
+    keeps_signal_theory: ClassVar[bool] = True
+    """Whether weights are spread evenly enough that `models.signal_theory` may predict from their variance alone."""
+
     scheme: str
     bias: Bias = Field(
         "zeros", description="How biases start: zeros, torch's U(-1/sqrt(n), 1/sqrt(n)), or `bias_value`."

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class _EqualUnits(Scheme):
     """Schemes that start all units of a layer alike, so that only random biases could part them."""
 
+    keeps_signal_theory: ClassVar[bool] = False
     break_symmetry_by_bias: bool = Field(
         False, description="Allow `bias` = torch_default, which makes units differ and so defeats this scheme's lesson."
     )
@@ -80,6 +81,7 @@ class Identity(Scheme):
     source: ClassVar[str] = (
         "Le, Jaitly, Hinton 2015, A simple way to initialize recurrent networks of rectified linear units"
     )
+    keeps_signal_theory: ClassVar[bool] = False
     scheme: Literal["identity"] = "identity"
     gain: float = Field(1.0, gt=0, le=10, description="Factor g, 0 < g <= 10.")
 

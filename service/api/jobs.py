@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from models.diagnosis import Diagnostics
 from models.init import SCHEMES
 from models.results import EpochMetrics
 from models.spec import PresetSpec, TrainSpec, resolve_spec
@@ -37,7 +38,18 @@ from service.schemas import (
     validation_view,
 )
 from service.store.checkpoints import list_checkpoints
-from service.store.jobs import PRIORITIES, JobRow, JobState, NewJob, Priority, get_job, job_metrics, list_jobs
+from service.store.jobs import (
+    PRIORITIES,
+    JobRow,
+    JobState,
+    NewJob,
+    Priority,
+    get_job,
+    job_diagnostics,
+    job_metrics,
+    job_pretraining,
+    list_jobs,
+)
 from service.store.outlook import capacity, places, queued_before
 from service.store.transitions import delete_job as delete_rows
 
@@ -192,7 +204,8 @@ def get_jobs(
 def get_one_job(parts: GetParts, job_id: str) -> JobWithMetrics:
     """Look at a job: state, place in the queue, progress, metrics so far, attempt, device, data source, links."""
     view = job_view(parts, get_job(parts.engine, job_id))
-    return JobWithMetrics(**dict(view), metrics=job_metrics(parts.engine, job_id))
+    pretraining = job_pretraining(parts.engine, job_id)
+    return JobWithMetrics(**dict(view), metrics=job_metrics(parts.engine, job_id), pretraining=pretraining)
 
 
 @router.delete("/{job_id}", summary="Delete a job", responses=problems(404, 409))
@@ -211,6 +224,16 @@ def get_metrics(parts: GetParts, job_id: str) -> Page[EpochMetrics]:
     """List the metrics of every committed epoch: losses, training accuracy, seconds, images a second."""
     get_job(parts.engine, job_id)
     return Page[EpochMetrics](data=job_metrics(parts.engine, job_id), has_more=False)
+
+
+@router.get("/{job_id}/diagnostics", summary="Show a job's layers over time", responses=problems(404))
+def get_diagnostics(parts: GetParts, job_id: str) -> Page[Diagnostics]:
+    """Show every layer's statistics at the start and with every epoch, what theory predicts of the start, a verdict.
+
+    On the first 512 training images. Empty if the spec says `"diagnostics": false`.
+    """
+    get_job(parts.engine, job_id)
+    return Page[Diagnostics](data=job_diagnostics(parts.engine, job_id), has_more=False)
 
 
 @router.get("/{job_id}/checkpoints", summary="List the checkpoints of a job", responses=problems(404))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Engine, and_, delete, func, select
 
@@ -14,13 +14,18 @@ from service.errors import NotFound
 from service.store.engine import writing
 from service.store.tables import checkpoints, deleted_jobs, jobs, runs
 
+Phase = Literal["pretrain", "train"]
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 
 
 @dataclass(frozen=True)
 class NewCheckpoint:
-    """A checkpoint whose files are in place and whose row is to be committed."""
+    """A checkpoint whose files are in place and whose row is to be committed.
 
+    `phase` is train, or pretrain, whose epochs are counted over all layers and which is no model.
+    """
+
+    phase: Phase
     epoch: int
     final: bool
     weights_path: str
@@ -33,13 +38,12 @@ class NewCheckpoint:
 
 @dataclass(frozen=True)
 class CheckpointRow(NewCheckpoint):
-    """One committed checkpoint; `phase` is pretrain or train, and only train checkpoints are models."""
+    """One committed checkpoint."""
 
     job_id: str
     seq: int
     run_id: str
     attempt: int
-    phase: str
     evaluation: Evaluation | None
     created_at: float
 
@@ -57,15 +61,17 @@ def _checkpoint(values: dict[str, Any]) -> CheckpointRow:
     return CheckpointRow(**values | {"evaluation": parsed})
 
 
-def list_checkpoints(engine: Engine, job_id: str) -> list[CheckpointRow]:
-    """Return the committed checkpoints of a job, oldest first."""
+def list_checkpoints(engine: Engine, job_id: str, phase: Phase | None = None) -> list[CheckpointRow]:
+    """Return the committed checkpoints of a job (of one phase, or of both), oldest first."""
     with engine.connect() as connection:
-        return checkpoints_of(connection, job_id)
+        return checkpoints_of(connection, job_id, phase)
 
 
-def checkpoints_of(connection: Connection, job_id: str) -> list[CheckpointRow]:
+def checkpoints_of(connection: Connection, job_id: str, phase: Phase | None = None) -> list[CheckpointRow]:
     """Return the committed checkpoints of a job, oldest first, in the caller's transaction."""
     query = select(checkpoints).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.seq)
+    if phase is not None:
+        query = query.where(checkpoints.c.phase == phase)
     return [_checkpoint(dict(row)) for row in connection.execute(query).mappings()]
 
 

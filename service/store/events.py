@@ -18,6 +18,7 @@ from service.store.tables import counters, events
 EventType = Literal[
     "job.queued",
     "job.running",
+    "job.pretrain_epoch",
     "job.epoch",
     "job.checkpoint",
     "job.checkpoint_damaged",

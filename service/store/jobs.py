@@ -9,12 +9,13 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Engine, Row, insert, select
 from uuid6 import uuid7
 
-from models.results import EpochMetrics
+from models.diagnosis import Diagnostics
+from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import now
 from service.store.events import EventType, append_event
-from service.store.tables import epochs, jobs, runs
+from service.store.tables import diagnostics, epochs, jobs, pretrain_epochs, runs
 
 JobState = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
 Priority = Literal["high", "normal", "low"]
@@ -58,6 +59,7 @@ class JobRow:
     attempt: int
     worker: str | None
     pins: dict[str, Any] | None
+    experiment_id: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -160,6 +162,21 @@ def open_jobs(engine: Engine, job_ids: Collection[str]) -> list[str]:
     query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.not_in(ENDED)).order_by(jobs.c.id)
     with engine.connect() as connection:
         return list(connection.execute(query).scalars())
+
+
+def job_pretraining(engine: Engine, job_id: str) -> list[PretrainMetrics]:
+    """Return the metrics of all committed epochs of pre-training, in order."""
+    of_job = pretrain_epochs.c.job_id == job_id
+    query = select(pretrain_epochs.c.metrics).where(of_job).order_by(pretrain_epochs.c.number)
+    with engine.connect() as connection:
+        return [PretrainMetrics.model_validate(metrics) for metrics in connection.execute(query).scalars()]
+
+
+def job_diagnostics(engine: Engine, job_id: str) -> list[Diagnostics]:
+    """Return what was recorded of the layers at the start and with each committed epoch, in order."""
+    query = select(diagnostics.c.data).where(diagnostics.c.job_id == job_id).order_by(diagnostics.c.epoch)
+    with engine.connect() as connection:
+        return [Diagnostics.model_validate(data) for data in connection.execute(query).scalars()]
 
 
 def job_metrics(engine: Engine, job_id: str) -> list[EpochMetrics]:

@@ -7,20 +7,21 @@ reach of its old one. Whoever writes locks the run's row first, then the job's, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
-from models.results import EpochMetrics, Evaluation
+from models.diagnosis import Diagnostics
+from models.results import EpochMetrics, Evaluation, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import Fenced, NotFound
-from service.store.checkpoints import CheckpointRow, NewCheckpoint, checkpoints_of
+from service.store.checkpoints import CheckpointRow, NewCheckpoint, Phase, checkpoints_of
 from service.store.engine import now, writing
 from service.store.events import append_event
 from service.store.jobs import EVENT_OF, JobState
-from service.store.tables import checkpoints, epochs, jobs, runs
+from service.store.tables import checkpoints, diagnostics, epochs, jobs, pretrain_epochs, runs
 
 GRANTED: dict[JobState, JobState] = {"cancelling": "cancelled", "pausing": "paused"}
 """What a job becomes when its owner's wish is granted."""
@@ -49,6 +50,15 @@ class Attempt:
     previous: dict[str, Any] | None = None
     worker: str = ""
     process_id: int = 0
+
+
+class Made(NamedTuple):
+    """What came with a checkpoint: the metrics of its epochs, the look at its layers, the judgement of the last one."""
+
+    epochs: Sequence[EpochMetrics] = ()
+    pretraining: PretrainMetrics | None = None
+    diagnostics: Diagnostics | None = None
+    evaluation: Evaluation | None = None
 
 
 class Committed(NamedTuple):
@@ -140,14 +150,13 @@ def commit_checkpoint(
     attempt: Attempt,
     job_id: str,
     checkpoint: NewCheckpoint,
-    metrics: Sequence[EpochMetrics],
-    evaluation: Evaluation | None = None,
+    made: Made,
     progress: dict[str, Any] | None = None,
     *,
     resume_files_kept: int,
     checkpoints_kept: int | None = None,
 ) -> Committed:
-    """Commit a checkpoint with the epochs that led to it; then a final one succeeds, and a wish to pause is granted.
+    """Commit a checkpoint with what was `made` with it; then a final one succeeds, and a wish to pause is granted.
 
     All of it in one transaction, fenced: raises `Fenced` if a newer attempt has begun. Commits nothing if the job
     no longer runs, because it is being cancelled. Committing the same file again changes nothing, so a commit whose
@@ -163,16 +172,17 @@ def commit_checkpoint(
             return Committed(state or "cancelled", is_kept=True, unused_paths=[])
         if state not in {"running", "pausing"}:
             return Committed(state or "cancelled", is_kept=False, unused_paths=own_paths)
-        values: dict[str, Any] = {"epoch": checkpoint.epoch} | ({"progress": progress} if progress else {})
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
-        _insert_epochs(connection, attempt, job_id, metrics)
+        values: dict[str, Any] = {"epoch": checkpoint.epoch} if checkpoint.phase == "train" else {}
+        values |= {"progress": progress} if progress else {}
+        if values:
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+        _insert_made(connection, attempt, job_id, made)
         seq = 0 if newest is None else newest.seq + 1
-        _insert_checkpoint(connection, attempt, job_id, seq, checkpoint, evaluation)
-        unused = _trim(connection, job_id, resume_files_kept, checkpoints_kept)
+        _insert_checkpoint(connection, attempt, job_id, seq, checkpoint, made.evaluation)
+        unused = _trim(connection, job_id, checkpoint.phase, resume_files_kept, checkpoints_kept)
         if checkpoint.final:
-            summary = (
-                evaluation.model_dump(mode="json", include={"accuracy", "evaluated_on", "n"}) if evaluation else {}
-            )
+            shown = {"accuracy", "evaluated_on", "n"}
+            summary = made.evaluation.model_dump(mode="json", include=shown) if made.evaluation else {}
             _end_job(connection, job_id, "succeeded", **summary)
         elif state == "pausing":
             _end_job(connection, job_id, "paused")
@@ -201,18 +211,18 @@ def _insert_checkpoint(
             seq=seq,
             run_id=attempt.run_id,
             attempt=attempt.number,
-            phase="train",
             created_at=now(),
             evaluation=evaluation.model_dump(mode="json") if evaluation else None,
             **vars(checkpoint),
         )
     )
-    said = {"seq": seq, "epoch": checkpoint.epoch, "final": checkpoint.final, "attempt": attempt.number}
+    said = {name: getattr(checkpoint, name) for name in ("phase", "epoch", "final")}
+    said |= {"seq": seq, "attempt": attempt.number}
     append_event(connection, job_id, "job.checkpoint", **said)
 
 
-def _insert_epochs(connection: Connection, attempt: Attempt, job_id: str, metrics: Iterable[EpochMetrics]) -> None:
-    for one in metrics:
+def _insert_made(connection: Connection, attempt: Attempt, job_id: str, made: Made) -> None:
+    for one in made.epochs:
         values = one.model_dump(mode="json")
         connection.execute(
             insert(epochs).values(
@@ -220,13 +230,22 @@ def _insert_epochs(connection: Connection, attempt: Attempt, job_id: str, metric
             )
         )
         append_event(connection, job_id, "job.epoch", **one.model_dump(mode="json", exclude_none=True))
+    if made.pretraining is not None:
+        values = made.pretraining.model_dump(mode="json")
+        connection.execute(insert(pretrain_epochs).values(job_id=job_id, number=values["number"], metrics=values))
+        append_event(connection, job_id, "job.pretrain_epoch", **values)
+    if made.diagnostics is not None:
+        values = made.diagnostics.model_dump(mode="json")
+        connection.execute(insert(diagnostics).values(job_id=job_id, epoch=values["epoch"], data=values))
 
 
-def _trim(connection: Connection, job_id: str, resume_files_kept: int, checkpoints_kept: int | None) -> list[str]:
+def _trim(
+    connection: Connection, job_id: str, phase: Phase, resume_files_kept: int, checkpoints_kept: int | None
+) -> list[str]:
     """Forget old checkpoints and old optimizer states, and return their paths, which may be deleted afterwards."""
     of_job = checkpoints.c.job_id == job_id
     columns = select(checkpoints.c.seq, checkpoints.c.weights_path, checkpoints.c.resume_path)
-    newest_first = columns.where(of_job, checkpoints.c.phase == "train").order_by(checkpoints.c.seq.desc())
+    newest_first = columns.where(of_job, checkpoints.c.phase == phase).order_by(checkpoints.c.seq.desc())
     gone = [] if checkpoints_kept is None else connection.execute(newest_first.offset(checkpoints_kept)).all()
     if gone:
         connection.execute(delete(checkpoints).where(of_job, checkpoints.c.seq.in_([row.seq for row in gone])))
@@ -284,10 +303,15 @@ def discard_checkpoint(engine: Engine, attempt: Attempt, row: CheckpointRow, rea
     with writing(engine) as connection:
         _fence(connection, attempt)
         connection.execute(delete(checkpoints).where(checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq))
-        left = checkpoints_of(connection, row.job_id)
-        kept_epoch = left[-1].epoch if left else 0
-        connection.execute(delete(epochs).where(epochs.c.job_id == row.job_id, epochs.c.epoch > kept_epoch))
-        connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(epoch=kept_epoch))
+        left = checkpoints_of(connection, row.job_id, row.phase)
+        kept = left[-1].epoch if left else -1
+        if row.phase == "pretrain":
+            lost = (pretrain_epochs.c.job_id == row.job_id, pretrain_epochs.c.number > kept)
+            connection.execute(delete(pretrain_epochs).where(*lost))
+        else:
+            for table in (epochs, diagnostics):
+                connection.execute(delete(table).where(table.c.job_id == row.job_id, table.c.epoch > kept))
+            connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(epoch=max(0, kept)))
         append_event(connection, row.job_id, "job.checkpoint_damaged", seq=row.seq, epoch=row.epoch, reason=reason)
 
 

@@ -51,9 +51,11 @@ jobs = Table(
     Column("irreproducible_reason", Text),
     Column("priority", Integer, nullable=False, default=2, server_default="2"),
     Column("work", Double, nullable=False, default=0.0, server_default="0"),
+    Column("experiment_id", Text),
     Index("jobs_by_state", "state", "id"),
     Index("jobs_in_queue", "state", "priority", "run_id"),
     Index("jobs_by_run", "run_id"),
+    Index("jobs_by_experiment", "experiment_id", "id"),
 )
 
 checkpoints = Table(
@@ -84,6 +86,31 @@ epochs = Table(
     Column("run_id", Text, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("metrics", JSON, nullable=False),
+)
+
+pretrain_epochs = Table(
+    "pretrain_epochs",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("metrics", JSON, nullable=False),
+)
+
+diagnostics = Table(
+    "diagnostics",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("data", JSON, nullable=False),
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_at", Double, nullable=False),
+    Column("recipe", Text),
+    Column("request", JSON, nullable=False),
 )
 
 events = Table(

@@ -17,7 +17,7 @@ from service.store.engine import now, writing
 from service.store.events import append_event
 from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, new_run_id
 from service.store.runs import GRANTED, close_run_if_done, hold_run
-from service.store.tables import checkpoints, deleted_jobs, epochs, events, jobs, runs
+from service.store.tables import checkpoints, deleted_jobs, diagnostics, epochs, events, jobs, pretrain_epochs, runs
 from service.store.workers import is_live
 
 Wish = Literal["cancel", "pause", "resume", "retry"]
@@ -105,7 +105,7 @@ def delete_job(engine: Engine, job_id: str) -> None:
                 f"The job is {job.state}; a job cannot be deleted while a worker has it.",
                 f"Cancel it first: POST /jobs/{job_id}/cancel.",
             )
-        for table in (events, epochs, checkpoints):
+        for table in (events, epochs, pretrain_epochs, diagnostics, checkpoints):
             connection.execute(delete(table).where(table.c.job_id == job_id))
         connection.execute(delete(jobs).where(jobs.c.id == job_id))
         _drop_run_if_unused(connection, job.run_id)

@@ -20,7 +20,7 @@ from models.spec import Architecture, TrainSpec
 from models.train import Training
 from service.app import create_app
 from service.artifacts import Artifacts
-from service.attempt import Device, RunAttempt, Surroundings, make_attempt
+from service.attempt import RunAttempt, make_attempt
 from service.queue import Queue, migrate_queue
 from service.settings import Settings
 from service.store import runs, workers
@@ -28,6 +28,7 @@ from service.store.engine import migrate, open_engine
 from service.store.jobs import JobRow
 from service.store.transitions import Wish
 from service.store.workers import NewBeat
+from service.surroundings import Device, Surroundings
 
 TTL_S = 20.0
 WORKER = "test:cpu-0"

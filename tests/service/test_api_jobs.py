@@ -21,7 +21,7 @@ def test_a_preset_is_submitted_resolved_and_queued(api: httpx.Client) -> None:
     assert job["queue_position"] == 1
     assert job["preset"] == "mnist_nn_xavier"
     assert job["spec"] == PRESETS["mnist_nn_xavier"].model_dump(mode="json")
-    assert api.get(response.headers["location"]).json() == job | {"metrics": []}
+    assert api.get(response.headers["location"]).json() == job | {"metrics": [], "pretraining": []}
 
 
 def test_overrides_and_whole_specs_are_resolved(api: httpx.Client) -> None:

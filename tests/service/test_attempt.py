@@ -93,9 +93,9 @@ def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     runs.start_jobs(bench.engine, old, attempt_module._pinned(None, bench.data, bench.device)[0], None)
     bench.attempt(run_id)
     before = list_checkpoints(bench.engine, job_id)
-    checkpoint = NewCheckpoint(1, False, "x", 1, "x", "x", None, None)
+    checkpoint = NewCheckpoint("train", 1, False, "x", 1, "x", "x", None, None)
     for write in (
-        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, [], resume_files_kept=2),
+        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, runs.Made(), resume_files_kept=2),
         lambda: runs.note_error(bench.engine, old, {}),
         lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
         lambda: runs.report_progress(bench.engine, old, {}),
@@ -182,8 +182,8 @@ def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: B
     attempt = runs.begin_attempt(bench.engine, run_id, WORKER)
     runs.start_jobs(bench.engine, attempt, {}, None)
     bench.ask(job_id, "cancel")
-    checkpoint = NewCheckpoint(2, True, "x", 1, "x", "x", None, None)
-    committed = runs.commit_checkpoint(bench.engine, attempt, job_id, checkpoint, [], resume_files_kept=2)
+    checkpoint = NewCheckpoint("train", 2, True, "x", 1, "x", "x", None, None)
+    committed = runs.commit_checkpoint(bench.engine, attempt, job_id, checkpoint, runs.Made(), resume_files_kept=2)
     assert committed == ("cancelling", False, ["x"])
     assert list_checkpoints(bench.engine, job_id) == []
     assert get_job(bench.engine, job_id).state == "cancelling"

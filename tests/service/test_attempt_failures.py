@@ -17,15 +17,16 @@ from models.errors import DataMissing
 from models.init.by_fans import XavierUniform
 from models.spec import SGD, Architecture
 from models.train import Training
-from service import attempt as attempt_module
+from service import surroundings as surroundings_module
 from service import watch as watch_module
-from service.attempt import Drained, LacksData, RunAttempt
+from service.attempt import LacksData, RunAttempt
 from service.errors import Unavailable
 from service.store import engine as engine_module
 from service.store import runs
 from service.store.checkpoints import find_model, list_checkpoints
 from service.store.events import events_after
 from service.store.jobs import get_job, job_metrics
+from service.surroundings import Drained
 from tests.service.conftest import SMALL, Bench, Killed, die_at, undisturbed
 
 
@@ -79,7 +80,7 @@ def test_a_lost_database_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.M
         raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(attempt_module, "DATABASE_PATIENCE_S", 0.0)
+        patch.setattr(surroundings_module, "DATABASE_PATIENCE_S", 0.0)
         patch.setattr(runs, "commit_checkpoint", lose)
         with pytest.raises(OperationalError):
             bench.attempt(run_id)
@@ -127,7 +128,7 @@ def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
 def test_a_worker_that_is_asked_to_stop_does_not_count_as_one_that_died(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_module, "DRAIN_PATIENCE_S", -1.0)
+    monkeypatch.setattr(surroundings_module, "DRAIN_PATIENCE_S", -1.0)
     job_id, run_id = bench.submit()
     for _ in range(5):
         with pytest.raises(Drained):

@@ -14,7 +14,7 @@ from service.errors import STATUS_OF, NotFound, error_name
 NEVER_ANSWERED = {
     service.worker.SlotTaken,
     service.attempt.TooManyAttempts,
-    service.attempt.Drained,
+    service.surroundings.Drained,
     service.attempt.LacksData,
     service.demo.DemoFailed,
     service.local_service.ServiceFailed,

@@ -112,9 +112,9 @@ def test_a_worker_that_wakes_up_after_its_job_was_paused_and_resumed_commits_not
     bench.beat()
     awake = runs.begin_attempt(bench.engine, resumed.run_id, WORKER)
     runs.start_jobs(bench.engine, awake, {}, None)
-    checkpoint = NewCheckpoint(0, False, "x", 1, "x", "x", None, None)
+    checkpoint = NewCheckpoint("train", 0, False, "x", 1, "x", "x", None, None)
     with pytest.raises(Fenced):
-        runs.commit_checkpoint(bench.engine, asleep, job_id, checkpoint, [], resume_files_kept=2)
+        runs.commit_checkpoint(bench.engine, asleep, job_id, checkpoint, runs.Made(), resume_files_kept=2)
     with pytest.raises(Fenced):
         runs.end_job(bench.engine, asleep, job_id, "failed", {})
     assert list_checkpoints(bench.engine, job_id) == []

@@ -1,0 +1,268 @@
+"""Look at a network's layers on a fixed batch of training images: forward, backward, and beside what theory expects.
+
+The same code serves a preview of a scheme and the records of a training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.activations import ACTIVATIONS
+from models.diagnosis import Diagnostics, LayerDiagnostics, verdict_on
+from models.init import SMALL_OUTPUT_STD
+from models.init.laws import normal
+from models.signal_theory import Prediction, predict, slopes
+
+if TYPE_CHECKING:
+    from models.init import OutputInit
+    from models.init.base import Scheme
+    from models.init.laws import Law
+    from models.mlp import Layer, Network
+    from models.spec import Architecture
+
+PROBE_IMAGES = 512
+QUANTILE_VALUES = 32_768
+LARGEST_DECOMPOSED = 1024
+FEW_ROWS = 64
+SAME_WITHIN = 1e-5
+SATURATED = {"tanh": (-0.95, 0.95), "softsign": (-0.95, 0.95), "sigmoid": (0.05, 0.95)}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The images that layers are looked at with: float32 [n, 784] in [0, 1], and int64 labels [n], on the CPU."""
+
+    inputs: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor) -> Probe:
+        """Return the first `PROBE_IMAGES` of the training images, uint8 [n, 784], with their labels."""
+        return cls(images[:PROBE_IMAGES].cpu().float().div_(255.0), labels[:PROBE_IMAGES].cpu().long())
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What a pass forward and backward left: per layer z, a [n, fan_out], dz (of each image's own loss), and inputs."""
+
+    h: list[Tensor]
+    z: list[Tensor]
+    a: list[Tensor]
+    dz: list[Tensor]
+    loss: float
+
+
+def diagnose(
+    network: Network,
+    probe: Probe,
+    *,
+    epoch: int,
+    scheme: Scheme | None = None,
+    architecture: Architecture | None = None,
+    output_init: OutputInit = "same",
+    before: Network | None = None,
+    thorough: bool = False,
+) -> Diagnostics:
+    """Return the statistics of every layer of `network` (float32, CPU) on `probe`.
+
+    With the `scheme` that has just filled it, and its architecture, also what theory predicts. `before` is the network
+    of the record before this one, for update ratios. `thorough` adds singular values.
+    """
+    seen = _passed(network, probe)
+    predictions = None
+    if scheme is not None and architecture is not None:
+        mean_square = float(probe.inputs.square().sum(1).mean())
+        predictions = predict(scheme, architecture, mean_square, output_init)
+    layers = []
+    for index in range(len(network.layers)):
+        law = _law(scheme, network, index, output_init) if scheme is not None else None
+        layer = _Measured(network, seen, index)
+        prediction = predictions[index] if predictions else None
+        centred = scheme is not None and scheme.bias == "zeros"
+        values = layer.weights() | layer.signals() | layer.gradients() | layer.deviations(prediction, law, centred)
+        values["dz_rms_predicted"] = prediction.dz_share * _rms(seen.dz[-1]) if prediction else None
+        values["update_ratio"] = _update_ratio(network.layers[index], before.layers[index]) if before else None
+        values |= layer.singular_values() if thorough else {}
+        layers.append(LayerDiagnostics(**{name: _finite(value) for name, value in values.items()}))
+    return Diagnostics(
+        epoch=epoch,
+        images=len(probe.labels),
+        loss=_finite(seen.loss),
+        gradient_norm=_finite(_gradient_norm(seen)),
+        verdict=verdict_on(layers),
+        layers=layers,
+    )
+
+
+def _passed(network: Network, probe: Probe) -> _Pass:
+    kernels, last = ACTIVATIONS[network.activation], len(network.layers) - 1
+    h, z, a = [probe.inputs], [], []
+    for index, layer in enumerate(network.layers):
+        z.append(torch.addmm(layer.bias, h[-1], layer.weight.t()))
+        out = torch.empty_like(z[-1])
+        if index < last:
+            kernels.forward(z[-1].clone() if kernels.in_place else z[-1], out)
+            h.append(out)
+        a.append(out if index < last else z[-1])
+    log_p = torch.log_softmax(z[-1], 1)
+    loss = float(torch.nn.functional.nll_loss(log_p, probe.labels))
+    dz = [log_p.exp()]
+    dz[0][torch.arange(len(probe.labels)), probe.labels] -= 1
+    for index in range(last, 0, -1):
+        below = dz[0] @ network.layers[index].weight
+        kernels.backward(below, z[index - 1], a[index - 1], below)
+        dz.insert(0, below)
+    return _Pass(h, z, a, dz, loss)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One layer in a pass."""
+
+    network: Network
+    seen: _Pass
+    index: int
+
+    @property
+    def layer(self) -> Layer:
+        return self.network.layers[self.index]
+
+    @property
+    def is_output(self) -> bool:
+        return self.index == len(self.network.layers) - 1
+
+    def weights(self) -> dict[str, float | int | None]:
+        weight = self.layer.weight
+        return {
+            "layer": self.index + 1,
+            "fan_in": weight.shape[1],
+            "fan_out": weight.shape[0],
+            "weight_mean": float(weight.mean()),
+            "weight_std": float(weight.std()),
+            "weight_absmax": float(weight.abs().max()),
+            "distinct_units": distinct_rows(weight),
+        }
+
+    def signals(self) -> dict[str, float | None]:
+        z, a = self.seen.z[self.index], self.seen.a[self.index]
+        values = a.flatten()
+        some = values[:: max(1, len(values) // QUANTILE_VALUES)]
+        low, middle, high = torch.quantile(some, torch.tensor([0.02, 0.5, 0.98])).tolist()
+        return {
+            "z_mean": float(z.mean()),
+            "z_std": float(z.std()),
+            "z_rms": _rms(z),
+            "a_mean": float(a.mean()),
+            "a_std": float(a.std()),
+            "a_rms": _rms(a),
+            "a_q02": low,
+            "a_q50": middle,
+            "a_q98": high,
+            "dead_fraction": self._dead(a),
+            "saturated_fraction": self._saturated(a),
+        }
+
+    def _dead(self, a: Tensor) -> float | None:
+        if self.is_output or self.network.activation != "relu":
+            return None
+        return float((a == 0).all(0).float().mean())
+
+    def _saturated(self, a: Tensor) -> float | None:
+        limits = SATURATED.get(self.network.activation)
+        if self.is_output or limits is None:
+            return None
+        return float(((a < limits[0]) | (a > limits[1])).float().mean())
+
+    def gradients(self) -> dict[str, float]:
+        dz, images = self.seen.dz[self.index], len(self.seen.dz[self.index])
+        return {
+            "dz_rms": _rms(dz),
+            "weight_gradient_std": float((dz.t() @ self.seen.h[self.index]).std()) / images,
+            "bias_gradient_std": float(dz.sum(0).std()) / images,
+        }
+
+    def deviations(self, prediction: Prediction | None, law: Law | None, centred: bool) -> dict[str, float | None]:
+        names = ("weight_std_predicted", "weight_variance_z", "z_rms_predicted", "local_ratio", "local_z")
+        found: dict[str, float | None] = dict.fromkeys(names)
+        weight = self.layer.weight
+        if law is not None:
+            found["weight_std_predicted"] = math.sqrt(law.variance)
+            spread = math.sqrt((law.kurtosis - 1) / weight.numel())
+            found["weight_variance_z"] = (float(weight.double().var()) / law.variance - 1) / spread
+        if prediction is None:
+            return found
+        found["weight_std_predicted"] = math.sqrt(prediction.weight_variance)
+        found["z_rms_predicted"] = prediction.z_rms
+        h, z = self.seen.h[self.index][0].double(), self.seen.z[self.index][0].double()
+        squares = float(h.square().sum())
+        if not centred or squares == 0 or prediction.weight_variance == 0:
+            return found
+        ratio = float(z.square().mean()) / (prediction.weight_variance * squares)
+        found["local_ratio"] = ratio
+        if law is not None:
+            peaked = float(h.pow(4).sum()) / squares**2
+            found["local_z"] = (ratio - 1) / math.sqrt((2 + (law.kurtosis - 3) * peaked) / len(z))
+        return found
+
+    def singular_values(self) -> dict[str, float | None]:
+        weight = self.layer.weight
+        if min(weight.shape) > LARGEST_DECOMPOSED or not torch.isfinite(weight).all():
+            return {}
+        values = torch.linalg.svdvals(weight)
+        found: dict[str, float | None] = {"singular_min": float(values.min()), "singular_max": float(values.max())}
+        if not self.is_output:
+            slope = slopes(self.network.activation, self.seen.z[self.index][0])
+            found["jacobian_singular_mean"] = float(torch.linalg.svdvals(slope[:, None] * weight).mean())
+        return found
+
+
+def distinct_rows(weight: Tensor) -> int:
+    """Return how many different rows a matrix has.
+
+    Bit for bit; but where that finds few, rows that differ by less than 1e-5 of their size count as one: kernels round
+    the edge of a matrix in another order than its middle, and would split equal units in two.
+    """
+    rows = list({row.tobytes(): torch.from_numpy(row) for row in weight.numpy()}.values())
+    if len(rows) > FEW_ROWS:
+        return len(rows)
+    kept: list[Tensor] = []
+    for row in rows:
+        if all(float((row - other).norm()) > SAME_WITHIN * float(other.norm()) for other in kept):
+            kept.append(row)
+    return len(kept)
+
+
+def _law(scheme: Scheme, network: Network, index: int, output_init: OutputInit) -> Law | None:
+    fan_out, fan_in = network.layers[index].weight.shape
+    if index < len(network.layers) - 1:
+        return scheme.law(fan_in, fan_out, network.activation)
+    if output_init == "same":
+        return scheme.law(fan_in, fan_out, "identity")
+    return normal(SMALL_OUTPUT_STD) if output_init == "small" else None
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.double().square().mean().sqrt())
+
+
+def _update_ratio(layer: Layer, before: Layer) -> float | None:
+    size = float(before.weight.norm())
+    return float((layer.weight - before.weight).norm()) / size if size else None
+
+
+def _gradient_norm(seen: _Pass) -> float:
+    images = len(seen.dz[0])
+    squares = sum(
+        float((dz.t() @ h).square().sum()) + float(dz.sum(0).square().sum())
+        for dz, h in zip(seen.dz, seen.h, strict=True)
+    )
+    return math.sqrt(squares) / images
+
+
+def _finite(value: float | int | None) -> float | int | None:
+    return value if value is not None and math.isfinite(value) else None

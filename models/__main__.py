@@ -1,12 +1,13 @@
 """Train without the service: `python -m models train spec.json`; fetch MNIST: `python -m models fetch`.
 
-`python -m models schemes` prints the table of initialization schemes.
+`python -m models schemes` prints the table of initialization schemes; `previews` is how the service looks at one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ from pydantic import ValidationError
 from models.errors import FaninError
 from models.init import markdown_table
 from models.spec import TrainSpec, resolve_spec
+
+NICENESS = 5
+"""Between a service that answers and workers that train: somebody waits for a preview."""
 
 if TYPE_CHECKING:
     from models.data import DataSet
@@ -30,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
             _fetch(options.data_dir)
         elif options.command == "schemes":
             print(markdown_table())
+        elif options.command == "previews":
+            _previews(options.data_dir)
         else:
             _train(options)
     except ValidationError as error:
@@ -52,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     train.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     commands.add_parser("schemes", help="print the table of initialization schemes, as docs/schemes.md has it")
-    for command in (fetch, train):
+    previews = commands.add_parser("previews", help="read TrainSpecs as JSON lines, answer each by a look at its start")
+    for command in (fetch, train, previews):
         command.add_argument("--data-dir", type=Path, default=Path("data"), help="data folder (default: ./data)")
     return parser
 
@@ -63,6 +70,17 @@ def _fetch(folder: Path) -> None:
     if not is_here(folder):
         fetch_mnist(folder)
     print(f"{read_mnist(folder).description} Checksums are right; the files are in {folder}.")
+
+
+def _previews(folder: Path) -> None:
+    os.nice(NICENESS)
+    import torch
+
+    from models.previewing import serve_lines
+
+    # One thread: beside trainings that keep every core busy, threads that wait for each other take ten times as long.
+    torch.set_num_threads(1)
+    serve_lines(folder)
 
 
 def _train(options: argparse.Namespace) -> None:

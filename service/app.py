@@ -22,6 +22,7 @@ from service.events import EventHub
 from service.examples import EXAMPLES
 from service.middleware import AnswerHead, AnswerUnexpected, LimitBody, RequireKey, SecurityHeaders
 from service.predictors import Predictors
+from service.previews import Previews
 from service.queue import Queue
 from service.settings import Settings
 from service.store.engine import open_engine
@@ -74,12 +75,14 @@ def _lifespan_of(settings: Settings) -> Any:
         engine = open_engine(settings.sqlalchemy_url)
         artifacts = Artifacts(settings.artifacts_folder)
         hub = EventHub(engine)
+        previews = Previews(settings.data_dir)
         app.state.parts = Parts(
             engine=engine,
             queue=Queue(engine, settings.max_queued, settings.worker_ttl_s),
             predictors=Predictors(engine, artifacts, settings.predictor_cache_bytes),
             hub=hub,
             artifacts=artifacts,
+            previews=previews,
             data_dir=settings.data_dir,
             worker_ttl_s=settings.worker_ttl_s,
         )
@@ -87,6 +90,7 @@ def _lifespan_of(settings: Settings) -> Any:
         try:
             yield
         finally:
+            previews.close()
             poller.cancel()
             with suppress(asyncio.CancelledError):
                 await poller
@@ -110,7 +114,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         _, definitions = models_json_schema(
-            [(model, "validation") for model in (*jobs.BODY_MODELS, problems.Problem)],
+            [(model, "validation") for model in (*jobs.BODY_MODELS, schemes.PreviewBody, problems.Problem)],
             ref_template="#/components/schemas/{model}",
         )
         schemas = document["components"]["schemas"]

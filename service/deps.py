@@ -14,6 +14,7 @@ from service.artifacts import Artifacts
 from service.errors import MalformedBody, UnsupportedMediaType
 from service.events import EventHub
 from service.predictors import Predictors
+from service.previews import Previews
 from service.problems import Problem
 from service.queue import Queue
 
@@ -29,6 +30,7 @@ class Parts:
     predictors: Predictors
     hub: EventHub
     artifacts: Artifacts
+    previews: Previews
     data_dir: Path
     worker_ttl_s: float
 

@@ -259,6 +259,13 @@ EXAMPLES: dict[str, Any] = {
     },
     "get_schemes": _list_of(_SCHEME),
     "get_scheme": _SCHEME,
+    "preview_scheme": {
+        "object": "preview",
+        "spec": _SPEC | {"epochs": 0, "batch_size": 1},
+        "data": "mnist",
+        "note": None,
+        "diagnostics": _DIAGNOSTICS,
+    },
     "healthz": {"status": "ok"},
     "readyz": {"status": "ok"},
 }

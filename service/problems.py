@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from models.errors import FaninError
@@ -130,6 +130,12 @@ async def _of_http_exception(request: Request, error: Exception) -> Response:
         return problem_response(path, status, "method-not-allowed", detail, headers=headers)
     name = "body-too-large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else f"http-{status}"
     return problem_response(path, status, name, str(error.detail), headers=headers)
+
+
+def invalid_body(error: ValidationError, body: Any) -> RequestValidationError:
+    """Return the error of a body that was validated by hand, as the framework would raise it."""
+    wrong = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+    return RequestValidationError(wrong, body=body)
 
 
 def problem_of_unknown(path: str) -> Response:

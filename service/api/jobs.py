@@ -11,7 +11,6 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from sqlalchemy import Connection
@@ -25,6 +24,7 @@ from service.api.views import job_view, job_views
 from service.artifacts import job_folder
 from service.deps import After, GetParts, JsonObject, Limit, Parts, problems
 from service.errors import NotFound
+from service.problems import invalid_body
 from service.queue import Once
 from service.schemas import (
     Checkpoint,
@@ -148,8 +148,7 @@ def _resolved(body: dict[str, Any]) -> TrainSpec:
     try:
         return resolve_spec(body)
     except ValidationError as error:
-        wrong = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        raise RequestValidationError(wrong, body=body) from None
+        raise invalid_body(error, body) from None
 
 
 def _validated(parts: Parts, spec: TrainSpec, priority: Priority) -> Validation:

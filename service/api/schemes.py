@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.init import SCHEMES
+from models.init import SCHEMES, OutputInit
 from models.init.base import Scheme
-from service.deps import problems
+from models.preview import Preview
+from models.spec import DEFAULT_SEED, MAX_SEED, Architecture, DataChoice, TrainSpec
+from service.deps import GetParts, JsonObject, problems
 from service.errors import NotFound
+from service.problems import invalid_body
 from service.schemas import Answer, Page
 
 router = APIRouter(prefix="/init-schemes", tags=["init-schemes"])
@@ -74,6 +77,52 @@ def _parameter(name: str, schema: dict[str, Any]) -> Parameter:
     )
 
 
+class PreviewBody(BaseModel):
+    """Which network to look at; every field has the default of `POST /jobs`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    init: dict[str, Any] = Field({}, description="Parameters of the scheme, such as its gain.")
+    architecture: Architecture = Field(Architecture(), description="The network.")
+    output_init: OutputInit = Field("same", description="How the output layer's weight starts.")
+    seed: int = Field(DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the weights.")
+    data: DataChoice = Field("auto", description="Whose training images to look with.")
+
+
+@router.post(
+    "/{name}/preview",
+    summary="Look at what a scheme makes of a network",
+    openapi_extra={
+        "requestBody": {
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/PreviewBody"},
+                    "example": {
+                        "architecture": {"hidden": [512] * 10, "activation": "relu"},
+                        "init": {"bias": "zeros"},
+                    },
+                }
+            }
+        }
+    },
+    responses=problems(400, 404, 413, 415, 422, 503),
+)
+async def preview_scheme(parts: GetParts, name: str, body: JsonObject) -> Preview:
+    """Look at the layers of a network as a scheme fills it, without training: measured, predicted, and a verdict.
+
+    The same numbers as the first record of a job's diagnostics. One preview is made at a time; 503 meanwhile.
+    """
+    _scheme_named(name)
+    try:
+        asked = PreviewBody.model_validate(body)
+        spec = TrainSpec.model_validate(
+            asked.model_dump() | {"init": asked.init | {"scheme": name}, "epochs": 0, "batch_size": 1}
+        )
+    except ValidationError as error:
+        raise invalid_body(error, body) from None
+    return await parts.previews.make(spec)
+
+
 @router.get("", summary="List initialization schemes", responses=problems())
 def get_schemes() -> Page[InitScheme]:
     """List every scheme with its formula (text and TeX), its parameters with their ranges, and its source."""
@@ -83,6 +132,10 @@ def get_schemes() -> Page[InitScheme]:
 @router.get("/{name}", summary="Look at an initialization scheme", responses=problems(404))
 def get_scheme(name: str) -> InitScheme:
     """Look at one scheme."""
+    return _scheme_view(name, _scheme_named(name))
+
+
+def _scheme_named(name: str) -> type[Scheme]:
     if name not in SCHEMES:
         raise NotFound(f"There is no scheme {name!r}.", f"There are: {', '.join(SCHEMES)}.")
-    return _scheme_view(name, SCHEMES[name])
+    return SCHEMES[name]

@@ -1,0 +1,76 @@
+"""Look at what a scheme makes of a network, without training it: a spec in, statistics of every layer out.
+
+`serve_lines` does so for a process that must not load torch itself: it answers JSON lines on standard output for specs
+on standard input, until that is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from models.data import DataSet, load
+from models.diagnosis import Diagnostics
+from models.diagnostics import Probe, diagnose
+from models.errors import FaninError
+from models.init import replace_output
+from models.init.base import Generators
+from models.init.pretrained import Dbn
+from models.mlp import Network
+from models.preview import BEFORE_PRETRAINING, Preview
+from models.spec import DataChoice, TrainSpec
+from models.train import first_network, training_images
+
+
+def preview(spec: TrainSpec, data: DataSet) -> Preview:
+    """Return the layers of the network that `spec` starts from, as a training's first record would show them.
+
+    A scheme that pre-trains is shown before that, and `note` says so.
+    """
+    images = training_images(spec, data)
+    scheme = spec.init
+    if isinstance(scheme, Dbn):
+        network, generators = Network.empty(spec.architecture), Generators.of(spec.seed)
+        scheme.fill_before(network, generators)
+        replace_output(network, spec.output_init, generators)
+    else:
+        network = first_network(spec, images)
+    return Preview(
+        spec=spec,
+        data=data.name,
+        note=BEFORE_PRETRAINING if isinstance(scheme, Dbn) else None,
+        diagnostics=_look(network, spec, Probe.of(images, torch.tensor(data.train.labels[: len(images)]))),
+    )
+
+
+def _look(network: Network, spec: TrainSpec, probe: Probe) -> Diagnostics:
+    return diagnose(
+        network,
+        probe,
+        epoch=0,
+        scheme=spec.init,
+        architecture=spec.architecture,
+        output_init=spec.output_init,
+        thorough=True,
+    )
+
+
+def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
+    """Answer each line, a TrainSpec as JSON, by a line: {"preview": ...}, or {"error": detail, "mend": ...}."""
+
+    @cache
+    def loaded(choice: DataChoice) -> DataSet:
+        return load(choice, data_dir, fetch=False)
+
+    for line in specs:
+        spec = TrainSpec.model_validate_json(line)
+        try:
+            answer = json.dumps({"preview": preview(spec, loaded(spec.data)).model_dump(mode="json")})
+        except FaninError as error:
+            answer = json.dumps({"error": error.detail, "mend": error.mend})
+        print(answer, file=answers, flush=True)

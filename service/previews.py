@@ -1,0 +1,101 @@
+"""Previews of schemes, made in a process of its own: the API process does not load torch.
+
+The process is started at first use and kept; it ends with this one, because its standard input closes. One preview is
+made at a time, and none takes longer than `PREVIEW_LIMIT_S`: then the process is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+
+from models.errors import InvalidSpec
+from models.preview import Preview
+from models.spec import TrainSpec
+from service.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+PREVIEW_LIMIT_S = 30.0
+LARGEST_PARAMETERS = 30_000_000
+LONGEST_ANSWER_BYTES = 2**20
+
+
+class Previews:
+    """Makes previews; belongs to one event loop."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def make(self, spec: TrainSpec) -> Preview:
+        """Return the preview of a spec.
+
+        Raises `Unavailable` while another one is made, or if the data is missing or the process fails; `InvalidSpec`
+        if the network is too large to be looked at while somebody waits, or takes too long.
+        """
+        parameters = spec.architecture.parameter_count
+        if parameters > LARGEST_PARAMETERS:
+            raise InvalidSpec(
+                f"A preview is made of at most {LARGEST_PARAMETERS:,} parameters; this network has {parameters:,}.",
+                'Use fewer or narrower layers, or train it with "epochs": 0.',
+            )
+        if self._turn.locked():
+            raise Unavailable("Another preview is being made.", "Try again in some seconds.")
+        async with self._turn:
+            try:
+                async with asyncio.timeout(PREVIEW_LIMIT_S):
+                    answer = await self._asked(spec.model_dump_json())
+            except TimeoutError:
+                self.close()
+                raise InvalidSpec(
+                    f"The preview took longer than {PREVIEW_LIMIT_S:.0f} s.",
+                    'Use fewer or narrower layers, or train with "epochs": 0.',
+                ) from None
+            except asyncio.CancelledError:
+                self.close()  # or the next request would get this one's answer
+                raise
+        if "error" in answer:
+            raise Unavailable(answer["error"], answer["mend"])
+        return Preview.model_validate(answer["preview"])
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        self._process = None
+
+    async def _asked(self, line: str) -> dict[str, str]:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "models",
+                "previews",
+                "--data-dir",
+                str(self._data_dir),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_ANSWER_BYTES,
+            )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(line.encode() + b"\n")
+            await process.stdin.drain()
+            answer = await process.stdout.readline()
+        except (ConnectionError, ValueError) as error:
+            log.warning("the preview process failed: %s", error)
+            answer = b""
+        if not answer:
+            self.close()
+            raise Unavailable(
+                "The process that makes previews ended; out of memory, perhaps.", "Try a smaller network."
+            )
+        found: dict[str, str] = json.loads(answer)
+        return found

@@ -27,6 +27,7 @@ class LayerDiagnostics(BaseModel):
     weight_mean: float | None
     weight_std: float | None
     weight_absmax: float | None
+    bias_absmax: float | None
     weight_std_predicted: float | None = Field(description="By the scheme's formula; at the start only.")
     weight_variance_z: float | None = Field(
         description="(sample variance / formula - 1) in standard deviations; at the start, of independent entries only."

@@ -145,6 +145,7 @@ class _Measured:
             "weight_mean": float(weight.mean()),
             "weight_std": float(weight.std()),
             "weight_absmax": float(weight.abs().max()),
+            "bias_absmax": float(self.layer.bias.abs().max()),
             "distinct_units": distinct_rows(weight),
         }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
 from models.activations import ACTIVATIONS
@@ -19,10 +21,14 @@ CHUNK_IMAGES = 2000
 
 
 class Count(NamedTuple):
-    """What one pass over digits found: confusion int64 [10, 10] (label, answer), mean loss in nats an image."""
+    """What one pass over digits found: confusion int64 [10, 10] (label, answer), mean loss in nats an image.
+
+    `right` bool [n] says which images are right.
+    """
 
     confusion: torch.Tensor
     mean_loss: float
+    right: torch.Tensor
 
     @property
     def hits(self) -> int:
@@ -51,14 +57,16 @@ def count(network: Network, digits: Digits, *, divisor: float = 255.0) -> Count:
     images = torch.tensor(digits.images.reshape(-1, PIXELS))
     labels = torch.tensor(digits.labels, dtype=torch.int64)
     confusion = torch.zeros(CLASSES * CLASSES, dtype=torch.int64)
-    loss_sum = 0.0
+    loss_sum, right = 0.0, []
     for image_chunk, label_chunk in zip(
         torch.split(images, CHUNK_IMAGES), torch.split(labels, CHUNK_IMAGES), strict=True
     ):
         outputs = logits(network, image_chunk.to(torch.float32).div_(divisor))
         loss_sum += float(torch.nn.functional.cross_entropy(outputs, label_chunk, reduction="sum"))
-        confusion += torch.bincount(label_chunk * CLASSES + outputs.argmax(1), minlength=CLASSES * CLASSES)
-    return Count(confusion.view(CLASSES, CLASSES), loss_sum / len(labels))
+        answers = outputs.argmax(1)
+        confusion += torch.bincount(label_chunk * CLASSES + answers, minlength=CLASSES * CLASSES)
+        right.append(answers == label_chunk)
+    return Count(confusion.view(CLASSES, CLASSES), loss_sum / len(labels), torch.cat(right))
 
 
 def evaluate(network: Network, data: DataSet) -> Evaluation:
@@ -81,4 +89,5 @@ def evaluate(network: Network, data: DataSet) -> Evaluation:
             for digit, row in enumerate(found.confusion)
         ],
         confusion_matrix=found.confusion.tolist(),
+        right_bits=base64.b64encode(np.packbits(found.right.numpy()).tobytes()).decode(),
     )

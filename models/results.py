@@ -5,8 +5,11 @@ These are the values that the service stores and shows; this file does not impor
 
 from __future__ import annotations
 
+import base64
 import math
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.data import EvaluatedOn
@@ -92,6 +95,18 @@ class Evaluation(_Result):
     )
     per_class: list[ClassAccuracy] = Field(description="Accuracy of each digit.")
     confusion_matrix: list[list[int]] = Field(description="Counts; row is the label, column the answer.")
+    right_bits: str | None = Field(
+        None,
+        description="Which images are right, for exact comparisons of two models: a bit an image, the first one the "
+        "highest bit of the first byte, in base64.",
+    )
+
+    def right(self) -> NDArray[np.bool_] | None:
+        """Return whether each image is right, bool [n]; None for evaluations made before this was kept."""
+        if self.right_bits is None:
+            return None
+        packed = np.frombuffer(base64.b64decode(self.right_bits), dtype=np.uint8)
+        return np.unpackbits(packed, count=self.n).astype(np.bool_)
 
 
 def wilson_interval(hits: int, n: int) -> Interval:

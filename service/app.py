@@ -15,7 +15,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 
 from service import problems
-from service.api import datasets, events, health, job_wishes, jobs, models, predict, schemes, workers
+from service.api import datasets, events, experiments, health, job_wishes, jobs, models, predict, schemes, workers
 from service.artifacts import Artifacts
 from service.deps import Parts
 from service.events import EventHub
@@ -31,10 +31,12 @@ DESCRIPTION = """Train MNIST digit classifiers with a chosen weight-initializati
 every checkpoint, and predict digits with any of them.
 
 Errors are RFC 9457 problem documents. If the service has a key, send `Authorization: Bearer <key>`."""
+BODY_MODELS = (*jobs.BODY_MODELS, *experiments.BODY_MODELS, schemes.PreviewBody, problems.Problem)
 ROUTERS = (
     jobs.router,
     job_wishes.router,
     events.router,
+    experiments.router,
     models.router,
     predict.router,
     datasets.router,
@@ -114,7 +116,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         _, definitions = models_json_schema(
-            [(model, "validation") for model in (*jobs.BODY_MODELS, schemes.PreviewBody, problems.Problem)],
+            [
+                (model, "validation")
+                for model in (*jobs.BODY_MODELS, *experiments.BODY_MODELS, schemes.PreviewBody, problems.Problem)
+            ],
             ref_template="#/components/schemas/{model}",
         )
         schemas = document["components"]["schemas"]

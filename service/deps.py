@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import orjson
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 
 from service.artifacts import Artifacts
@@ -76,6 +77,23 @@ async def json_object(request: Request) -> dict[str, Any]:
 
 
 JsonObject = Annotated[dict[str, Any], Depends(json_object)]
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="The same key with the same request is carried out once; its first answer is repeated for a day.",
+        pattern=r"^[ -~]{1,257}$",
+    ),
+]
+
+
+def unquoted(key: str) -> str:
+    """Return a key without the quotes of a structured field (RFC 8941), which some clients send and others do not."""
+    key = key.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", key[1:-1])
+    return key
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -118,6 +118,7 @@ _LAYER: dict[str, Any] = {
     "weight_mean": 0.0,
     "weight_std": 0.0439,
     "weight_absmax": 0.076,
+    "bias_absmax": 0.0,
     "weight_std_predicted": 0.0439,
     "weight_variance_z": 0.41,
     "z_mean": -0.01,
@@ -170,6 +171,36 @@ _SCHEME: dict[str, Any] = {
 }
 
 
+_EXPERIMENT_ID = "exp_01a20b6507307f2dac4975e582124723"
+_EXPERIMENT_SUMMARY: dict[str, Any] = {
+    "id": _EXPERIMENT_ID,
+    "object": "experiment",
+    "recipe": None,
+    "states": {"succeeded": 1},
+    "has_ended": True,
+    "created_at": _CREATED,
+    "links": {
+        "self": f"/experiments/{_EXPERIMENT_ID}",
+        "events": f"/experiments/{_EXPERIMENT_ID}/events",
+        "comparison": f"/experiments/{_EXPERIMENT_ID}/comparison",
+        "cancel": f"/experiments/{_EXPERIMENT_ID}/cancel",
+    },
+}
+_EXPERIMENT: dict[str, Any] = _EXPERIMENT_SUMMARY | {
+    "request": {"base": {"preset": "mnist_nn_xavier"}, "schemes": ["he_normal"], "seeds": [0]},
+    "members": [
+        {
+            "job_id": JOB_ID,
+            "state": "succeeded",
+            "seed": 0,
+            "label": {"init.scheme": "he_normal"},
+            "accuracy": 0.9804,
+        }
+    ],
+    "verdict": None,
+}
+
+
 def _list_of(*items: Any) -> dict[str, Any]:
     return {"object": "list", "data": list(items), "has_more": False}
 
@@ -206,6 +237,52 @@ EXAMPLES: dict[str, Any] = {
         {"id": 1, "job_id": JOB_ID, "type": "job.queued", "at": _CREATED, "data": {}},
         {"id": 2, "job_id": JOB_ID, "type": "job.running", "at": _STARTED, "data": {"attempt": 1, "device": "cpu"}},
     ),
+    "get_recipes": _list_of(
+        {
+            "name": "R3",
+            "object": "recipe",
+            "title": "zeros_with_random_bias",
+            "claim": "Zero weights with torch's random biases do learn.",
+            "source": "ours",
+            "expected": "accuracy > .90 after one epoch, every seed",
+            "seeds": [777, 0, 1],
+            "members": 3,
+            "is_long": False,
+        }
+    ),
+    "submit_experiment": _EXPERIMENT,
+    "get_one_experiment": _EXPERIMENT,
+    "cancel_experiment": _EXPERIMENT,
+    "get_experiments": _list_of(_EXPERIMENT_SUMMARY),
+    "get_events_of_experiment": _list_of(
+        {"id": 1, "job_id": JOB_ID, "type": "job.queued", "at": _CREATED, "data": {}},
+    ),
+    "get_comparison": {
+        "object": "comparison",
+        "evaluated_on": "mnist_test",
+        "n_images": 10000,
+        "differing_fields": ["init.scheme"],
+        "groups": [
+            {
+                "label": {"init.scheme": name},
+                "n": 3,
+                "seeds": [0, 1, 2],
+                "accuracy": {"mean": 0.979, "sd": 0.001, "low": 0.9765, "high": 0.9815},
+                "final_train_loss": {"mean": 0.009, "sd": 0.001, "low": 0.0065, "high": 0.0115},
+                "first_step_below_2": [14, 14, 13],
+            }
+            for name in ("he_normal", "xavier_uniform")
+        ],
+        "pairs": [
+            {
+                "first": {"init.scheme": "he_normal"},
+                "second": {"init.scheme": "xavier_uniform"},
+                "seeds": [0, 1, 2],
+                "accuracy_difference": {"mean": 0.0004, "sd": 0.001, "low": -0.002, "high": 0.003},
+                "mcnemar": [{"seed": 0, "only_first_right": 61, "only_second_right": 52, "p_value": 0.45}],
+            }
+        ],
+    },
     "get_workers": _list_of(
         {
             "name": "lab-pc:cpu-0",
@@ -231,6 +308,7 @@ EXAMPLES: dict[str, Any] = {
         "accuracy_raw255": 0.9769,
         "mean_negative_log_likelihood": 0.1021,
         "per_class": [{"digit": digit, "n": count, "accuracy": 1.0} for digit, count in enumerate(_COUNTS)],
+        "right_bits": None,
         "confusion_matrix": [
             [count if row == column else 0 for column in range(10)] for row, count in enumerate(_COUNTS)
         ],

@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from service.errors import QueueFull
 from service.store.engine import writing
+from service.store.experiments import insert_experiment
 from service.store.idempotency import claim, keep_answer
-from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, find_job, insert_job
+from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job
 from service.store.outlook import queued_count
 from service.store.transitions import Wish, ask
 
@@ -33,8 +34,8 @@ POLLING_INTERVAL_S = 0.2
 ENTRIES_KEPT_S = 3600.0
 ENTRIES_AT_ONCE = 500
 
-Answer = Callable[["Connection", JobRow], dict[str, Any]]
-"""Makes the answer to a submission, from its transaction."""
+Answer = Callable[["Connection", str], dict[str, Any]]
+"""Makes the answer to the submission of the job or experiment of this id, from its transaction."""
 
 
 class Once(NamedTuple):
@@ -76,19 +77,46 @@ class Queue:
                 if before is not None:
                     return Submitted(None, before)
             new = insert_job(connection, spec, preset, priority)
-            # Counted after the counter of events is held, so that submissions at once cannot pass the limit together.
-            waiting = queued_count(connection)
-            if waiting > self._most_queued:
-                raise QueueFull(
-                    f"{self._most_queued} jobs are queued already, which is the limit (FANIN_MAX_QUEUED).",
-                    "Try again when some have ended.",
-                )
             self._enqueue(client, connection, new.run_id, PRIORITIES[priority])
+            self._check_room(connection)
             if once is None:
                 return Submitted(new, None)
-            answer = once.answer(connection, find_job(connection, new.job_id))
+            answer = once.answer(connection, new.job_id)
             keep_answer(connection, once.key, answer)
         return Submitted(new, answer)
+
+    def submit_experiment(
+        self, specs: Sequence[TrainSpec], recipe: str | None, request: dict[str, Any], once: Once | None = None
+    ) -> tuple[str | None, dict[str, Any] | None]:
+        """Insert an experiment with its members, their runs and queue entries, and commit: all or none.
+
+        Return its id, or None and the answer given before, if the key of `once` was used. Raises as `submit` does.
+        """
+        client = self._connected()
+        with writing(self._engine) as connection:
+            if once is not None:
+                before = claim(connection, once.key, once.fingerprint)
+                if before is not None:
+                    return None, before
+            experiment_id = insert_experiment(connection, recipe, request)
+            for spec in specs:
+                new = insert_job(connection, spec, None, experiment_id=experiment_id)
+                self._enqueue(client, connection, new.run_id, PRIORITIES["normal"])
+            self._check_room(connection)
+            if once is not None:
+                keep_answer(connection, once.key, once.answer(connection, experiment_id))
+        return experiment_id, None
+
+    def _check_room(self, connection: Connection) -> None:
+        """Raise `QueueFull` if what was inserted in this transaction is too much.
+
+        It holds the counter of events by now, so that submissions at once cannot pass the limit together.
+        """
+        if queued_count(connection) > self._most_queued:
+            raise QueueFull(
+                f"At most {self._most_queued} jobs may be queued (FANIN_MAX_QUEUED), and these would be more.",
+                "Try again when some have ended.",
+            )
 
     def ask(self, job_id: str, wish: Wish) -> JobRow:
         """Cancel, pause, resume or retry a job, and enqueue what must run again, in one transaction.

@@ -49,7 +49,7 @@ def _asked(
 
 HowAsked = Annotated[Asked, Depends(_asked)]
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The events as a list, or as a stream of server-sent events.",
         "content": {
@@ -67,7 +67,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     "/jobs/{job_id}/events",
     summary="List or follow the events of a job",
     response_model=Page[Event],
-    responses={**_RESPONSES, **problems(404, 422)},
+    responses={**RESPONSES, **problems(404, 422)},
 )
 def get_events(
     parts: GetParts,
@@ -81,14 +81,14 @@ def get_events(
     job.cancelled, job.succeeded, job.failed (the reason), job.released (a cancelled job has left its device).
     """
     get_job(parts.engine, job_id)
-    return _events(parts, asked, [job_id])
+    return events_answer(parts, asked, [job_id])
 
 
 @router.get(
     "/events",
     summary="List or follow the events of several jobs",
     response_model=Page[Event],
-    responses={**_RESPONSES, **problems(404, 422)},
+    responses={**RESPONSES, **problems(404, 422)},
 )
 def get_events_of_jobs(
     parts: GetParts,
@@ -102,15 +102,16 @@ def get_events_of_jobs(
     A stream of named jobs ends when all of them have ended; one of all jobs does not end.
     """
     if job is None:
-        return _events(parts, asked, None)
+        return events_answer(parts, asked, None)
     job_ids = sorted({one.strip() for one in job.split(",")})
     if len(job_ids) > MOST_JOBS:
         raise NotFound(f"More than {MOST_JOBS} jobs are named.", "Follow all jobs (without `job`), or fewer.")
     require_jobs(parts.engine, job_ids)
-    return _events(parts, asked, job_ids)
+    return events_answer(parts, asked, job_ids)
 
 
-def _events(parts: Parts, asked: Asked, job_ids: Collection[str] | None) -> Any:
+def events_answer(parts: Parts, asked: Asked, job_ids: Collection[str] | None) -> Any:
+    """Answer with the events of some jobs (None: of all), as a list or as a stream, as they were asked for."""
     after, limit = asked.after, asked.limit
     if not asked.is_stream:
         rows = events_after(parts.engine, after, job_ids=job_ids, limit=limit + 1)

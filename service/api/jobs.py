@@ -22,7 +22,7 @@ from models.spec import PresetSpec, TrainSpec, resolve_spec
 from service.api.paging import page
 from service.api.views import job_view, job_views
 from service.artifacts import job_folder
-from service.deps import After, GetParts, JsonObject, Limit, Parts, problems
+from service.deps import After, GetParts, IdempotencyKey, JsonObject, Limit, Parts, problems, unquoted
 from service.errors import NotFound
 from service.problems import invalid_body
 from service.queue import Once
@@ -40,10 +40,10 @@ from service.schemas import (
 from service.store.checkpoints import list_checkpoints
 from service.store.jobs import (
     PRIORITIES,
-    JobRow,
     JobState,
     NewJob,
     Priority,
+    find_job,
     get_job,
     job_diagnostics,
     job_metrics,
@@ -88,13 +88,6 @@ BODY_MODELS = (PresetSpec, TrainSpec)
 """Models that request bodies refer to; the application adds them to the OpenAPI document."""
 
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        description="The same key with the same request is carried out once; its first answer is repeated for a day.",
-        pattern=r"^[ -~]{1,257}$",
-    ),
-]
 Prefer = Annotated[
     str, Header(description=f"`wait=N` holds the answer until the job has ended, at most N and {LONGEST_WAIT_S} s.")
 ]
@@ -130,7 +123,7 @@ async def submit_job(
     once = None
     if idempotency_key is not None:
         fingerprint = hashlib.sha256(json.dumps([spec.model_dump(mode="json"), preset, priority]).encode()).hexdigest()
-        once = Once(_unquoted(idempotency_key), fingerprint, partial(_answer_in, parts))
+        once = Once(unquoted(idempotency_key), fingerprint, partial(_answer_in, parts))
     submitted = await run_in_threadpool(parts.queue.submit, spec, preset, priority, once)
     job_id = submitted.answer["id"] if submitted.answer else cast("NewJob", submitted.new).job_id
     headers = {"Location": f"/jobs/{job_id}"} | ({} if submitted.new else {"Idempotency-Replayed": "true"})
@@ -161,18 +154,11 @@ def _validated(parts: Parts, spec: TrainSpec, priority: Priority) -> Validation:
     )
 
 
-def _answer_in(parts: Parts, connection: Connection, row: JobRow) -> dict[str, Any]:
+def _answer_in(parts: Parts, connection: Connection, job_id: str) -> dict[str, Any]:
     """Return the answer to a submission as it is kept under its key, in the submission's own transaction."""
-    place = places(connection, [row.id], parts.worker_ttl_s).get(row.id)
+    row = find_job(connection, job_id)
+    place = places(connection, [job_id], parts.worker_ttl_s).get(job_id)
     return Job(**job_fields(row, place)).model_dump(mode="json")
-
-
-def _unquoted(key: str) -> str:
-    """Return a key without the quotes of a structured field (RFC 8941), which some clients send and others do not."""
-    key = key.strip()
-    if len(key) >= 2 and key[0] == key[-1] == '"':
-        return re.sub(r"\\(.)", r"\1", key[1:-1])
-    return key
 
 
 def _wait_s(prefer: str) -> int | None:

@@ -82,7 +82,13 @@ def _job(row: Row[Any]) -> JobRow:
     return JobRow(**values | {"spec": TrainSpec.model_validate(values["spec"])})
 
 
-def insert_job(connection: Connection, spec: TrainSpec, preset: str | None, priority: Priority = "normal") -> NewJob:
+def insert_job(
+    connection: Connection,
+    spec: TrainSpec,
+    preset: str | None,
+    priority: Priority = "normal",
+    experiment_id: str | None = None,
+) -> NewJob:
     """Insert a queued job and its run, in the caller's transaction."""
     new = NewJob(f"job_{uuid7().hex}", new_run_id())
     connection.execute(insert(runs).values(id=new.run_id, created_at=now(), attempt=0, attempts_without_checkpoint=0))
@@ -97,6 +103,7 @@ def insert_job(connection: Connection, spec: TrainSpec, preset: str | None, prio
             epoch=0,
             priority=PRIORITIES[priority],
             work=spec.work,
+            experiment_id=experiment_id,
         )
     )
     append_event(connection, new.job_id, "job.queued")

@@ -54,6 +54,8 @@ WITHOUT_TORCH = [
     "models.results",
     "models.diagnosis",
     "models.preview",
+    "models.comparison",
+    "models.recipes",
     "service.app",
     "service.supervisor",
     "service.demo",

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.api.jobs import _unquoted
+from service.deps import unquoted
 from service.settings import Settings
 from tests.service.conftest import SMALL, Api, Bench, problem
 
@@ -29,7 +29,7 @@ BODY = SMALL.model_dump(mode="json")
     ],
 )
 def test_a_key_is_read_as_a_structured_string_or_as_it_is(sent: str, meant: str) -> None:
-    assert _unquoted(sent) == meant
+    assert unquoted(sent) == meant
 
 
 @pytest.mark.parametrize("key", ['"a \\"key\\""', "bare-key"])

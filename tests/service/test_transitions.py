@@ -263,7 +263,7 @@ def test_a_sweep_trims_what_ended_before_the_setting_was_made(bench: Bench) -> N
 
 
 def test_fifty_submissions_at_once_with_one_key_are_one_job(bench: Bench) -> None:
-    once = Once("key", "fingerprint", lambda _connection, row: {"id": row.id})
+    once = Once("key", "fingerprint", lambda _connection, job_id: {"id": job_id})
 
     def submit(_number: int) -> str:
         new, replayed = bench.queue.submit(SMALL, None, once=once)
@@ -279,7 +279,7 @@ def test_fifty_submissions_at_once_with_one_key_are_one_job(bench: Bench) -> Non
 
 def test_a_full_queue_refuses_and_keeps_nothing_of_what_it_refused(bench: Bench) -> None:
     queue = Queue(bench.engine, most_queued=2, worker_ttl_s=TTL_S)
-    once = Once("key", "fingerprint", lambda _connection, row: {"id": row.id})
+    once = Once("key", "fingerprint", lambda _connection, job_id: {"id": job_id})
     first = queue.submit(SMALL, None).new
     queue.submit(SMALL, None)
     assert first is not None

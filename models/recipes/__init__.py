@@ -1,0 +1,22 @@
+"""Claims about initialization, as experiments that anyone can repeat: the table of all recipes."""
+
+from __future__ import annotations
+
+from models.recipes import depth, laws, notebooks, pretraining, zeros
+from models.recipes.base import Judgement, Outcome, Recipe
+
+__all__ = ["LONG", "RECIPES", "Judgement", "Outcome", "Recipe"]
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        *zeros.RECIPES,
+        *laws.RECIPES,
+        *depth.RECIPES,
+        *notebooks.RECIPES,
+        *pretraining.RECIPES,
+    )
+}
+
+LONG = frozenset({"R14", "R16"})
+"""Recipes that take many minutes; they run only when they are named."""

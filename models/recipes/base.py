@@ -1,0 +1,92 @@
+"""What a recipe is: specs to train, and a judge of what came out. Values and formulas only; no torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from models.diagnosis import Diagnostics
+from models.results import EpochMetrics, Evaluation
+from models.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trained member of a recipe."""
+
+    spec: TrainSpec
+    metrics: Sequence[EpochMetrics]
+    diagnostics: Sequence[Diagnostics]
+    evaluation: Evaluation
+
+    @property
+    def seed(self) -> int:
+        """Return the member's seed."""
+        return self.spec.seed
+
+    @property
+    def accuracy(self) -> float:
+        """Return the accuracy after the last epoch."""
+        return self.evaluation.accuracy
+
+    @property
+    def error_percent(self) -> float:
+        """Return the share of wrong answers, in percent."""
+        return 100 * (1 - self.accuracy)
+
+    @property
+    def start(self) -> Diagnostics:
+        """Return the look at the layers before training."""
+        return self.diagnostics[0]
+
+    @property
+    def end(self) -> Diagnostics:
+        """Return the look at the layers after the last epoch."""
+        return self.diagnostics[-1]
+
+    @property
+    def first_step_below_2(self) -> int | None:
+        """Return the first step, over all epochs, at which the mean loss of ten steps was below 2.0."""
+        found = [one.first_step_below_2 for one in self.metrics if one.first_step_below_2 is not None]
+        return min(found) if found else None
+
+
+class Judgement(NamedTuple):
+    """What was measured, in words, and whether the claim was reproduced."""
+
+    measured: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A claim with its source, how it is tried, what is expected, and who judges.
+
+    `members` are the specs to train for a list of seeds; `judge` sees their outcomes in the same order.
+    """
+
+    name: str
+    title: str
+    claim: str
+    source: str
+    expected: str
+    seeds: tuple[int, ...]
+    members: Callable[[Sequence[int]], list[TrainSpec]]
+    judge: Callable[[Sequence[Outcome]], Judgement]
+
+
+def of_scheme(outcomes: Iterable[Outcome], scheme: str) -> list[Outcome]:
+    """Return the outcomes of a scheme, by seed."""
+    return sorted((one for one in outcomes if one.spec.init.scheme == scheme), key=lambda one: one.seed)
+
+
+def mean_accuracy(outcomes: Sequence[Outcome]) -> float:
+    """Return the mean accuracy."""
+    return fmean(one.accuracy for one in outcomes)
+
+
+def listed(values: Iterable[object], form: str = "") -> str:
+    """Return values with slashes between them; None is "never"."""
+    return " / ".join("never" if value is None else format(value, form) for value in values)

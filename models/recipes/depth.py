@@ -1,0 +1,193 @@
+"""What depth does to schemes: He against Xavier with ReLU, Adam that hides it, sigmoid and tanh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from models.init.base import Scheme
+from models.init.by_fans import GlorotStandard, HeNormal, TorchDefault, XavierUniform
+from models.recipes.base import Judgement, Outcome, Recipe, listed, mean_accuracy, of_scheme
+from models.spec import SGD, Activation, Adam, Architecture, TrainSpec
+
+Deep = Architecture(hidden=(128,) * 30)
+HE_WITHIN, XAVIER_NOT_WITHIN = 150, 400
+
+
+def _deep(scheme: Scheme, optimizer: SGD | Adam, seed: int) -> TrainSpec:
+    return TrainSpec(architecture=Deep, init=scheme, optimizer=optimizer, epochs=1, seed=seed, data="mnist")
+
+
+def _five(scheme: Scheme, activation: Activation, epochs: int, seed: int) -> TrainSpec:
+    return TrainSpec(
+        architecture=Architecture(hidden=(256,) * 5, activation=activation),
+        init=scheme,
+        optimizer=SGD(lr=0.1),
+        batch_size=50,
+        epochs=epochs,
+        seed=seed,
+        data="mnist",
+    )
+
+
+def _gradient_ratios(large: Sequence[Outcome], small: Sequence[Outcome]) -> list[float]:
+    """Return by how much the first layer's gradient of one is greater than the other's, seed by seed."""
+    return [
+        (one.start.layers[0].weight_gradient_std or 0.0) / (other.start.layers[0].weight_gradient_std or 1e-300)
+        for one, other in zip(large, small, strict=True)
+    ]
+
+
+def _he_against_xavier(outcomes: Sequence[Outcome]) -> Judgement:
+    he, xavier = of_scheme(outcomes, "he_normal"), of_scheme(outcomes, "xavier_uniform")
+    he_first, xavier_first = ([one.first_step_below_2 for one in group] for group in (he, xavier))
+    ratios = _gradient_ratios(he, xavier)
+    learns = all(step is not None and step <= HE_WITHIN for step in he_first)
+    stalls = all(step is None or step > XAVIER_NOT_WITHIN for step in xavier_first)
+    measured = (
+        f"first step: He {listed(he_first)}, Xavier {listed(xavier_first)}; "
+        f"W1 gradient ratio at least {min(ratios):.0f}"
+    )
+    return Judgement(measured, learns and stalls and min(ratios) > 1e3)
+
+
+def _adam_hides_it(outcomes: Sequence[Outcome]) -> Judgement:
+    he, xavier, default = (
+        [one.first_step_below_2 for one in of_scheme(outcomes, name)]
+        for name in ("he_normal", "xavier_uniform", "torch_default")
+    )
+    slower = all(
+        slow is not None and quick is not None and slow > quick for slow, quick in zip(xavier, he, strict=True)
+    )
+    never = all(step is None for step in default)
+    gradient = fmean(one.start.layers[0].weight_gradient_std or 0.0 for one in of_scheme(outcomes, "xavier_uniform"))
+    measured = (
+        f"first step: He {listed(he)}, Xavier {listed(xavier)}, torch's default {listed(default)}. Adam divides "
+        f"Xavier's gradient of {gradient:.0e} by its own size; torch's is below Adam's eps of 1e-8"
+    )
+    return Judgement(measured, slower and never)
+
+
+def _gain_of_sigmoid(outcomes: Sequence[Outcome]) -> Judgement:
+    one, four = (
+        [outcome.accuracy for outcome in outcomes if getattr(outcome.spec.init, "gain", None) == gain]
+        for gain in (1.0, 4.0)
+    )
+    measured = f"accuracy: gain 1 {listed(one, '.4f')}; gain 4 {listed(four, '.4f')}"
+    return Judgement(measured, max(one) < 0.25 and min(four) > 0.85)
+
+
+def _tanh_is_quicker(outcomes: Sequence[Outcome]) -> Judgement:
+    standard, xavier = of_scheme(outcomes, "glorot_standard"), of_scheme(outcomes, "xavier_uniform")
+    first = [[one.first_step_below_2 for one in group] for group in (standard, xavier)]
+    ratios = _gradient_ratios(xavier, standard)
+    quicker = all(
+        quick is not None and (slow is None or quick < slow) for slow, quick in zip(first[0], first[1], strict=True)
+    )
+    measured = (
+        f"first step: standard {listed(first[0])}, normalized {listed(first[1])}; "
+        f"W1 gradient ratio at least {min(ratios):.1f}"
+    )
+    return Judgement(measured, quicker and min(ratios) > 5)
+
+
+GLOROT_ACTIVATIONS: tuple[Activation, ...] = ("softsign", "tanh", "sigmoid")
+PAPER_ERROR = {
+    ("softsign", "glorot_standard"): 1.64,
+    ("softsign", "xavier_uniform"): 1.72,
+    ("tanh", "glorot_standard"): 1.76,
+    ("tanh", "xavier_uniform"): 1.64,
+    ("sigmoid", "glorot_standard"): 2.21,
+}
+"""Glorot, Bengio 2010, table 1, MNIST: percent of test errors. Sigmoid's best depth was 4."""
+
+
+def _error_table(outcomes: Sequence[Outcome]) -> Judgement:
+    cells, holds = [], True
+    for (activation, scheme), paper in PAPER_ERROR.items():
+        found = [one for one in of_scheme(outcomes, scheme) if one.spec.architecture.activation == activation]
+        error = 100 * (1 - mean_accuracy(found))
+        cells.append(f"{activation} {'normalized' if scheme == 'xavier_uniform' else 'standard'} {error:.2f} ({paper})")
+        if activation != "sigmoid":
+            holds &= error < paper + 0.5
+    return Judgement("% test error (paper's): " + ", ".join(cells), holds)
+
+
+RECIPES = (
+    Recipe(
+        "R7",
+        "xavier_vs_he_30",
+        "Thirty rectified layers: with He's initialization the network learns, with Xavier's it stalls",
+        "He et al. 2015, figure 3 (a 30-layer convolutional network there; 784-128x30-10 here, SGD .01, momentum .9)",
+        "He: loss below 2 within 150 steps in all seeds; Xavier: not within 400 in any; W1 gradient ratio > 1000",
+        (0, 1, 2),
+        lambda seeds: [
+            _deep(scheme, SGD(lr=0.01, momentum=0.9), seed)
+            for scheme in (HeNormal(), XavierUniform())
+            for seed in seeds
+        ],
+        _he_against_xavier,
+    ),
+    Recipe(
+        "R8",
+        "adam_hides_it",
+        "Adam hides the difference: it divides Xavier's tiny gradients by their own size; only torch's default still "
+        "fails",
+        "ours; Kingma, Ba 2015, eps = 1e-8",
+        "within an epoch: Xavier learns, later than He; torch's default with zero biases never",
+        (0, 1, 2),
+        lambda seeds: [
+            _deep(scheme, Adam(), seed)
+            for scheme in (HeNormal(), XavierUniform(), TorchDefault(bias="zeros"))
+            for seed in seeds
+        ],
+        _adam_hides_it,
+    ),
+    Recipe(
+        "R9",
+        "sigmoid5_gain",
+        "Xavier with gain 1 does not rescue five sigmoid layers; gain 4 = 1 / sigmoid'(0) does",
+        "Glorot, Bengio 2010, section 3.1: a sigmoid network of five layers never left its plateau",
+        "SGD .1, 2 epochs: gain 1 below .25, gain 4 above .85, every seed",
+        (0, 1, 2),
+        lambda seeds: [_five(XavierUniform(gain=gain), "sigmoid", 2, seed) for gain in (1.0, 4.0) for seed in seeds],
+        _gain_of_sigmoid,
+    ),
+    Recipe(
+        "R10",
+        "tanh5_standard_vs_xavier",
+        "Five tanh layers start sooner from the normalized initialization than from the standard one",
+        "Glorot, Bengio 2010, table 1, read as speed: its final difference of .12 points is below one standard error",
+        "W1 gradient ratio > 5; loss below 2 sooner, every seed",
+        (0, 1, 2),
+        lambda seeds: [
+            _five(scheme, "tanh", 1, seed) for scheme in (GlorotStandard(), XavierUniform()) for seed in seeds
+        ],
+        _tanh_is_quicker,
+    ),
+    Recipe(
+        "R16",
+        "glorot_error_table",
+        "Test errors of 5 x 1000 networks by activation and initialization",
+        "Glorot, Bengio 2010, table 1 (learning rates picked on validation there; SGD .05, batch 10, 20 epochs here)",
+        "each error of tanh and softsign at most .5 points above the paper's",
+        (0, 1, 2),
+        lambda seeds: [
+            TrainSpec(
+                architecture=Architecture(hidden=(1000,) * 5, activation=activation),
+                init=scheme,
+                optimizer=SGD(lr=0.05),
+                lr_schedule="linear",
+                batch_size=10,
+                epochs=20,
+                validation_images=10_000,
+                seed=seed,
+                data="mnist",
+            )
+            for activation in GLOROT_ACTIVATIONS
+            for scheme in (GlorotStandard(), XavierUniform())
+            for seed in seeds
+        ],
+        _error_table,
+    ),
+)

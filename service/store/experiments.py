@@ -1,0 +1,155 @@
+"""Experiments: jobs that were submitted together, to be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select
+from uuid6 import uuid7
+
+from models.comparison import Compared
+from models.recipes.base import Outcome
+from models.results import EpochMetrics, Evaluation
+from models.spec import TrainSpec
+from service.errors import NotFound
+from service.store.engine import now
+from service.store.jobs import JobState, job_diagnostics
+from service.store.tables import checkpoints, epochs, experiments, jobs
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    """One experiment: what was asked for, and the name of the recipe, if it was one."""
+
+    id: str
+    created_at: float
+    recipe: str | None
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MemberRow:
+    """One job of an experiment, with the evaluation of its final epoch, if it has succeeded."""
+
+    job_id: str
+    state: JobState
+    spec: TrainSpec
+    evaluation: Evaluation | None
+
+
+def insert_experiment(connection: Connection, recipe: str | None, request: dict[str, Any]) -> str:
+    """Insert an experiment in the caller's transaction and return its id."""
+    experiment_id = f"exp_{uuid7().hex}"
+    connection.execute(insert(experiments).values(id=experiment_id, created_at=now(), recipe=recipe, request=request))
+    return experiment_id
+
+
+def get_experiment(engine: Engine, experiment_id: str) -> ExperimentRow:
+    """Return one experiment. Raises `NotFound`."""
+    with engine.connect() as connection:
+        return find_experiment(connection, experiment_id)
+
+
+def find_experiment(connection: Connection, experiment_id: str) -> ExperimentRow:
+    """Return one experiment, in the caller's transaction. Raises `NotFound`."""
+    known = experiment_id.isascii() and experiment_id.isidentifier()
+    query = select(experiments).where(experiments.c.id == experiment_id)
+    row = connection.execute(query).mappings().one_or_none() if known else None
+    if row is None:
+        raise NotFound(f"There is no experiment {experiment_id!r}.", "GET /experiments lists the experiments.")
+    return ExperimentRow(**row)
+
+
+def list_experiments(engine: Engine, *, after: str | None, limit: int) -> list[ExperimentRow]:
+    """Return up to `limit` experiments, newest first, that come after the one `after` in that order."""
+    query = select(experiments).order_by(experiments.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(experiments.c.id < after)
+    with engine.connect() as connection:
+        return [ExperimentRow(**row) for row in connection.execute(query).mappings()]
+
+
+def state_counts(connection: Connection, experiment_id: str) -> dict[JobState, int]:
+    """Return how many members are in each state, in the caller's transaction."""
+    query = select(jobs.c.state, func.count()).where(jobs.c.experiment_id == experiment_id).group_by(jobs.c.state)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def list_members(engine: Engine, experiment_id: str) -> list[MemberRow]:
+    """Return the jobs of an experiment, in the order of submission."""
+    with engine.connect() as connection:
+        return members_of(connection, experiment_id)
+
+
+def members_of(connection: Connection, experiment_id: str) -> list[MemberRow]:
+    """Return the jobs of an experiment, in the caller's transaction."""
+    is_final = (checkpoints.c.job_id == jobs.c.id) & checkpoints.c.final
+    query = (
+        select(jobs.c.id, jobs.c.state, jobs.c.spec, checkpoints.c.evaluation)
+        .outerjoin(checkpoints, is_final)
+        .where(jobs.c.experiment_id == experiment_id)
+        .order_by(jobs.c.id)
+    )
+    return [
+        MemberRow(
+            row.id,
+            row.state,
+            TrainSpec.model_validate(row.spec),
+            Evaluation.model_validate(row.evaluation) if row.evaluation else None,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _metrics_of_members(engine: Engine, experiment_id: str) -> dict[str, list[EpochMetrics]]:
+    query = (
+        select(epochs.c.job_id, epochs.c.metrics)
+        .join(jobs, jobs.c.id == epochs.c.job_id)
+        .where(jobs.c.experiment_id == experiment_id)
+        .order_by(epochs.c.job_id, epochs.c.epoch)
+    )
+    found: dict[str, list[EpochMetrics]] = {}
+    with engine.connect() as connection:
+        for row in connection.execute(query):
+            found.setdefault(row.job_id, []).append(EpochMetrics.model_validate(row.metrics))
+    return found
+
+
+def compared_members(engine: Engine, experiment_id: str) -> list[Compared]:
+    """Return what a comparison needs of the members that have succeeded."""
+    metrics = _metrics_of_members(engine, experiment_id)
+    found = []
+    for member in list_members(engine, experiment_id):
+        if member.evaluation is None:
+            continue
+        own = metrics.get(member.job_id, [])
+        first = [one.first_step_below_2 for one in own if one.first_step_below_2 is not None]
+        found.append(
+            Compared(
+                spec=member.spec,
+                accuracy=member.evaluation.accuracy,
+                evaluated_on=member.evaluation.evaluated_on,
+                n_images=member.evaluation.n,
+                final_train_loss=own[-1].train_loss_mean if own else None,
+                first_step_below_2=min(first) if first else None,
+                right=member.evaluation.right(),
+            )
+        )
+    return found
+
+
+def outcomes_of(engine: Engine, experiment_id: str, members: Sequence[MemberRow]) -> list[Outcome]:
+    """Return what a recipe's judge sees of members that have all succeeded."""
+    metrics = _metrics_of_members(engine, experiment_id)
+    return [
+        Outcome(
+            spec=member.spec,
+            metrics=metrics.get(member.job_id, []),
+            diagnostics=job_diagnostics(engine, member.job_id),
+            evaluation=member.evaluation,
+        )
+        for member in members
+        if member.evaluation is not None
+    ]

@@ -1,0 +1,165 @@
+"""Recipes: whole, valid, and judges that can say no."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from models.data import DataSet
+from models.evaluate import evaluate
+from models.recipes import LONG, RECIPES, Outcome, Recipe
+from models.recipes.base import listed
+from models.results import EpochMetrics, Evaluation
+from models.spec import TrainSpec
+from models.train import Training
+
+
+def outcome(spec: TrainSpec, data: DataSet) -> Outcome:
+    training = Training([spec], data, torch.device("cpu"))
+    metrics, looks = [], [training.diagnose(0)]
+    while not training.finished:
+        metrics += training.run_epoch()
+        looks.append(training.diagnose(0))
+    return Outcome(spec, metrics, looks, evaluate(training.network(0), data))
+
+
+def with_accuracy(of: Outcome, accuracy: float, **metrics: Any) -> Outcome:
+    evaluation: Evaluation = of.evaluation.model_copy(update={"accuracy": accuracy})
+    changed = [one.model_copy(update=metrics) for one in of.metrics]
+    return dataclasses.replace(of, evaluation=evaluation, metrics=changed)
+
+
+def test_the_recipes_are_all_there() -> None:
+    assert set(RECIPES) == {f"R{number}" for number in range(1, 17)}
+    assert set(RECIPES) >= LONG
+    assert len({recipe.title for recipe in RECIPES.values()}) == 16
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda one: one.name)
+def test_every_recipe_says_what_it_claims_and_its_members_are_specs_of_the_asked_seeds(recipe: Recipe) -> None:
+    for text in (recipe.claim, recipe.source, recipe.expected):
+        assert len(text) > 3
+    members = recipe.members([5, 6])
+    assert {spec.seed for spec in members} == {5, 6}
+    assert len({spec.model_dump_json() for spec in members}) == len(members)
+    for spec in members:
+        assert TrainSpec.model_validate_json(spec.model_dump_json()) == spec
+        assert not spec.test_curve
+
+
+def test_listed_says_never_for_what_was_never() -> None:
+    assert listed([1.5, None], ".2f") == "1.50 / never"
+
+
+@pytest.mark.parametrize("name", ["R4"])
+def test_recipes_of_the_start_hold_and_see_a_wrong_variance(name: str, five_thousand: DataSet) -> None:
+    recipe = RECIPES[name]
+    outcomes = [outcome(spec, five_thousand) for spec in recipe.members([1])]
+    assert recipe.judge(outcomes).holds
+    layer = outcomes[0].start.layers[0].model_copy(update={"weight_variance_z": 5.5})
+    look = outcomes[0].start.model_copy(update={"layers": [layer]})
+    assert not recipe.judge([dataclasses.replace(outcomes[0], diagnostics=[look]), *outcomes[1:]]).holds
+
+
+@pytest.fixture(scope="module")
+def sample(few: DataSet) -> Outcome:
+    return outcome(TrainSpec(architecture={"hidden": (8, 8)}, epochs=1, data="mnist_5k"), few)
+
+
+def as_if(recipe: Recipe, sample: Outcome, results: list[tuple[float, int | None, float]]) -> list[Outcome]:
+    """Return outcomes of a recipe's members with accuracy, first step and first layer's gradient as given."""
+    found = []
+    for spec, (accuracy, first, gradient) in zip(recipe.members([0]), results, strict=True):
+        layers = [one.model_copy(update={"weight_gradient_std": gradient}) for one in sample.start.layers]
+        look = sample.start.model_copy(update={"layers": layers})
+        changed = with_accuracy(sample, accuracy, first_step_below_2=first)
+        found.append(dataclasses.replace(changed, spec=spec, diagnostics=[look]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "results", "holds"),
+    [
+        ("R3", [(0.93, 9, 1)], True),
+        ("R3", [(0.89, 9, 1)], False),
+        ("R7", [(0.7, 46, 2e-3), (0.1135, None, 2e-7)], True),
+        ("R7", [(0.7, 46, 2e-3), (0.3, 401, 2e-7)], True),
+        ("R7", [(0.7, 151, 2e-3), (0.1135, None, 2e-7)], False),
+        ("R7", [(0.7, 46, 2e-3), (0.1135, 400, 2e-7)], False),
+        ("R7", [(0.7, 46, 2e-3), (0.1135, None, 2e-4)], False),
+        ("R8", [(0.9, 23, 1), (0.6, 80, 1e-7), (0.1, None, 1e-14)], True),
+        ("R8", [(0.9, 23, 1), (0.6, None, 1e-7), (0.1, None, 1e-14)], False),
+        ("R8", [(0.9, 23, 1), (0.6, 80, 1e-7), (0.1, 500, 1e-14)], False),
+        ("R9", [(0.1135, None, 1), (0.91, 82, 1)], True),
+        ("R9", [(0.3, None, 1), (0.91, 82, 1)], False),
+        ("R9", [(0.1135, None, 1), (0.84, 82, 1)], False),
+        ("R10", [(0.91, 68, 1e-4), (0.94, 7, 1e-3)], True),
+        ("R10", [(0.91, 6, 1e-4), (0.94, 7, 1e-3)], False),
+        ("R10", [(0.91, 68, 1e-4), (0.94, 7, 4e-4)], False),
+        ("R14", [(0.9861, 1, 1)], True),
+        ("R14", [(0.9859, 1, 1)], False),
+    ],
+)
+def test_judges_hold_to_their_bounds(
+    name: str, results: list[tuple[float, int | None, float]], holds: bool, sample: Outcome
+) -> None:
+    judgement = RECIPES[name].judge(as_if(RECIPES[name], sample, results))
+    assert judgement.holds is holds, judgement.measured
+
+
+def test_the_notebooks_bounds_are_on_means(sample: Outcome) -> None:
+    def judged(name: str, accuracies: list[float], cost: float) -> bool:
+        recipe = RECIPES[name]
+        made = [
+            dataclasses.replace(with_accuracy(sample, accuracy, train_loss_mean=cost), spec=spec)
+            for accuracy, spec in zip(accuracies, recipe.members([0, 1]), strict=True)
+        ]
+        return recipe.judge(made).holds
+
+    assert judged("R11", [0.974, 0.982], 0.25)
+    assert not judged("R11", [0.974, 0.976], 0.25)
+    assert not judged("R11", [0.978, 0.98], 0.27)
+    assert judged("R12", [0.94, 0.945, 0.975, 0.98], 130)
+    assert not judged("R12", [0.94, 0.945, 0.959, 0.98], 130)
+    assert not judged("R12", [0.94, 0.945, 0.975, 0.98], 109)
+
+
+def test_pretraining_with_depth_is_judged_by_shape_and_distance(sample: Outcome) -> None:
+    recipe = RECIPES["R13"]
+
+    def judged(errors: dict[str, list[float]]) -> bool:
+        made = []
+        for spec in recipe.members([0]):
+            depth = len(spec.architecture.hidden)
+            error = errors[spec.init.scheme][depth - 2]
+            made.append(dataclasses.replace(with_accuracy(sample, 1 - error / 100), spec=spec))
+        return recipe.judge(made).holds
+
+    seen = {
+        "dbn": [2.9, 2.6, 2.5, 2.4],
+        "glorot_standard": [4.2, 4.2, 4.4, 5.3],
+        "xavier_uniform": [4.3, 4.2, 4.4, 4.7],
+    }
+    assert judged(seen)
+    assert not judged(seen | {"dbn": [2.3, 2.6, 2.5, 2.4]})
+    assert not judged(seen | {"xavier_uniform": [4.3, 4.2, 4.0, 3.9]})
+    assert not judged(seen | {"dbn": [4.9, 4.6, 4.5, 3.8]})
+
+
+def test_zeros_are_judged_exactly(mnist: DataSet) -> None:
+    for name in ("R1", "R2"):
+        recipe = RECIPES[name]
+        outcomes = [outcome(spec, mnist) for spec in recipe.members([777])]
+        judgement = recipe.judge(outcomes)
+        assert judgement.holds, judgement.measured
+        layers = [one.model_copy(update={"weight_absmax": 1e-9, "distinct_units": 2}) for one in outcomes[0].end.layers]
+        look = outcomes[0].end.model_copy(update={"layers": layers})
+        assert not recipe.judge([dataclasses.replace(outcomes[0], diagnostics=[look]), *outcomes[1:]]).holds
+
+
+def test_metrics_of_the_sample_are_what_judges_read(sample: Outcome) -> None:
+    assert isinstance(sample.metrics[0], EpochMetrics)
+    assert sample.error_percent == pytest.approx(100 * (1 - sample.accuracy))

@@ -61,9 +61,26 @@ schemes: .venv/ready ## write the table of docs/schemes.md anew
 	@sed -i -e '/^<!-- schemes -->$$/r docs/schemes.table' -e '/^<!-- schemes -->$$/,/^<!-- \/schemes -->$$/{/^|/d}' docs/schemes.md
 	@rm docs/schemes.table
 
+.PHONY: reproduce
+reproduce: .venv/ready ## try published claims about initialization, write docs/experiments.md (15 minutes)
+	@$(BIN)/python -m service reproduce
+
+.PHONY: calibrate
+calibrate: .venv/ready ## the same with ten seeds each, write docs/calibration.md (an hour)
+	@$(BIN)/python -m service reproduce --seeds 10 --out docs/calibration.md
+
 .PHONY: bench
 bench: .venv/ready ## measure training: a plain torch loop, the library, the service (8 minutes)
 	@$(BIN)/python -m benchmarks.train
+
+.PHONY: bench-rbm
+bench-rbm: .venv/ready ## measure RBM training beside scikit-learn's (3 minutes)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/python -m benchmarks.rbm
+
+.PHONY: bench-diagnostics
+bench-diagnostics: .venv/ready ## measure what the records of layers cost (1 minute)
+	@$(BIN)/python -m benchmarks.diagnostics
 
 .PHONY: acceptance
 acceptance: .venv/ready ## check the promised numbers through the API on full MNIST (5 minutes)

@@ -212,13 +212,13 @@ class Trial:
 
         count = files()
         with suppress(TimeoutError):
-            wait_until(lambda: files() > count, 3, "a file", pause_s=0.0)
+            wait_until(lambda: files() > count, 3, "a file", pause_s=0.001)
 
     def after_a_commit(self, job_id: str) -> None:
         """Wait until a checkpoint's row is committed."""
         before = self.running().get(job_id)
         with suppress(TimeoutError):
-            wait_until(lambda: self.running().get(job_id) != before, 3, "a commit", pause_s=0.0)
+            wait_until(lambda: self.running().get(job_id) != before, 3, "a commit", pause_s=0.001)
 
     def kill_machine(self) -> None:
         """Kill a whole machine; it never comes back, and another one joins only after its job was taken over."""

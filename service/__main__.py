@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "migrate", _migrate, "create or upgrade the database's tables")
     _command(commands, "doctor", _doctor, "check settings, database, data, devices and files; say what is wrong")
     _command(commands, "openapi", _openapi, "print the OpenAPI document")
+    reproduce = _command(commands, "reproduce", _reproduce, "try published claims about initialization; say which hold")
+    reproduce.add_argument("recipes", nargs="*", metavar="RECIPE", help="names such as R7 (default: all but long ones)")
+    reproduce.add_argument("--seeds", type=int, help="try each with so many seeds instead of its own")
+    reproduce.add_argument("--out", type=Path, default=Path("docs/experiments.md"), help="page to write")
     demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the main road in two minutes")
     demo.add_argument("--epochs", type=int, help="fewer epochs than the preset's 15")
     return parser
@@ -182,6 +186,12 @@ def _openapi(_options: argparse.Namespace) -> int:
 
     print(json.dumps(create_app(Settings(home=Path("var"))).openapi(), indent=2, ensure_ascii=False))
     return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from service.reproduce import reproduce
+
+    return reproduce(read_settings(), options.recipes, options.seeds, options.out)
 
 
 def _demo(options: argparse.Namespace) -> int:

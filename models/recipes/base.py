@@ -54,10 +54,11 @@ class Outcome:
 
 
 class Judgement(NamedTuple):
-    """What was measured, in words, and whether the claim was reproduced."""
+    """What was measured, in words, and whether the claim was reproduced; more of it as a table, its head first."""
 
     measured: str
     holds: bool
+    table: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)

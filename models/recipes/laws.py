@@ -108,7 +108,21 @@ def _figures(outcomes: Sequence[Outcome]) -> Judgement:
     )
     dies = forward[standard] < 0.3 and backward[standard] < 0.3
     stays = 0.5 < forward[normalized] < 2 and 0.5 < backward[normalized] < 2
-    return Judgement(measured, dies and stays)
+    return Judgement(measured, dies and stays, _by_layer(outcomes))
+
+
+def _by_layer(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    rows = [["activation", "initialization", "of each layer", *(f"layer {number}" for number in range(1, 6))]]
+    for one in outcomes:
+        name = {"glorot_standard": "standard", "xavier_uniform": "normalized"}[one.spec.init.scheme]
+        hidden = one.start.layers[:-1]
+        for what, values in (
+            ("sd of activations (figure 6)", [layer.a_std for layer in hidden]),
+            ("rms of back-propagated gradients (figure 7)", [layer.dz_rms for layer in hidden]),
+        ):
+            cells = ["not finite" if value is None else f"{value:.2g}" for value in values]
+            rows.append([one.spec.architecture.activation, name, what, *cells])
+    return rows
 
 
 RECIPES = (

@@ -40,7 +40,11 @@ def _with_depth(outcomes: Sequence[Outcome]) -> Judgement:
         f"{listed(means['glorot_standard'], '.2f')}, Xavier {listed(means['xavier_uniform'], '.2f')}; "
         f"at depth 5 ahead of both by at least {ahead:.2f} points"
     )
-    return Judgement(measured, falls and stays and ahead > 1)
+    table = [["mean % test error (of each seed)", *(f"depth {depth}" for depth in DEPTHS)]]
+    for name, values in means.items():
+        each = [listed(_at_depth(outcomes, name, depth), ".2f") for depth in DEPTHS]
+        table.append([name, *(f"{mean:.2f} ({errors})" for mean, errors in zip(values, each, strict=True))])
+    return Judgement(measured, falls and stays and ahead > 1, table)
 
 
 def _full(outcomes: Sequence[Outcome]) -> Judgement:

@@ -88,6 +88,7 @@ class Verdict(Answer):
     measured: str | None = Field(description="Null until all members have ended.")
     holds: bool | None = Field(description="Whether the claim was reproduced; null if that cannot be said.")
     reason: str | None = Field(description="Why it cannot be said.")
+    table: list[list[str]] = Field([], description="More of what was measured, where there is more; its head first.")
 
 
 class Member(Answer):
@@ -306,8 +307,8 @@ def _verdict(parts: Parts, row: ExperimentRow, members: list[MemberRow]) -> Verd
             f"{lost} members have no result: they failed, were cancelled or deleted." if lost else "No such recipe."
         )
         return Verdict(measured=None, holds=None, reason=reason)
-    measured, holds = recipe.judge(outcomes_of(parts.engine, row.id, members))
-    return Verdict(measured=measured, holds=holds, reason=None)
+    measured, holds, table = recipe.judge(outcomes_of(parts.engine, row.id, members))
+    return Verdict(measured=measured, holds=holds, reason=None, table=[list(line) for line in table])
 
 
 def _csv(parts: Parts, experiment_id: str) -> str:

@@ -15,7 +15,7 @@ from models.results import EpochMetrics, Evaluation
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import now
-from service.store.jobs import JobState, job_diagnostics
+from service.store.jobs import JobState, job_diagnostics, may_be_an_id
 from service.store.tables import checkpoints, epochs, experiments, jobs
 
 
@@ -54,9 +54,8 @@ def get_experiment(engine: Engine, experiment_id: str) -> ExperimentRow:
 
 def find_experiment(connection: Connection, experiment_id: str) -> ExperimentRow:
     """Return one experiment, in the caller's transaction. Raises `NotFound`."""
-    known = experiment_id.isascii() and experiment_id.isidentifier()
     query = select(experiments).where(experiments.c.id == experiment_id)
-    row = connection.execute(query).mappings().one_or_none() if known else None
+    row = connection.execute(query).mappings().one_or_none() if may_be_an_id(experiment_id) else None
     if row is None:
         raise NotFound(f"There is no experiment {experiment_id!r}.", "GET /experiments lists the experiments.")
     return ExperimentRow(**row)

@@ -123,7 +123,7 @@ def get_job(engine: Engine, job_id: str) -> JobRow:
 
 def find_job(connection: Connection, job_id: str) -> JobRow:
     """Return one job, in the caller's transaction. Raises `NotFound`."""
-    known = _may_be_an_id(job_id)
+    known = may_be_an_id(job_id)
     row = connection.execute(_with_run.where(jobs.c.id == job_id)).one_or_none() if known else None
     if row is None:
         raise _no_job(job_id)
@@ -147,7 +147,7 @@ def list_jobs(
 
 def require_jobs(engine: Engine, job_ids: Collection[str]) -> None:
     """Raise `NotFound` that names the first of `job_ids` that does not exist, if there is one."""
-    known = [job_id for job_id in job_ids if _may_be_an_id(job_id)]
+    known = [job_id for job_id in job_ids if may_be_an_id(job_id)]
     with engine.connect() as connection:
         found = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(known))).scalars())
     for job_id in job_ids:
@@ -155,7 +155,7 @@ def require_jobs(engine: Engine, job_ids: Collection[str]) -> None:
             raise _no_job(job_id)
 
 
-def _may_be_an_id(text: str) -> bool:
+def may_be_an_id(text: str) -> bool:
     """Say whether all characters are those of ids; some others, like NUL, PostgreSQL refuses by an error of its own."""
     return text.isascii() and text.isidentifier()
 

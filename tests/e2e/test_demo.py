@@ -38,7 +38,7 @@ def test_the_demo_trains_predicts_and_leaves_nothing_running(tmp_path: Path) -> 
     assert "python -m models fetch" in output  # how to get the full set
     assert re.search(r"Test digit 0 is a \d; the model says \d", output)
     assert output.count("curl ") >= 2
-    assert _running_in(tmp_path) == []
+    assert running_in(tmp_path) == []
 
 
 def test_a_demo_that_is_asked_to_stop_leaves_nothing_running(tmp_path: Path) -> None:
@@ -49,13 +49,13 @@ def test_a_demo_that_is_asked_to_stop_leaves_nothing_running(tmp_path: Path) -> 
     demo = subprocess.Popen(
         [sys.executable, "-m", "service", "demo"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
     )
-    wait_until(lambda: len(_running_in(tmp_path)) >= 4, what="the demo's processes")
+    wait_until(lambda: len(running_in(tmp_path)) >= 4, what="the demo's processes")
     demo.terminate()
     assert demo.wait(40) == 143
-    assert _running_in(tmp_path) == []
+    assert running_in(tmp_path) == []
 
 
-def _running_in(folder: Path) -> list[Path]:
+def running_in(folder: Path) -> list[Path]:
     return [path for path in Path("/proc").glob("[0-9]*/environ") if _mentions(path, str(folder))]
 
 

@@ -62,15 +62,15 @@ def test_the_version_is_the_newest_in_the_change_log() -> None:
     assert newest[1] == version
 
 
-def test_measured_numbers_stand_in_the_file_that_a_command_wrote() -> None:
-    """Every number in a table of docs/performance.md that names a JSON file is in that file."""
-    text = (ROOT / "docs" / "performance.md").read_text()
-    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+@pytest.mark.parametrize("document", ["performance.md", "operations.md"])
+def test_measured_numbers_stand_in_the_file_that_a_command_wrote(document: str) -> None:
+    """Every bold number in a table is in the JSON file that is named last before it."""
+    text = (ROOT / "docs" / document).read_text()
+    parts = re.split(r"(?=\]\([\w./-]+\.json\))", text)[1:]
     checked = 0
-    for section in sections:
-        source = re.search(r"\(([\w./-]+\.json)\)", section)
-        if source is None:
-            continue
+    for section in parts:
+        source = re.match(r"\]\(([\w./-]+\.json)\)", section)
+        assert source is not None
         numbers = json.dumps(json.loads((ROOT / "docs" / source[1]).read_text()))
         found = {f"{float(number):.4g}" for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", numbers)}
         for row in re.findall(r"^\|(.*)\|$", section, re.MULTILINE):

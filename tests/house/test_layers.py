@@ -40,6 +40,15 @@ MAY_NOT_IMPORT = {
     "service.previews": ["service.api", "service.store", "service.worker", "service.queue"],
     "service.predictors": ["service.api", "service.worker", "service.queue"],
     "service.local_service": ["service.api", "service.store", "service.worker", "service.queue", "service.app"],
+    "service.reproduce": [
+        "service.api",
+        "service.store",
+        "service.worker",
+        "service.queue",
+        "service.app",
+        "sqlalchemy",
+        "models.recipes",
+    ],
     "service.demo": ["service.api", "service.store", "service.worker", "service.queue", "service.app", "sqlalchemy"],
 }
 
@@ -59,6 +68,7 @@ WITHOUT_TORCH = [
     "service.app",
     "service.supervisor",
     "service.demo",
+    "service.reproduce",
 ]
 
 

@@ -154,7 +154,12 @@ def test_the_recipes_are_listed_with_claim_source_and_what_counts(api: httpx.Cli
 def test_a_recipe_has_a_verdict_when_all_its_members_have_ended(bench: Bench, api: httpx.Client) -> None:
     experiment = api.post("/experiments", json={"recipe": "R3", "seeds": [3]}).json()
     assert experiment["recipe"] == "R3"
-    assert experiment["verdict"] == {"measured": None, "holds": None, "reason": "Not all members have ended."}
+    assert experiment["verdict"] == {
+        "measured": None,
+        "holds": None,
+        "reason": "Not all members have ended.",
+        "table": [],
+    }
     train_all(bench, experiment)  # on 400 digits, of which an epoch teaches nothing like .90
     verdict = api.get(experiment["links"]["self"]).json()["verdict"]
     assert verdict["holds"] is False

@@ -7,6 +7,8 @@ import service.attempt
 import service.demo
 import service.errors
 import service.local_service
+import service.reproduce
+import service.surroundings
 import service.worker
 from models.errors import FaninError
 from service.errors import STATUS_OF, NotFound, error_name
@@ -17,6 +19,7 @@ NEVER_ANSWERED = {
     service.surroundings.Drained,
     service.attempt.LacksData,
     service.demo.DemoFailed,
+    service.reproduce.NotReproduced,
     service.local_service.ServiceFailed,
 }
 """Errors of processes that answer no requests."""

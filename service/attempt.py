@@ -34,7 +34,7 @@ from service.pretraining import PretrainingOfMember
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
 from service.store.runs import Attempt, Made, Member
-from service.surroundings import Device, Drained, Surroundings, persistently
+from service.surroundings import Device, Drained, Surroundings, persistently, shown_progress
 from service.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -87,19 +87,7 @@ class RunAttempt:
         self._watch.raise_if_unwanted()
         if not self._watch.wants_progress() and progress.step < progress.steps_per_epoch:
             return
-        per_second = progress.images / progress.seconds
-        epochs = self._attempt.members[0].spec.epochs
-        images_left = (epochs - progress.epoch + 1) * training.images_per_epoch - progress.images
-        done = (progress.epoch - 1) * training.images_per_epoch + progress.images
-        shared = {
-            "epoch": progress.epoch,
-            "epochs": epochs,
-            "step": progress.step,
-            "steps_per_epoch": progress.steps_per_epoch,
-            "percent": round(100 * done / (epochs * training.images_per_epoch), 1),
-            "images_per_s": round(per_second, 1),
-            "time_left_s": round(images_left / per_second, 1),
-        }
+        shared = shown_progress(progress, self._attempt.members[0].spec.epochs, training.images_per_epoch)
         losses = {index: training.running_loss(index, progress.images) for index in self._live}
         if all(map(math.isfinite, losses.values())):
             self._watch.publish(

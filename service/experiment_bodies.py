@@ -38,7 +38,9 @@ class RecipeBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     recipe: str = Field(description="Its name, such as R7; GET /recipes lists them.")
-    seeds: list[Seed] | None = Field(None, min_length=1, description="Other seeds than the recipe's own.")
+    seeds: list[Seed] | None = Field(
+        None, min_length=1, max_length=MOST_MEMBERS, description="Other seeds than the recipe's own."
+    )
 
 
 def specs_of(body: dict[str, Any]) -> tuple[str | None, list[TrainSpec]]:
@@ -48,17 +50,20 @@ def specs_of(body: dict[str, Any]) -> tuple[str | None, list[TrainSpec]]:
     """
     try:
         if "recipe" in body:
-            return _of_recipe(RecipeBody.model_validate(body))
+            return _of_recipe(RecipeBody.model_validate(body), body)
         return None, _of_grid(ExperimentBody.model_validate(body), body)
     except ValidationError as error:
         raise invalid_body(error, body) from None
 
 
-def _of_recipe(asked: RecipeBody) -> tuple[str, list[TrainSpec]]:
+def _of_recipe(asked: RecipeBody, body: dict[str, Any]) -> tuple[str, list[TrainSpec]]:
     recipe = RECIPES.get(asked.recipe)
     if recipe is None:
         raise NotFound(f"There is no recipe {asked.recipe!r}.", f"There are: {', '.join(RECIPES)}.")
-    return recipe.name, recipe.members(asked.seeds or recipe.seeds)
+    members = recipe.members(list(dict.fromkeys(asked.seeds or recipe.seeds)))
+    if len(members) > MOST_MEMBERS:
+        raise _too_many(body)
+    return recipe.name, members
 
 
 def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
@@ -69,7 +74,7 @@ def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
         enumerate(schemes), depths, enumerate(asked.variants or [{}]), dict.fromkeys(asked.seeds)
     ):
         if len(specs) >= MOST_MEMBERS:
-            raise _refused(("seeds",), f"the experiment has more than {MOST_MEMBERS} members; leave some out", body)
+            raise _too_many(body)
         fields = asked.base | scheme | variant | {"seed": seed}
         try:
             spec = resolve_spec(fields)
@@ -90,6 +95,10 @@ def _said(error: Any) -> str:
     where = ".".join(str(step) for step in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
+
+
+def _too_many(body: dict[str, Any]) -> Exception:
+    return _refused(("seeds",), f"the experiment has more than {MOST_MEMBERS} members; leave some out", body)
 
 
 def _refused(where: tuple[str | int, ...], message: str, body: dict[str, Any]) -> Exception:

@@ -17,7 +17,7 @@ from service.artifacts import attempt_folder
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
 from service.store.runs import Attempt, Made, Member
-from service.surroundings import Surroundings, persistently
+from service.surroundings import Surroundings, persistently, shown_progress
 from service.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -56,22 +56,9 @@ class PretrainingOfMember:
         self.watch.raise_if_unwanted()
         if not self.watch.wants_progress() and progress.step < progress.steps_per_epoch:
             return
-        per_second = progress.images / progress.seconds
-        done = (progress.epoch - 1) * pretraining.images_per_epoch + progress.images
-        total = pretraining.epochs * pretraining.images_per_epoch
-        shown = {
-            "phase": "pretrain",
-            "layer": pretraining.layer + 1,
-            "epoch": progress.epoch,
-            "epochs": pretraining.epochs,
-            "step": progress.step,
-            "steps_per_epoch": progress.steps_per_epoch,
-            "percent": round(100 * done / total, 1),
-            "running_loss": None,
-            "images_per_s": round(per_second, 1),
-            "time_left_s": round((total - done) / per_second, 1),
-        }
-        self.watch.publish({self.member.job_id: shown})
+        shown = shown_progress(progress, pretraining.epochs, pretraining.images_per_epoch)
+        of_phase = {"phase": "pretrain", "layer": pretraining.layer + 1, "running_loss": None}
+        self.watch.publish({self.member.job_id: shown | of_phase})
 
     def _commit(self, snapshot: PretrainSnapshot, metrics: PretrainMetrics) -> None:
         job_id, attempt = self.member.job_id, self.attempt

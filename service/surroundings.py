@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sqlalchemy import Engine
@@ -65,6 +66,21 @@ class Surroundings:
         """Raise `Drained` if the worker is to stop, now that a checkpoint is committed."""
         if self.draining():
             raise Drained("The worker was asked to stop; the run goes on from the checkpoint it has just written.")
+
+
+def shown_progress(progress: StepProgress, epochs: int, images_per_epoch: int) -> dict[str, Any]:
+    """Return where a training or pre-training of so many epochs stands, as it is shown."""
+    per_second = progress.images / progress.seconds
+    done, total = (progress.epoch - 1) * images_per_epoch + progress.images, epochs * images_per_epoch
+    return {
+        "epoch": progress.epoch,
+        "epochs": epochs,
+        "step": progress.step,
+        "steps_per_epoch": progress.steps_per_epoch,
+        "percent": round(100 * done / total, 1),
+        "images_per_s": round(per_second, 1),
+        "time_left_s": round((total - done) / per_second, 1),
+    }
 
 
 class Drained(FaninError):

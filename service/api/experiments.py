@@ -185,8 +185,8 @@ def get_experiments(
 ) -> Page[ExperimentSummary]:
     """List experiments, newest first."""
     rows = list_experiments(parts.engine, after=after, limit=limit + 1)
-    with parts.engine.connect() as connection:
-        views = [ExperimentSummary(**_summary(row, state_counts(connection, row.id))) for row in rows]
+    counts = state_counts(parts.engine, [row.id for row in rows])
+    views = [ExperimentSummary(**_summary(row, counts[row.id])) for row in rows]
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +70,15 @@ def list_experiments(engine: Engine, *, after: str | None, limit: int) -> list[E
         return [ExperimentRow(**row) for row in connection.execute(query).mappings()]
 
 
-def state_counts(connection: Connection, experiment_id: str) -> dict[JobState, int]:
-    """Return how many members are in each state, in the caller's transaction."""
-    query = select(jobs.c.state, func.count()).where(jobs.c.experiment_id == experiment_id).group_by(jobs.c.state)
-    return {row[0]: row[1] for row in connection.execute(query)}
+def state_counts(engine: Engine, experiment_ids: Collection[str]) -> dict[str, dict[JobState, int]]:
+    """Return how many members of each experiment are in each state."""
+    found: dict[str, dict[JobState, int]] = {experiment_id: {} for experiment_id in experiment_ids}
+    own = jobs.c.experiment_id
+    query = select(own, jobs.c.state, func.count()).where(own.in_(experiment_ids)).group_by(own, jobs.c.state)
+    with engine.connect() as connection:
+        for experiment_id, state, count in connection.execute(query):
+            found[experiment_id][state] = count
+    return found
 
 
 def list_members(engine: Engine, experiment_id: str) -> list[MemberRow]:

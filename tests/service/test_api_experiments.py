@@ -145,6 +145,12 @@ def test_unknown_experiments_and_recipes_are_not_found(api: httpx.Client) -> Non
     assert "R7" in problem(api.post("/experiments", json={"recipe": "R99"}), 404, "not-found")["detail"]
 
 
+def test_a_recipe_of_too_many_seeds_is_refused(api: httpx.Client) -> None:
+    response = api.post("/experiments", json={"recipe": "R13", "seeds": list(range(17))})
+    assert "more than 200 members" in problem(response, 422, "invalid-request")["detail"]
+    problem(api.post("/experiments", json={"recipe": "R2", "seeds": list(range(300))}), 422, "invalid-request")
+
+
 def test_the_recipes_are_listed_with_claim_source_and_what_counts(api: httpx.Client) -> None:
     found = api.get("/recipes").json()["data"]
     assert [one["name"] for one in found] == list(RECIPES)

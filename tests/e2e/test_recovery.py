@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,15 +25,21 @@ from tests.e2e.conftest import ROOT, Service
 
 pytestmark = pytest.mark.e2e
 
-LONG = {"architecture": {"hidden": [256, 256]}, "data": "mnist_5k", "epochs": 16, "batch_size": 20}
+LONG: dict[str, Any] = {"architecture": {"hidden": [256, 256]}, "data": "mnist_5k", "epochs": 16, "batch_size": 20}
+PRETRAINED: dict[str, Any] = {
+    "architecture": {"hidden": [128, 128], "activation": "sigmoid"},
+    "init": {"scheme": "dbn", "rbm_epochs": 15, "batch": 20},
+    "data": "mnist_5k",
+    "epochs": 2,
+}
 NewService = Callable[..., Service]
 
 
-def undisturbed(data: DataSet, threads: int) -> str:
+def undisturbed(data: DataSet, threads: int, body: dict[str, Any] = LONG) -> str:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        training = Training([resolve_spec(LONG)], data, torch.device("cpu"))
+        training = Training([resolve_spec(body)], data, torch.device("cpu"))
         while not training.finished:
             training.run_epoch()
     finally:
@@ -63,6 +70,24 @@ def test_a_worker_killed_in_mid_job_is_replaced_and_the_job_ends_with_the_same_b
     assert [one["epoch"] for one in job["metrics"]] == list(range(1, 17))
     found = service.client.get(f"/models/{job_id}").json()["weights_sha256"]
     assert found == undisturbed(five_thousand, job["device"]["threads"])
+
+
+def test_a_worker_killed_in_pretraining_is_followed_by_one_that_goes_on_from_its_last_epoch(
+    new_service: NewService, five_thousand: DataSet
+) -> None:
+    service = new_service()
+    service.start()
+    job_id = service.client.post("/jobs", json=PRETRAINED).json()["id"]
+    wait_until(lambda: len(service.job(job_id)["pretraining"]) >= 3, what="the third epoch of pre-training")
+    shown = service.job(job_id)["progress"]
+    assert (shown["phase"], shown["layer"]) == ("pretrain", 1)
+    (worker,) = service.children("slot")
+    os.kill(worker, signal.SIGKILL)
+    job = service.wait_for_state(job_id, "succeeded", "failed")
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+    assert [one["number"] for one in job["pretraining"]] == list(range(1, 31))
+    found = service.client.get(f"/models/{job_id}").json()["weights_sha256"]
+    assert found == undisturbed(five_thousand, job["device"]["threads"], PRETRAINED)
 
 
 def test_a_stop_in_mid_job_leaves_nothing_running_and_the_job_goes_on_at_the_next_start(

@@ -125,6 +125,7 @@ def test_the_notebooks_bounds_are_on_means(sample: Outcome) -> None:
     assert judged("R12", [0.94, 0.945, 0.975, 0.98], 130)
     assert not judged("R12", [0.94, 0.945, 0.959, 0.98], 130)
     assert not judged("R12", [0.94, 0.945, 0.975, 0.98], 109)
+    assert not judged("R12", [0.94, 0.945, 0.975, 0.98], 191)
 
 
 def test_pretraining_with_depth_is_judged_by_shape_and_distance(sample: Outcome) -> None:

@@ -9,12 +9,9 @@ __all__ = ["LONG", "RECIPES", "Judgement", "Outcome", "Recipe"]
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (
-        *zeros.RECIPES,
-        *laws.RECIPES,
-        *depth.RECIPES,
-        *notebooks.RECIPES,
-        *pretraining.RECIPES,
+    for recipe in sorted(
+        (*zeros.RECIPES, *laws.RECIPES, *depth.RECIPES, *notebooks.RECIPES, *pretraining.RECIPES),
+        key=lambda recipe: int(recipe.name.removeprefix("R")),
     )
 }
 

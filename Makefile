@@ -66,7 +66,7 @@ reproduce: .venv/ready ## try published claims about initialization, write docs/
 	@$(BIN)/python -m service reproduce
 
 .PHONY: calibrate
-calibrate: .venv/ready ## the same with ten seeds each, write docs/calibration.md (an hour)
+calibrate: .venv/ready ## the same with ten seeds each, write docs/calibration.md (25 minutes)
 	@$(BIN)/python -m service reproduce --seeds 10 --out docs/calibration.md
 
 .PHONY: bench

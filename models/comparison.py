@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Pair(_Part):
 class Comparison(_Part):
     """An experiment's members that have succeeded, side by side."""
 
-    object: str = "comparison"
+    object: Literal["comparison"] = "comparison"
     evaluated_on: str | None = Field(description="Which images the accuracies are of; null if members differ.")
     n_images: int | None
     differing_fields: list[str]

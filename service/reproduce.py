@@ -119,7 +119,7 @@ def page(tried: Sequence[Tried], seeds: int | None) -> str:
     holding = sum(one.answer == "yes" for one in tried)
     command = "fanin reproduce" + (f" --seeds {seeds}" if seeds else "")
     lines = [
-        "# Experiments",
+        f"# Experiments, with seeds 0 to {seeds - 1}" if seeds else "# Experiments",
         "",
         f"Written by `{command}` on {dt.datetime.now(dt.UTC).date().isoformat()}: {usable_cores()} cores of "
         f"{processor_name()}, {len(visible_gpus())} GPUs; Python {platform.python_version()}, "

@@ -20,7 +20,7 @@ from models.init.by_fans import (
 )
 from models.init.fixed_scale import Normal, TruncNormal, Uniform
 from models.init.structured import Orthogonal
-from models.recipes.base import Judgement, Outcome, Recipe
+from models.recipes.base import Judgement, Outcome, Recipe, of_scheme
 from models.spec import Activation, Architecture, TrainSpec
 
 WIDTH, DEPTH = 512, 30
@@ -112,16 +112,19 @@ def _figures(outcomes: Sequence[Outcome]) -> Judgement:
 
 
 def _by_layer(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """Return both figures as a table, means over seeds."""
     rows = [["activation", "initialization", "of each layer", *(f"layer {number}" for number in range(1, 6))]]
-    for one in outcomes:
-        name = {"glorot_standard": "standard", "xavier_uniform": "normalized"}[one.spec.init.scheme]
-        hidden = one.start.layers[:-1]
+    names = {"glorot_standard": "standard", "xavier_uniform": "normalized"}
+    for activation, scheme in dict.fromkeys(
+        (one.spec.architecture.activation, one.spec.init.scheme) for one in outcomes
+    ):
+        starts = [one.start for one in of_scheme(outcomes, scheme) if one.spec.architecture.activation == activation]
         for what, values in (
-            ("sd of activations (figure 6)", [layer.a_std for layer in hidden]),
-            ("rms of back-propagated gradients (figure 7)", [layer.dz_rms for layer in hidden]),
+            ("sd of activations (figure 6)", [[layer.a_std or 0.0 for layer in one.layers[:-1]] for one in starts]),
+            ("rms of gradients (figure 7)", [[layer.dz_rms or 0.0 for layer in one.layers[:-1]] for one in starts]),
         ):
-            cells = ["not finite" if value is None else f"{value:.2g}" for value in values]
-            rows.append([one.spec.architecture.activation, name, what, *cells])
+            means = [fmean(layer) for layer in zip(*values, strict=True)]
+            rows.append([activation, names[scheme], what, *(f"{mean:.2g}" for mean in means)])
     return rows
 
 

@@ -37,6 +37,7 @@ def test_a_table_of_a_verdict_is_written_below() -> None:
 
 def test_the_page_has_date_machine_versions_and_how_many_hold() -> None:
     head = page([tried(True), tried(False)], 10)
+    assert head.startswith("# Experiments, with seeds 0 to 9\n")
     assert "`fanin reproduce --seeds 10`" in head
     assert "1 of 2 claims were reproduced" in head
     for part in ("cores of", "torch 2.", "Python 3."):

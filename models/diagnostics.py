@@ -217,8 +217,9 @@ class _Measured:
         values = torch.linalg.svdvals(weight)
         found: dict[str, float | None] = {"singular_min": float(values.min()), "singular_max": float(values.max())}
         if not self.is_output:
-            slope = slopes(self.network.activation, self.seen.z[self.index][0])
-            found["jacobian_singular_mean"] = float(torch.linalg.svdvals(slope[:, None] * weight).mean())
+            jacobian = slopes(self.network.activation, self.seen.z[self.index][0])[:, None] * weight
+            if torch.isfinite(jacobian).all():
+                found["jacobian_singular_mean"] = float(torch.linalg.svdvals(jacobian).mean())
         return found
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -17,21 +16,24 @@ import torch
 from models.data import DataSet, load
 from models.diagnosis import Diagnostics
 from models.diagnostics import Probe, diagnose
-from models.errors import FaninError
+from models.errors import FaninError, InvalidSpec
 from models.init import replace_output
 from models.init.base import Generators
 from models.init.pretrained import Dbn
 from models.mlp import Network
 from models.preview import BEFORE_PRETRAINING, Preview
-from models.spec import DataChoice, TrainSpec
+from models.spec import DataChoice, TrainSpec, misfit
 from models.train import first_network, training_images
 
 
 def preview(spec: TrainSpec, data: DataSet) -> Preview:
     """Return the layers of the network that `spec` starts from, as a training's first record would show them.
 
-    A scheme that pre-trains is shown before that, and `note` says so.
+    A scheme that pre-trains is shown before that, and `note` says so. Raises `InvalidSpec` if the data is too little.
     """
+    problem = misfit(spec, len(data.train.labels))
+    if problem:
+        raise InvalidSpec(f"{problem} (data set: {data.name}).")
     images = training_images(spec, data)
     scheme = spec.init
     if isinstance(scheme, Dbn):
@@ -61,16 +63,24 @@ def _look(network: Network, spec: TrainSpec, probe: Probe) -> Diagnostics:
 
 
 def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
-    """Answer each line, a TrainSpec as JSON, by a line: {"preview": ...}, or {"error": detail, "mend": ...}."""
+    """Say {"ready": true}; then answer each line, a TrainSpec as JSON, by a line of JSON.
 
-    @cache
+    {"preview": ...}, or {"error": detail, "mend": ..., "is_spec": whether the spec is to blame}.
+    """
+    kept: dict[str, DataSet] = {}
+
     def loaded(choice: DataChoice) -> DataSet:
-        return load(choice, data_dir, fetch=False)
+        if "mnist" in kept and choice in ("auto", "mnist"):
+            return kept["mnist"]
+        data = load(choice, data_dir, fetch=False)
+        return kept.setdefault(data.name, data)
 
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in specs:
         spec = TrainSpec.model_validate_json(line)
         try:
             answer = json.dumps({"preview": preview(spec, loaded(spec.data)).model_dump(mode="json")})
         except FaninError as error:
-            answer = json.dumps({"error": error.detail, "mend": error.mend})
+            is_spec = isinstance(error, InvalidSpec)
+            answer = json.dumps({"error": error.detail, "mend": error.mend, "is_spec": is_spec})
         print(answer, file=answers, flush=True)

@@ -31,8 +31,8 @@ class EpochMetrics(_Result):
     train_loss_last_batch: float = Field(description="Mean cross entropy of the epoch's last batch, in nats an image.")
     first_step_below_2: int | None = Field(
         None,
-        description="First step, counted over all epochs, at which the mean loss of ten steps of this epoch is below "
-        "2.0 (of the steps that are looked at: all on a CPU, every 50th on a GPU); null if none.",
+        description="First step, counted over all epochs, at which the mean loss of the last ten steps, all of this "
+        "epoch, is below 2.0; null if there is none.",
     )
     train_accuracy: float = Field(ge=0, le=1, description="Share of images that were right at their own step.")
     duration_s: float = Field(ge=0, description="Seconds of training, evaluation and checkpoint left out.")

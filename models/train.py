@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -145,14 +144,13 @@ class Training:
         number = self.epoch + 1
         orders = self._orders(number)
         batches = torch.split(orders, self._shared.batch_size, dim=1)
-        falls = [_FirstBelow(FIRST_BELOW_LOSS, SMOOTHED_STEPS) for _ in self.specs]
+        losses = torch.empty((len(batches), len(self.specs)), device=self._device)
         for step, chosen in enumerate(batches, start=1):
             self._step.lr = self._lr(number, step, len(batches))
             self._step.run(self._images, self._labels, chosen)
+            losses[step - 1] = self._step.losses
             if self._device.type == "cpu" or step % GPU_LOSS_CHECK_STEPS == 0:
-                losses = self._check_losses(number, step)
-                for fall, loss in zip(falls, losses, strict=True):
-                    fall.see((number - 1) * len(batches) + step, loss)
+                self._check_losses(number, step)
             if between_steps is not None:
                 done = min(step * self._shared.batch_size, self.images_per_epoch)
                 between_steps(StepProgress(number, step, len(batches), done, time.perf_counter() - started))
@@ -160,9 +158,10 @@ class Training:
         self._check_losses(number, len(batches))
         seconds = time.perf_counter() - started
         self.epoch = number
+        before = (number - 1) * len(batches)
         return [
-            self._metrics(index, loss_sums[index], hits[index], seconds, falls[index].step)
-            for index in range(len(self.specs))
+            self._metrics(index, loss_sums[index], hits[index], seconds, _first_below(own, before))
+            for index, own in enumerate(losses.t().tolist())
         ]
 
     def _lr(self, epoch: int, step: int, steps_per_epoch: int) -> float:
@@ -181,9 +180,8 @@ class Training:
         ]
         return torch.stack(orders).to(self._device)
 
-    def _check_losses(self, epoch: int, step: int) -> list[float]:
-        losses: list[float] = self._step.losses.tolist()
-        for index, loss in enumerate(losses):
+    def _check_losses(self, epoch: int, step: int) -> None:
+        for index, loss in enumerate(self._step.losses.tolist()):
             if not math.isfinite(loss):
                 network = self._step.network(index)
                 weights = ", ".join(f"{layer.weight.square().mean().sqrt():.3g}" for layer in network.layers)
@@ -193,7 +191,6 @@ class Training:
                     f"weights {weights}; their gradients {gradients}.",
                     "Use a smaller learning rate or a smaller initial scale.",
                 )
-        return losses
 
     def _metrics(self, index: int, loss_sum: float, hits: int, seconds: float, first_below: int | None) -> EpochMetrics:
         images = self.images_per_epoch
@@ -236,19 +233,12 @@ def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
     return first
 
 
-class _FirstBelow:
-    """Finds the first step at which the mean of the last few losses is below a limit."""
-
-    def __init__(self, limit: float, steps: int) -> None:
-        self._limit = limit
-        self._last: deque[float] = deque(maxlen=steps)
-        self.step: int | None = None
-
-    def see(self, step: int, loss: float) -> None:
-        """Take the loss of a step, counted from 1 over all epochs."""
-        self._last.append(loss)
-        if self.step is None and len(self._last) == self._last.maxlen and fmean(self._last) < self._limit:
-            self.step = step
+def _first_below(losses: Sequence[float], steps_before: int) -> int | None:
+    """Return the first step, counted over all epochs, at which the mean of the last few losses is below 2.0."""
+    for end in range(SMOOTHED_STEPS, len(losses) + 1):
+        if fmean(losses[end - SMOOTHED_STEPS : end]) < FIRST_BELOW_LOSS:
+            return steps_before + end
+    return None
 
 
 def training_images(spec: TrainSpec, data: DataSet) -> torch.Tensor:

@@ -54,11 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "openapi", _openapi, "print the OpenAPI document")
     reproduce = _command(commands, "reproduce", _reproduce, "try published claims about initialization; say which hold")
     reproduce.add_argument("recipes", nargs="*", metavar="RECIPE", help="names such as R7 (default: all but long ones)")
-    reproduce.add_argument("--seeds", type=int, help="try each with so many seeds instead of its own")
+    reproduce.add_argument("--seeds", type=_positive, help="try each with so many seeds instead of its own")
     reproduce.add_argument("--out", type=Path, default=Path("docs/experiments.md"), help="page to write")
     demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the main road in two minutes")
     demo.add_argument("--epochs", type=int, help="fewer epochs than the preset's 15")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 def _command(

@@ -246,6 +246,7 @@ EXAMPLES: dict[str, Any] = {
             "source": "ours",
             "expected": "accuracy > .90 after one epoch, every seed",
             "seeds": [777, 0, 1],
+            "least_seeds": 1,
             "members": 3,
             "is_long": False,
         }

@@ -29,7 +29,9 @@ class ExperimentBody(BaseModel):
         [], description="Numbers of hidden layers, each as wide as the base's first."
     )
     variants: list[dict[str, Any]] = Field([], description="Other fields to replace, a member for each.")
-    seeds: list[Seed] = Field([DEFAULT_SEED], min_length=1, description="Every member is trained once for each.")
+    seeds: list[Seed] = Field(
+        [DEFAULT_SEED], min_length=1, description="Every member is trained once for each. No other field holds a seed."
+    )
 
 
 class RecipeBody(BaseModel):
@@ -60,13 +62,21 @@ def _of_recipe(asked: RecipeBody, body: dict[str, Any]) -> tuple[str, list[Train
     recipe = RECIPES.get(asked.recipe)
     if recipe is None:
         raise NotFound(f"There is no recipe {asked.recipe!r}.", f"There are: {', '.join(RECIPES)}.")
-    members = recipe.members(list(dict.fromkeys(asked.seeds or recipe.seeds)))
+    seeds = list(dict.fromkeys(asked.seeds or recipe.seeds))
+    if len(seeds) < recipe.least_seeds:
+        raise _refused(("seeds",), f"{recipe.name} judges a spread; give at least {recipe.least_seeds} seeds", body)
+    members = recipe.members(seeds)
     if len(members) > MOST_MEMBERS:
         raise _too_many(body)
     return recipe.name, members
 
 
 def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
+    places: list[tuple[tuple[str | int, ...], dict[str, Any]]] = [(("base",), asked.base)]
+    places += [(("variants", number), variant) for number, variant in enumerate(asked.variants)]
+    for place, given in places:
+        if "seed" in given:
+            raise _refused(place, 'put the seed into "seeds", which all members are trained for', body)
     schemes = [{"init": {"scheme": one} if isinstance(one, str) else one} for one in asked.schemes] or [{}]
     depths: list[int | None] = [*asked.depths] or [None]
     specs: list[TrainSpec] = []
@@ -82,6 +92,8 @@ def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
         except ValidationError as error:
             where = ("schemes", index) if asked.schemes else ("variants", number) if asked.variants else ("base",)
             raise _refused(where, "; ".join(_said(one) for one in error.errors()), body) from None
+    if len({spec.model_dump_json() for spec in specs}) < len(specs):
+        raise _refused(("schemes",), "two members are the same, and would be equal bit for bit; leave one out", body)
     return specs
 
 

@@ -92,6 +92,9 @@ class PretrainingOfMember:
         for unused in committed.unused_paths:
             self.around.artifacts.delete(unused)
         self.watch.moved()
+        if committed.state == "cancelling":
+            # Its owner cancelled it since the watch last looked; nobody else would say so.
+            persistently(lambda: runs.end_job(self.around.engine, attempt, job_id, "cancelled"))
         if committed.state != "running":
             raise Interrupted(f"The job is {committed.state}.")
         self.watch.raise_if_unwanted()

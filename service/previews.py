@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from models.errors import InvalidSpec
 from models.preview import Preview
@@ -19,6 +20,7 @@ from service.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+START_LIMIT_S = 60.0
 PREVIEW_LIMIT_S = 30.0
 LARGEST_PARAMETERS = 30_000_000
 LONGEST_ANSWER_BYTES = 2**20
@@ -47,9 +49,10 @@ class Previews:
         if self._turn.locked():
             raise Unavailable("Another preview is being made.", "Try again in some seconds.")
         async with self._turn:
+            process = await self._ready()
             try:
                 async with asyncio.timeout(PREVIEW_LIMIT_S):
-                    answer = await self._asked(spec.model_dump_json())
+                    answer = await self._asked(process, spec.model_dump_json())
             except TimeoutError:
                 self.close()
                 raise InvalidSpec(
@@ -60,7 +63,7 @@ class Previews:
                 self.close()  # or the next request would get this one's answer
                 raise
         if "error" in answer:
-            raise Unavailable(answer["error"], answer["mend"])
+            raise (InvalidSpec if answer["is_spec"] else Unavailable)(answer["error"], answer["mend"])
         return Preview.model_validate(answer["preview"])
 
     def close(self) -> None:
@@ -69,33 +72,43 @@ class Previews:
             self._process.kill()
         self._process = None
 
-    async def _asked(self, line: str) -> dict[str, str]:
-        if self._process is None or self._process.returncode is not None:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "models",
-                "previews",
-                "--data-dir",
-                str(self._data_dir),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=LONGEST_ANSWER_BYTES,
-            )
-        process = self._process
+    async def _ready(self) -> asyncio.subprocess.Process:
+        """Return the process, started and ready; loading torch counts under a limit of its own."""
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        arguments = ("-m", "models", "previews", "--data-dir", str(self._data_dir))
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, stdin=pipe, stdout=pipe, limit=LONGEST_ANSWER_BYTES
+        )
+        try:
+            async with asyncio.timeout(START_LIMIT_S):
+                await self._line_of(self._process)
+        except TimeoutError:
+            self.close()
+            raise Unavailable("The process that makes previews did not start in time.", "Try again soon.") from None
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        return self._process
+
+    async def _asked(self, process: asyncio.subprocess.Process, line: str) -> dict[str, Any]:
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(line.encode() + b"\n")
             await process.stdin.drain()
-            answer = await process.stdout.readline()
+        except ConnectionError as error:
+            log.warning("the preview process is gone: %s", error)
+        return await self._line_of(process)
+
+    async def _line_of(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
+        assert process.stdout is not None
+        try:
+            found: dict[str, Any] = json.loads(await process.stdout.readline())
         except (ConnectionError, ValueError) as error:
             log.warning("the preview process failed: %s", error)
-            answer = b""
-        if not answer:
             self.close()
             raise Unavailable(
-                "The process that makes previews ended; out of memory, perhaps.", "Try a smaller network."
-            )
-        found: dict[str, str] = json.loads(answer)
+                "The process that makes previews ended: out of memory?", "Try a smaller network."
+            ) from None
         return found

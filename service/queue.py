@@ -98,7 +98,7 @@ class Queue:
                 before = claim(connection, once.key, once.fingerprint)
                 if before is not None:
                     return None, before
-            experiment_id = insert_experiment(connection, recipe, request)
+            experiment_id = insert_experiment(connection, recipe, request, len(specs))
             for spec in specs:
                 new = insert_job(connection, spec, None, experiment_id=experiment_id)
                 self._enqueue(client, connection, new.run_id, PRIORITIES["normal"])

@@ -92,7 +92,8 @@ def _chosen(client: httpx.Client, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _try(client: httpx.Client, recipe: dict[str, Any], seeds: int | None, console: Console) -> Tried:
-    body = {"recipe": recipe["name"]} | ({"seeds": list(range(seeds))} if seeds else {})
+    own = {} if seeds is None else {"seeds": list(range(max(seeds, recipe["least_seeds"])))}
+    body = {"recipe": recipe["name"]} | own
     started = time.monotonic()
     experiment = _answer(client.post("/experiments", json=body))
     with console.status("") as status:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from models.errors import InvalidSpec
 from models.init.base import Generators, Scheme
+from models.randomness import generator
 
 if TYPE_CHECKING:
     import torch
@@ -64,8 +65,8 @@ class Dbn(Scheme):
         return ""
 
     def probe_images(self) -> int:
-        """Return the least number of images that pre-training can do with: a batch."""
-        return self.batch
+        """Return the least number of images that pre-training can do with: a batch, and those that it holds out."""
+        return self.batch + self.batch // 19 + 1
 
     def fill(self, network: Network, generators: Generators, images: torch.Tensor | None = None) -> None:
         """Pre-train all hidden layers on `images`, from first epoch to last, and fill the network."""
@@ -73,8 +74,8 @@ class Dbn(Scheme):
 
         from models.pretrain.dbn import Pretraining
 
-        if images is None or len(images) < self.batch:
-            raise InvalidSpec(f"dbn needs training images to learn from, at least a batch of {self.batch}.")
+        if images is None or len(images) < self.probe_images():
+            raise InvalidSpec(f"dbn needs training images to learn from, at least {self.probe_images()}.")
         sizes = [layer.weight.shape[1] for layer in network.layers]
         pretraining = Pretraining(self, sizes, generators.seed, images, torch.device("cpu"))
         while not pretraining.finished:
@@ -88,8 +89,12 @@ class Dbn(Scheme):
         network.layers[-1].bias.zero_()
 
     def fill_before(self, network: Network, generators: Generators) -> None:
-        """Fill the network as it is before pre-training: hidden weights N(0, weight_std^2), biases 0."""
-        for layer in network.layers[:-1]:
-            layer.weight.normal_(0.0, self.weight_std, generator=generators.weights)
+        """Fill the network as it is before pre-training: hidden weights N(0, weight_std^2), biases 0.
+
+        The weights are those that each machine starts from, bit for bit.
+        """
+        for index, layer in enumerate(network.layers[:-1]):
+            stream = generator(generators.seed, "rbm_weights", index)
+            layer.weight.copy_(layer.weight.t().contiguous().normal_(0.0, self.weight_std, generator=stream).t())
             layer.bias.zero_()
         self.fill_output(network, generators)

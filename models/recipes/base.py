@@ -76,6 +76,7 @@ class Recipe:
     seeds: tuple[int, ...]
     members: Callable[[Sequence[int]], list[TrainSpec]]
     judge: Callable[[Sequence[Outcome]], Judgement]
+    least_seeds: int = 1
 
 
 def of_scheme(outcomes: Iterable[Outcome], scheme: str) -> list[Outcome]:

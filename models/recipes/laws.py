@@ -165,6 +165,7 @@ RECIPES = (
         tuple(range(10)),
         lambda seeds: [_start(HeNormal(), seed, (WIDTH,) * DEPTH) for seed in seeds],
         _walk,
+        least_seeds=2,
     ),
     Recipe(
         "R15",

@@ -78,6 +78,7 @@ class RecipeView(Answer):
     source: str
     expected: str = Field(description="When the claim counts as reproduced; fixed before it is tried.")
     seeds: list[int]
+    least_seeds: int = Field(description="Fewer seeds cannot be judged.")
     members: int = Field(description="Jobs that it takes.")
     is_long: bool = Field(description="Whether it takes many minutes.")
 
@@ -141,6 +142,7 @@ def get_recipes() -> Page[RecipeView]:
             source=one.source,
             expected=one.expected,
             seeds=list(one.seeds),
+            least_seeds=one.least_seeds,
             members=len(one.members(one.seeds)),
             is_long=one.name in LONG,
         )
@@ -300,7 +302,7 @@ def _verdict(parts: Parts, row: ExperimentRow, members: list[MemberRow]) -> Verd
         return None
     if any(member.state not in ENDED for member in members):
         return Verdict(measured=None, holds=None, reason=NOT_ENDED)
-    lost = sum(member.evaluation is None for member in members)
+    lost = row.members - sum(member.evaluation is not None for member in members)
     recipe = RECIPES.get(row.recipe)
     if lost or recipe is None:
         reason = (

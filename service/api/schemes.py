@@ -110,7 +110,8 @@ class PreviewBody(BaseModel):
 async def preview_scheme(parts: GetParts, name: str, body: JsonObject) -> Preview:
     """Look at the layers of a network as a scheme fills it, without training: measured, predicted, and a verdict.
 
-    The same numbers as the first record of a job's diagnostics. One preview is made at a time; 503 meanwhile.
+    The same numbers as the first record of a job's diagnostics, but for dbn, whose layers are shown before they are
+    pre-trained. One preview is made at a time; 503 meanwhile.
     """
     _scheme_named(name)
     try:

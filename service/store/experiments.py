@@ -21,12 +21,13 @@ from service.store.tables import checkpoints, epochs, experiments, jobs
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One experiment: what was asked for, and the name of the recipe, if it was one."""
+    """One experiment: what was asked for, the name of the recipe, if it was one, and how many jobs it began with."""
 
     id: str
     created_at: float
     recipe: str | None
     request: dict[str, Any]
+    members: int
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ class MemberRow:
     evaluation: Evaluation | None
 
 
-def insert_experiment(connection: Connection, recipe: str | None, request: dict[str, Any]) -> str:
+def insert_experiment(connection: Connection, recipe: str | None, request: dict[str, Any], members: int) -> str:
     """Insert an experiment in the caller's transaction and return its id."""
     experiment_id = f"exp_{uuid7().hex}"
-    connection.execute(insert(experiments).values(id=experiment_id, created_at=now(), recipe=recipe, request=request))
+    connection.execute(
+        insert(experiments).values(id=experiment_id, created_at=now(), recipe=recipe, request=request, members=members)
+    )
     return experiment_id
 
 

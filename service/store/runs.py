@@ -181,6 +181,7 @@ def commit_checkpoint(
         _insert_checkpoint(connection, attempt, job_id, seq, checkpoint, made.evaluation)
         unused = _trim(connection, job_id, checkpoint.phase, resume_files_kept, checkpoints_kept)
         if checkpoint.final:
+            unused += _forget_pretraining(connection, job_id)
             shown = {"accuracy", "evaluated_on", "n"}
             summary = made.evaluation.model_dump(mode="json", include=shown) if made.evaluation else {}
             _end_job(connection, job_id, "succeeded", **summary)
@@ -259,6 +260,14 @@ def _trim(
         )
     paths = [row.weights_path for row in gone] + [row.resume_path for row in (*gone, *bare)]
     return [path for path in paths if path]
+
+
+def _forget_pretraining(connection: Connection, job_id: str) -> list[str]:
+    """Forget the checkpoints of pre-training, which no attempt will go on from any more, and return their paths."""
+    of_phase = (checkpoints.c.job_id == job_id, checkpoints.c.phase == "pretrain")
+    paths = list(connection.execute(select(checkpoints.c.weights_path).where(*of_phase)).scalars())
+    connection.execute(delete(checkpoints).where(*of_phase))
+    return paths
 
 
 def end_job(

@@ -111,6 +111,7 @@ experiments = Table(
     Column("created_at", Double, nullable=False),
     Column("recipe", Text),
     Column("request", JSON, nullable=False),
+    Column("members", Integer, nullable=False),
 )
 
 events = Table(

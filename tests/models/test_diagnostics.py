@@ -113,6 +113,12 @@ def test_what_is_not_finite_is_null_and_said(probe: Probe) -> None:
     assert "overflow" in found.verdict or "explodes" in found.verdict
 
 
+def test_a_signal_too_large_for_an_activation_is_said_and_breaks_nothing(probe: Probe) -> None:
+    found = look(probe, Normal(std=1.0), *(512,) * 30, activation="gelu")
+    assert found.layers[-2].jacobian_singular_mean is None
+    assert "signal explodes" in found.verdict
+
+
 @pytest.mark.parametrize(
     ("scheme", "activation", "depth", "says"),
     [

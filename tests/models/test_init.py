@@ -418,5 +418,14 @@ def test_dbn_before_pretraining_starts_small() -> None:
     assert largest_deviation(network.layers[1].weight, normal_law(0.01)) < WITHIN_SD
 
 
+def test_dbn_before_pretraining_is_what_its_machines_start_from() -> None:
+    from models.pretrain.dbn import Pretraining
+
+    scheme, network = Dbn(batch=10), Network.empty(Architecture(hidden=(6, 5), activation="sigmoid"))
+    scheme.fill_before(network, Generators.of(3))
+    pretraining = Pretraining(scheme, (784, 6, 5), 3, some_images(), torch.device("cpu"))
+    assert torch.equal(network.layers[0].weight, pretraining.machines[0].weight.t())
+
+
 def test_zeros_with_random_biases_must_be_asked_for() -> None:
     assert Zeros(bias="torch_default", break_symmetry_by_bias=True).bias == "torch_default"

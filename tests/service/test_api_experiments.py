@@ -122,9 +122,12 @@ def test_a_key_repeats_the_first_answer(api: httpx.Client) -> None:
         ({"schemes": [{"scheme": "xavier_uniform", "gain": 0}]}, "#/schemes/0", "greater than 0"),
         ({"schemes": ["dbn"]}, "#/schemes/0", "use sigmoid"),
         ({"schemes": [], "variants": [{"epochs": -1}]}, "#/variants/0", "epochs"),
+        ({"schemes": [], "variants": [{"seed": 1}]}, "#/variants/0", "into"),
         ({"schemes": [], "base": {"epoch": 1}}, "#/base", "epoch"),
         ({"seeds": []}, "#/seeds", "at least 1"),
         ({"seeds": list(range(101))}, "#/seeds", "more than 200 members"),
+        ({"base": BASE | {"seed": 1}}, "#/base", "into"),
+        ({"schemes": ["he_normal", "he_normal"]}, "#/schemes", "two members are the same"),
         ({"depths": [0]}, "#/depths/0", "greater than or equal to 1"),
         ({"unknown": 1}, "#/unknown", "no such field"),
     ],
@@ -149,6 +152,11 @@ def test_a_recipe_of_too_many_seeds_is_refused(api: httpx.Client) -> None:
     response = api.post("/experiments", json={"recipe": "R13", "seeds": list(range(17))})
     assert "more than 200 members" in problem(response, 422, "invalid-request")["detail"]
     problem(api.post("/experiments", json={"recipe": "R2", "seeds": list(range(300))}), 422, "invalid-request")
+
+
+def test_a_recipe_that_judges_a_spread_needs_two_seeds(api: httpx.Client) -> None:
+    response = api.post("/experiments", json={"recipe": "R6", "seeds": [3, 3]})
+    assert "at least 2 seeds" in problem(response, 422, "invalid-request")["detail"]
 
 
 def test_the_recipes_are_listed_with_claim_source_and_what_counts(api: httpx.Client) -> None:
@@ -177,6 +185,16 @@ def test_a_recipe_whose_member_was_cancelled_has_no_verdict(api: httpx.Client) -
     verdict = api.post(experiment["links"]["cancel"]).json()["verdict"]
     assert verdict["holds"] is None
     assert "1 members have no result" in verdict["reason"]
+
+
+def test_a_recipe_whose_member_was_deleted_has_no_verdict(bench: Bench, api: httpx.Client) -> None:
+    experiment = api.post("/experiments", json={"recipe": "R3", "seeds": [3, 4]}).json()
+    train_all(bench, experiment)
+    for left in (1, 2):
+        api.delete(f"/jobs/{experiment['members'][left - 1]['job_id']}").raise_for_status()
+        verdict = api.get(experiment["links"]["self"]).json()["verdict"]
+        assert verdict["holds"] is None
+        assert f"{left} members have no result" in verdict["reason"]
 
 
 def test_members_keep_the_specs_of_the_recipe(api: httpx.Client) -> None:

@@ -36,7 +36,8 @@ def test_every_epoch_of_every_layer_is_committed_and_told(bench: Bench) -> None:
     assert kinds.count("job.pretrain_epoch") == 4
     assert kinds.index("job.pretrain_epoch") < kinds.index("job.epoch")
     kept = [(row.phase, row.epoch) for row in list_checkpoints(bench.engine, job_id)]
-    assert kept == [("pretrain", 3), ("pretrain", 4), ("train", 0), ("train", 1), ("train", 2)]
+    assert kept == [("train", 0), ("train", 1), ("train", 2)]
+    assert not [path for path in bench.artifacts.list_below(f"jobs/{job_id}") if "pretrain" in path]
     assert final_weights(bench, job_id) == undisturbed(bench.data, SPEC)
     with pytest.raises(NotFound):
         find_model(bench.engine, f"{job_id}@4")  # the fourth epoch of pre-training is no model
@@ -76,6 +77,20 @@ def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_
     assert final_weights(bench, job_id) == undisturbed(bench.data, SPEC)
 
 
+def test_a_cancel_just_before_a_commit_of_pretraining_is_final(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit(SPEC)
+    commit = runs.commit_checkpoint
+
+    def cancelled_first(*arguments: object, **keywords: object) -> runs.Committed:
+        bench.ask(job_id, "cancel")
+        return commit(*arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runs, "commit_checkpoint", cancelled_first)
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "cancelled"
+    assert job_pretraining(bench.engine, job_id) == []
+
+
 def test_a_drain_gives_the_job_back_after_an_epoch_of_pretraining(bench: Bench) -> None:
     job_id, run_id = bench.submit(SPEC)
     with pytest.raises(Drained):
@@ -107,12 +122,14 @@ def test_the_filters_stay_with_the_model_as_its_first_weights(bench: Bench) -> N
     assert weights_sha256(kept) == weights_sha256(expected)
 
 
-def test_the_api_shows_pretraining_and_layers(bench: Bench, api: httpx.Client) -> None:
-    job_id = bench.trained(SPEC)
+def test_the_api_shows_pretraining_and_layers(bench: Bench, api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit(SPEC)
+    die_at(monkeypatch, bench, run_id, "commit_checkpoint", 6)
+    rows = api.get(f"/jobs/{job_id}/checkpoints").json()["data"]
+    assert [row["model"] for row in rows] == [None, None, f"{job_id}@0"]
+    bench.attempt(run_id)
     job = api.get(f"/jobs/{job_id}").json()
     assert [one["number"] for one in job["pretraining"]] == [1, 2, 3, 4]
-    rows = api.get(job["links"]["checkpoints"]).json()["data"]
-    assert [row["model"] for row in rows][:3] == [None, None, f"{job_id}@0"]
     shown = api.get(job["links"]["diagnostics"]).json()["data"]
     assert [one["epoch"] for one in shown] == [0, 1, 2]
     assert {"verdict", "layers", "gradient_norm"} <= set(shown[0])

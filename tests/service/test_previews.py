@@ -100,6 +100,12 @@ def test_unknown_schemes_and_networks_too_large_are_refused(api: httpx.Client) -
     problem(api.post("/init-schemes/he_normal/preview", json=large), 422, "invalid-spec")
 
 
+def test_data_that_is_too_little_for_a_scheme_is_the_specs_fault(api: httpx.Client) -> None:
+    body = {"init": {"batch": 5000}}  # of 60,000 images it could be; here are 4,000
+    document = problem(api.post("/init-schemes/lsuv/preview", json=body), 422, "invalid-spec")
+    assert "of which there are 4000" in document["detail"]
+
+
 def test_a_second_preview_at_the_same_time_is_told_to_come_back(api: httpx.Client) -> None:
     look(api, "zeros")
     body = {"architecture": {"hidden": [512] * 30}}

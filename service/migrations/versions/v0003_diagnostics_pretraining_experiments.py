@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("recipe", sa.Text),
         sa.Column("request", sa.JSON, nullable=False),
+        sa.Column("members", sa.Integer, nullable=False),
     )
     op.add_column("jobs", sa.Column("experiment_id", sa.Text))
     op.create_index("jobs_by_experiment", "jobs", ["experiment_id", "id"])

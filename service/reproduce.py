@@ -74,7 +74,7 @@ def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: 
             console.print(f"{recipe['name']:<4}{tried[-1].answer:<5}{tried[-1].measured}", markup=False, soft_wrap=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page(tried, seeds))
+        out.write_text(page(tried, names, seeds))
         console.print(f"Written to {out}.")
     return 0 if all(one.experiment["verdict"]["holds"] for one in tried) else 1
 
@@ -115,10 +115,10 @@ def _answer(response: httpx.Response) -> Any:
     return response.json()
 
 
-def page(tried: Sequence[Tried], seeds: int | None) -> str:
+def page(tried: Sequence[Tried], names: Sequence[str], seeds: int | None) -> str:
     """Return what was tried as a page of Markdown, with the date, the machine and the versions."""
     holding = sum(one.answer == "yes" for one in tried)
-    command = "fanin reproduce" + (f" --seeds {seeds}" if seeds else "")
+    command = " ".join(["fanin reproduce", *names, *([f"--seeds {seeds}"] if seeds else [])])
     lines = [
         f"# Experiments, with seeds 0 to {seeds - 1}" if seeds else "# Experiments",
         "",

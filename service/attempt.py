@@ -28,6 +28,7 @@ from models.results import EpochMetrics
 from models.step_progress import StepProgress
 from models.train import Snapshot, Training, first_network, training_images
 from service.artifacts import attempt_folder
+from service.committing import commit
 from service.errors import Fenced, NotFound, Unavailable
 from service.failures import explained
 from service.pretraining import PretrainingOfMember
@@ -119,26 +120,19 @@ class RunAttempt:
         )
         self._pending[index] = []
         checkpoint = self._write_files(member, snapshot, final=final)
-        committed = persistently(
-            lambda: runs.commit_checkpoint(
-                self._engine,
-                self._attempt,
-                member.job_id,
-                checkpoint,
-                made,
-                self._watch.progress.get(member.job_id),
-                resume_files_kept=RESUME_FILES_KEPT,
-                checkpoints_kept=self._around.checkpoints_kept,
-            )
+        committed = commit(
+            self._around,
+            self._attempt,
+            member.job_id,
+            checkpoint,
+            made,
+            self._watch.progress.get(member.job_id),
+            resume_files_kept=RESUME_FILES_KEPT,
+            checkpoints_kept=self._around.checkpoints_kept,
         )
         if committed.is_kept:
             log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, snapshot.epoch)
-        if committed.state == "cancelling":
-            # Its owner cancelled it since the last look; after the last epoch nobody else would say so.
-            persistently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "cancelled"))
         self._someone_cancelled |= committed.state in ("cancelling", "cancelled")
-        for path in committed.unused_paths:
-            self._artifacts.delete(path)
         return committed.state == "running"
 
     def _write_files(self, member: Member, snapshot: Snapshot, *, final: bool) -> NewCheckpoint:

@@ -14,10 +14,11 @@ from models.results import PretrainMetrics
 from models.step_progress import StepProgress
 from models.train import Snapshot, pretrained_network, training_images
 from service.artifacts import attempt_folder
+from service.committing import commit
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
 from service.store.runs import Attempt, Made, Member
-from service.surroundings import Surroundings, persistently, shown_progress
+from service.surroundings import Surroundings, shown_progress
 from service.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -75,26 +76,19 @@ class PretrainingOfMember:
             resume_path=None,
             resume_file_sha256=None,
         )
-        committed = persistently(
-            lambda: runs.commit_checkpoint(
-                self.around.engine,
-                attempt,
-                job_id,
-                checkpoint,
-                Made(pretraining=metrics),
-                self.watch.progress.get(job_id),
-                resume_files_kept=0,
-                checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
-            )
+        committed = commit(
+            self.around,
+            attempt,
+            job_id,
+            checkpoint,
+            Made(pretraining=metrics),
+            self.watch.progress.get(job_id),
+            resume_files_kept=0,
+            checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
         )
         if committed.is_kept:
             log.info("%s: attempt %d committed pre-training epoch %d", job_id, attempt.number, snapshot.number)
-        for unused in committed.unused_paths:
-            self.around.artifacts.delete(unused)
         self.watch.moved()
-        if committed.state == "cancelling":
-            # Its owner cancelled it since the watch last looked; nobody else would say so.
-            persistently(lambda: runs.end_job(self.around.engine, attempt, job_id, "cancelled"))
         if committed.state != "running":
             raise Interrupted(f"The job is {committed.state}.")
         self.watch.raise_if_unwanted()

@@ -32,6 +32,7 @@ MAY_NOT_IMPORT = {
     "service.doctor": ["service.api", "service.attempt", "service.worker", "service.queue", "dbos"],
     "service.watch": ["service.api", "service.attempt", "service.worker", "service.queue"],
     "service.attempt": ["service.api", "service.app", "service.worker", "fastapi", "dbos"],
+    "service.committing": ["service.api", "service.app", "service.worker", "service.attempt", "fastapi", "dbos"],
     "service.pretraining": ["service.api", "service.app", "service.worker", "service.attempt", "fastapi", "dbos"],
     "service.surroundings": ["service.api", "service.app", "service.worker", "service.attempt", "fastapi", "dbos"],
     "service.supervisor": ["service.api", "service.worker", "service.store", "models"],

@@ -48,12 +48,17 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What a pass forward and backward left: per layer z, a [n, fan_out], dz (of each image's own loss), and inputs."""
+    """What a pass forward and backward left: per layer inputs h, z, a [n, fan_out], dz (of each image's own loss).
+
+    `weight_gradients` [fan_out, fan_in] and `bias_gradients` [fan_out] are of the batch's mean loss.
+    """
 
     h: list[Tensor]
     z: list[Tensor]
     a: list[Tensor]
     dz: list[Tensor]
+    weight_gradients: list[Tensor]
+    bias_gradients: list[Tensor]
     loss: float
 
 
@@ -117,7 +122,9 @@ def _passed(network: Network, probe: Probe) -> _Pass:
         below = dz[0] @ network.layers[index].weight
         kernels.backward(below, z[index - 1], a[index - 1], below)
         dz.insert(0, below)
-    return _Pass(h, z, a, dz, loss)
+    images = len(probe.labels)
+    weight_gradients = [(own.t() @ below) / images for own, below in zip(dz, h, strict=True)]
+    return _Pass(h, z, a, dz, weight_gradients, [own.sum(0) / images for own in dz], loss)
 
 
 @dataclass(frozen=True)
@@ -180,11 +187,10 @@ class _Measured:
         return float(((a < limits[0]) | (a > limits[1])).float().mean())
 
     def gradients(self) -> dict[str, float]:
-        dz, images = self.seen.dz[self.index], len(self.seen.dz[self.index])
         return {
-            "dz_rms": _rms(dz),
-            "weight_gradient_std": float((dz.t() @ self.seen.h[self.index]).std()) / images,
-            "bias_gradient_std": float(dz.sum(0).std()) / images,
+            "dz_rms": _rms(self.seen.dz[self.index]),
+            "weight_gradient_std": float(self.seen.weight_gradients[self.index].std()),
+            "bias_gradient_std": float(self.seen.bias_gradients[self.index].std()),
         }
 
     def deviations(self, prediction: Prediction | None, law: Law | None, centred: bool) -> dict[str, float | None]:
@@ -258,12 +264,7 @@ def _update_ratio(layer: Layer, before: Layer) -> float | None:
 
 
 def _gradient_norm(seen: _Pass) -> float:
-    images = len(seen.dz[0])
-    squares = sum(
-        float((dz.t() @ h).square().sum()) + float(dz.sum(0).square().sum())
-        for dz, h in zip(seen.dz, seen.h, strict=True)
-    )
-    return math.sqrt(squares) / images
+    return math.sqrt(sum(float(one.square().sum()) for one in (*seen.weight_gradients, *seen.bias_gradients)))
 
 
 def _finite(value: float | int | None) -> float | int | None:

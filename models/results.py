@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,11 @@ class EpochMetrics(_Result):
     validation_loss: float | None = Field(None, description="Mean cross entropy of the held-out training images.")
     validation_accuracy: float | None = Field(None, description="Accuracy on the held-out training images.")
     test_accuracy: float | None = Field(None, description="Accuracy on the MNIST test set; only with test_curve.")
+
+
+def first_step_below_2(metrics: Iterable[EpochMetrics]) -> int | None:
+    """Return the first step of all epochs at which the mean loss of ten steps was below 2.0; None if it never was."""
+    return min((one.first_step_below_2 for one in metrics if one.first_step_below_2 is not None), default=None)
 
 
 class PretrainMetrics(_Result):

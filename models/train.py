@@ -74,7 +74,8 @@ class Training:
         self._validation = Digits(data.train.images[kept:], data.train.labels[kept:])
         images = training_images(self._shared, data)
         self._images = images.to(device)
-        self._labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64).to(device)
+        labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64)
+        self._labels = labels.to(device)
         self._device = device
         networks = (
             [first_network(spec, images) for spec in self.specs]
@@ -82,7 +83,7 @@ class Training:
             else _networks(self.specs, snapshots)
         )
         self._step = StackedStep(networks, self._shared.architecture, self._shared.optimizer, device)
-        self._probe = Probe.of(images, torch.tensor(data.train.labels[:kept]))
+        self._probe = Probe.of(images, labels)
         self._diagnosed = list(networks)
         self.epoch = 0
         if snapshots is not None:

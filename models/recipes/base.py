@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from models.diagnosis import Diagnostics
-from models.results import EpochMetrics, Evaluation
+from models.results import EpochMetrics, Evaluation, first_step_below_2
 from models.spec import TrainSpec
 
 
@@ -49,8 +49,7 @@ class Outcome:
     @property
     def first_step_below_2(self) -> int | None:
         """Return the first step, over all epochs, at which the mean loss of ten steps was below 2.0."""
-        found = [one.first_step_below_2 for one in self.metrics if one.first_step_below_2 is not None]
-        return min(found) if found else None
+        return first_step_below_2(self.metrics)
 
 
 class Judgement(NamedTuple):

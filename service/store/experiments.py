@@ -11,7 +11,7 @@ from uuid6 import uuid7
 
 from models.comparison import Compared
 from models.recipes.base import Outcome
-from models.results import EpochMetrics, Evaluation
+from models.results import EpochMetrics, Evaluation, first_step_below_2
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import now
@@ -132,7 +132,6 @@ def compared_members(engine: Engine, experiment_id: str) -> list[Compared]:
         if member.evaluation is None:
             continue
         own = metrics.get(member.job_id, [])
-        first = [one.first_step_below_2 for one in own if one.first_step_below_2 is not None]
         found.append(
             Compared(
                 spec=member.spec,
@@ -140,7 +139,7 @@ def compared_members(engine: Engine, experiment_id: str) -> list[Compared]:
                 evaluated_on=member.evaluation.evaluated_on,
                 n_images=member.evaluation.n,
                 final_train_loss=own[-1].train_loss_mean if own else None,
-                first_step_below_2=min(first) if first else None,
+                first_step_below_2=first_step_below_2(own),
                 right=member.evaluation.right(),
             )
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,11 +14,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from models.data import HOW_TO_GET_MNIST
 from models.errors import FaninError
-from service.local_service import LocalService
+from service.local_service import LocalService, unwind_on_sigterm, users_environment
 from service.settings import Settings
 
 LOOK_INTERVAL_S = 0.25
-OWN_SETTINGS = {"FANIN_HOST", "FANIN_PORT", "FANIN_API_KEY", "FANIN_INSECURE"}
 PRESET = "mnist_nn_xavier"
 SHADES = " .:-=+*#%@"
 
@@ -31,11 +28,9 @@ class DemoFailed(FaninError):
 
 def run_demo(settings: Settings, epochs: int | None) -> int:
     """Run the demo on the screen; return 0. Raises `DemoFailed` with the reason. Leaves nothing running."""
-    signal.signal(signal.SIGTERM, _end)
+    unwind_on_sigterm()
     console = Console(highlight=False)
-    # On loopback and only as long as the demo runs, so no key is needed; all other settings are the user's.
-    environment = {name: value for name, value in os.environ.items() if name not in OWN_SETTINGS}
-    service = LocalService(environment, settings.home / "logs" / "demo.log")
+    service = LocalService(users_environment(), settings.home / "logs" / "demo.log")
     with ExitStack() as stack:
         with console.status(f"Starting Fanin on {service.base_url} ..."):
             stack.enter_context(service)
@@ -53,11 +48,6 @@ def run_demo(settings: Settings, epochs: int | None) -> int:
         _show_curl(job["id"], settings, console)
     console.print("The service is stopped. [bold]make serve[/bold] starts it again, with this model in it.")
     return 0
-
-
-def _end(*_signal: object) -> None:
-    """Unwind on SIGTERM as on Ctrl-C, so that the service is stopped too."""
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _answer(response: httpx.Response) -> Any:

@@ -20,6 +20,7 @@ START_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 2.0
 STOP_LIMIT_S = 30.0
 LOOK_INTERVAL_S = 0.1
+LISTENING_SETTINGS = {"FANIN_HOST", "FANIN_PORT", "FANIN_API_KEY", "FANIN_INSECURE"}
 
 
 class ServiceFailed(FaninError):
@@ -80,6 +81,23 @@ class LocalService:
     def __exit__(self, *_exception: object) -> None:
         if self.process is not None and self.process.poll() is None:
             self.stop()
+
+
+def users_environment() -> dict[str, str]:
+    """Return the user's environment without what says where to listen, and to whom.
+
+    A service on loopback that runs as long as its command needs no key; all other settings are the user's.
+    """
+    return {name: value for name, value in os.environ.items() if name not in LISTENING_SETTINGS}
+
+
+def unwind_on_sigterm() -> None:
+    """Let SIGTERM unwind this process as Ctrl-C does, so that the service it has started is stopped too."""
+
+    def end(*_signal: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def free_port() -> int:

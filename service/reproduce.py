@@ -6,9 +6,7 @@ It uses the public API alone. Workers of one thread share the cores: that is how
 from __future__ import annotations
 
 import datetime as dt
-import os
 import platform
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,11 +19,10 @@ from rich.console import Console
 
 from models.errors import FaninError
 from service.hardware import processor_name, usable_cores, visible_gpus
-from service.local_service import LocalService
+from service.local_service import LocalService, unwind_on_sigterm, users_environment
 from service.settings import Settings
 
 LOOK_INTERVAL_S = 1.0
-OWN_SETTINGS = {"FANIN_HOST", "FANIN_PORT", "FANIN_API_KEY", "FANIN_INSECURE"}
 
 
 class NotReproduced(FaninError):
@@ -57,12 +54,11 @@ def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: 
     `seeds` tries each with seeds 0, 1, ... instead of its own. Return 0 if all claims were reproduced, else 1. Raises
     `NotReproduced` if they could not be tried.
     """
-    signal.signal(signal.SIGTERM, _end)
+    unwind_on_sigterm()
     console = Console(highlight=False)
     gpus = visible_gpus()
     own = {} if gpus else {"FANIN_SLOTS": str(usable_cores()), "FANIN_SLOT_THREADS": "1"}
-    environment = {name: value for name, value in os.environ.items() if name not in OWN_SETTINGS} | own
-    service = LocalService(environment, settings.home / "logs" / "reproduce.log")
+    service = LocalService(users_environment() | own, settings.home / "logs" / "reproduce.log")
     with ExitStack() as stack:
         with console.status(f"Starting Fanin on {service.base_url} ..."):
             stack.enter_context(service)
@@ -77,10 +73,6 @@ def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: 
         out.write_text(page(tried, names, seeds))
         console.print(f"Written to {out}.")
     return 0 if all(one.experiment["verdict"]["holds"] for one in tried) else 1
-
-
-def _end(*_signal: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _chosen(client: httpx.Client, names: Sequence[str]) -> list[dict[str, Any]]:

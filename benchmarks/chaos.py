@@ -259,14 +259,8 @@ class Trial:
         self.kills.append(Kill("API and all workers", time.time(), hit))
         for machine in machines.values():
             machine.start()
-        wait_until(self.api_answers, 60, "the API")
+        wait_until(self.cluster.api_is_ready, 60, "the API")
         self.deaths.clear()
-
-    def api_answers(self) -> bool:
-        """Say whether the API answers."""
-        with suppress(httpx.TransportError):
-            return self.cluster.client.get("/readyz").status_code == httpx.codes.OK
-        return False
 
     def freeze_worker(self) -> None:
         """Stop a worker until its job has been taken over, and let it go on."""

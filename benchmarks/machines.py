@@ -182,7 +182,7 @@ class Cluster:
     def start_api(self) -> Machine:
         """Start the API, again if it was killed, and wait until it answers."""
         machine = self._started("api", ("api",))
-        wait_until(self._api_is_ready, START_LIMIT_S, "the API")
+        wait_until(self.api_is_ready, START_LIMIT_S, "the API")
         return machine
 
     def start_worker(self, name: str, slots: int = 1, *, wait: bool = True) -> Machine:
@@ -198,7 +198,8 @@ class Cluster:
         machine.start()
         return machine
 
-    def _api_is_ready(self) -> bool:
+    def api_is_ready(self) -> bool:
+        """Say whether the API answers that it can work."""
         try:
             return httpx.get(f"{self.base_url}/readyz", timeout=5).status_code == httpx.codes.OK
         except httpx.TransportError:

@@ -96,8 +96,8 @@ def _train(options: argparse.Namespace) -> None:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
     data = load(spec.data, options.data_dir, fetch=True)
     print(data.description, flush=True)
-    for training, (metrics,) in train([spec], data, torch.device(name)):
-        print(metrics.model_dump_json(exclude_none=True), flush=True)
+    for training, metrics in train([spec], data, torch.device(name)):
+        print(metrics[0].model_dump_json(exclude_none=True), flush=True)
         if training.finished:
             _report(spec, data, training, options.out)
 

@@ -29,21 +29,23 @@ PROBE_IMAGES = 512
 QUANTILE_VALUES = 32_768
 LARGEST_DECOMPOSED = 1024
 FEW_ROWS = 64
+CPU = torch.device("cpu")
 SAME_WITHIN = 1e-5
 SATURATED = {"tanh": (-0.95, 0.95), "softsign": (-0.95, 0.95), "sigmoid": (0.05, 0.95)}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The images that layers are looked at with: float32 [n, 784] in [0, 1], and int64 labels [n], on the CPU."""
+    """The images that layers are looked at with: float32 [n, 784] in [0, 1], and int64 labels [n], on one device."""
 
     inputs: Tensor
     labels: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor) -> Probe:
-        """Return the first `PROBE_IMAGES` of the training images, uint8 [n, 784], with their labels."""
-        return cls(images[:PROBE_IMAGES].cpu().float().div_(255.0), labels[:PROBE_IMAGES].cpu().long())
+    def of(cls, images: Tensor, labels: Tensor, device: torch.device = CPU) -> Probe:
+        """Return the first `PROBE_IMAGES` of the training images, uint8 [n, 784], with their labels, on a device."""
+        inputs = images[:PROBE_IMAGES].to(device, torch.float32, copy=True).div_(255.0)
+        return cls(inputs, labels[:PROBE_IMAGES].to(device, torch.int64))
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,13 @@ def diagnose(
     before: Network | None = None,
     thorough: bool = False,
 ) -> Diagnostics:
-    """Return the statistics of every layer of `network` (float32, CPU) on `probe`.
+    """Return the statistics of every layer of `network` (float32, CPU) on `probe`, computed where the probe is.
 
     With the `scheme` that has just filled it, and its architecture, also what theory predicts. `before` is the network
     of the record before this one, for update ratios. `thorough` adds singular values.
     """
+    network = network.to(probe.inputs.device)
+    before = before.to(probe.inputs.device) if before else None
     seen = _passed(network, probe)
     predictions = None
     if scheme is not None and architecture is not None:
@@ -117,7 +121,7 @@ def _passed(network: Network, probe: Probe) -> _Pass:
     log_p = torch.log_softmax(z[-1], 1)
     loss = float(torch.nn.functional.nll_loss(log_p, probe.labels))
     dz = [log_p.exp()]
-    dz[0][torch.arange(len(probe.labels)), probe.labels] -= 1
+    dz[0][torch.arange(len(probe.labels), device=probe.labels.device), probe.labels] -= 1
     for index in range(last, 0, -1):
         below = dz[0] @ network.layers[index].weight
         kernels.backward(below, z[index - 1], a[index - 1], below)
@@ -160,7 +164,7 @@ class _Measured:
         z, a = self.seen.z[self.index], self.seen.a[self.index]
         values = a.flatten()
         some = values[:: max(1, len(values) // QUANTILE_VALUES)]
-        low, middle, high = torch.quantile(some, torch.tensor([0.02, 0.5, 0.98])).tolist()
+        low, middle, high = torch.quantile(some, some.new_tensor([0.02, 0.5, 0.98])).tolist()
         return {
             "z_mean": float(z.mean()),
             "z_std": float(z.std()),
@@ -235,7 +239,7 @@ def distinct_rows(weight: Tensor) -> int:
     Bit for bit; but where that finds few, rows that differ by less than 1e-5 of their size count as one: kernels round
     the edge of a matrix in another order than its middle, and would split equal units in two.
     """
-    rows = list({row.tobytes(): torch.from_numpy(row) for row in weight.numpy()}.values())
+    rows = list({row.tobytes(): torch.from_numpy(row) for row in weight.cpu().numpy()}.values())
     if len(rows) > FEW_ROWS:
         return len(rows)
     kept: list[Tensor] = []

@@ -7,6 +7,7 @@
     |-- DataDamaged          a data file does not have the bytes it should have
     |-- CheckpointDamaged    a checkpoint file does not hold what its row or header promises
     |-- LossNotFinite        training diverged
+    |-- EngineMissing        this installation cannot train by the asked engine
     |-- OutputNotFinite      a model's outputs overflow, so that it has no probabilities to give
     `-- Interrupted          the caller asked a training to stop between two steps
 
@@ -50,6 +51,10 @@ class CheckpointDamaged(FaninError):
 
 class LossNotFinite(FaninError):
     """The training loss became infinite or not a number: the training diverged."""
+
+
+class EngineMissing(FaninError):
+    """This installation, on this processor, cannot train by the asked engine."""
 
 
 class OutputNotFinite(FaninError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.mlp import Network
 
 CHUNK_IMAGES = 2000
+CPU = torch.device("cpu")
 
 
 class Count(NamedTuple):
@@ -52,27 +53,28 @@ def logits(network: Network, inputs: torch.Tensor) -> torch.Tensor:
     return torch.addmm(network.layers[-1].bias, h, network.layers[-1].weight.t())
 
 
-def count(network: Network, digits: Digits, *, divisor: float = 255.0) -> Count:
-    """Answer all digits and count; pixels are divided by `divisor` first (255 as in training)."""
-    images = torch.tensor(digits.images.reshape(-1, PIXELS))
-    labels = torch.tensor(digits.labels, dtype=torch.int64)
-    confusion = torch.zeros(CLASSES * CLASSES, dtype=torch.int64)
-    loss_sum, right = 0.0, []
+def count(network: Network, digits: Digits, device: torch.device = CPU, *, divisor: float = 255.0) -> Count:
+    """Answer all digits on a device and count; pixels are divided by `divisor` first (255 as in training)."""
+    network = network.to(device)
+    images = torch.tensor(digits.images.reshape(-1, PIXELS)).to(device)
+    labels = torch.tensor(digits.labels, dtype=torch.int64).to(device)
+    confusion = torch.zeros(CLASSES * CLASSES, dtype=torch.int64, device=device)
+    loss_sum, right = torch.zeros((), dtype=torch.float64, device=device), []
     for image_chunk, label_chunk in zip(
         torch.split(images, CHUNK_IMAGES), torch.split(labels, CHUNK_IMAGES), strict=True
     ):
         outputs = logits(network, image_chunk.to(torch.float32).div_(divisor))
-        loss_sum += float(torch.nn.functional.cross_entropy(outputs, label_chunk, reduction="sum"))
+        loss_sum += torch.nn.functional.cross_entropy(outputs, label_chunk, reduction="sum")
         answers = outputs.argmax(1)
         confusion += torch.bincount(label_chunk * CLASSES + answers, minlength=CLASSES * CLASSES)
         right.append(answers == label_chunk)
-    return Count(confusion.view(CLASSES, CLASSES), loss_sum / len(labels), torch.cat(right))
+    return Count(confusion.view(CLASSES, CLASSES).cpu(), float(loss_sum) / len(labels), torch.cat(right).cpu())
 
 
-def evaluate(network: Network, data: DataSet) -> Evaluation:
-    """Evaluate `network` on the test part of `data`."""
-    found = count(network, data.test)
-    raw255 = count(network, data.test, divisor=1.0).accuracy
+def evaluate(network: Network, data: DataSet, device: torch.device = CPU) -> Evaluation:
+    """Evaluate `network` on the test part of `data`, on a device."""
+    found = count(network, data.test, device)
+    raw255 = count(network, data.test, device, divisor=1.0).accuracy
     is_test_set = data.evaluated_on == "mnist_test"
     n = len(data.test.labels)
     return Evaluation(

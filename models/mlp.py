@@ -54,6 +54,11 @@ class Network:
         )
         return cls(layers, architecture.activation)
 
+    def to(self, device: torch.device) -> Network:
+        """Return the network on a device; itself, if it is there."""
+        layers = tuple(Layer(layer.weight.to(device), layer.bias.to(device)) for layer in self.layers)
+        return Network(layers, self.activation)
+
     def to_weights(self) -> dict[str, NDArray[np.float32]]:
         """Return `layers.{i}.weight` [fan_out, fan_in] and `layers.{i}.bias` [fan_out], sharing memory."""
         named = {}

@@ -30,6 +30,7 @@ MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps tw
 Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
 DataChoice = Literal["auto", "mnist", "mnist_5k"]
 LrSchedule = Literal["constant", "linear"]
+Precision = Literal["float32", "tf32", "bf16"]
 
 TRAIN_IMAGES: dict[DataChoice, int] = {"auto": 60_000, "mnist": 60_000, "mnist_5k": 4_000}
 """Training images of each data set; `auto` is refused by the larger one and checked again when resolved."""
@@ -124,9 +125,25 @@ class TrainSpec(_Part):
     test_curve: bool = Field(
         False, description="Also record the test accuracy of every epoch (the last one is always)."
     )
+    precision: Precision = Field(
+        "float32",
+        description="What a GPU may round the inputs of matrix products to, for speed: tf32 keeps 10 bits of the "
+        "mantissa, bf16 7. Weights, sums and a CPU stay in float32; the job says what was used.",
+    )
     diagnostics: bool = Field(
         True, description="Record statistics of every layer at the start and with every epoch, on 512 training images."
     )
+
+    @property
+    def shared_part(self) -> TrainSpec:
+        """Return what must be equal for specs to be trained side by side: all but how they start and their seed."""
+        of_start = {name: TrainSpec.model_fields[name].default for name in ("init", "output_init", "seed")}
+        return self.model_copy(update=of_start)
+
+    @property
+    def pretrains(self) -> bool:
+        """Say whether the scheme trains something itself before the training."""
+        return isinstance(self.init, Dbn)
 
     @property
     def work(self) -> float:

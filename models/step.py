@@ -11,12 +11,15 @@ Notation, for one network, layer l = 1..L, batch of B images, weight V_l [fan_in
     loss = -(1/B) sum_i log softmax(z_L)[i, y_i]
     dz_L = (softmax(z_L) - onehot(y)) / B,  dz_l = (dz_{l+1} V_{l+1}^T) * phi'(z_l)
     dV_l = h_{l-1}^T dz_l,  db_l = sum_i dz_l[i]
+
+`Step` is what every engine offers; `StackedStep` is the engine that runs wherever torch does. `models.kernel_step` is
+the other one, and tests hold the two to each other and to autograd.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,31 +27,136 @@ import torch
 from torch import Tensor
 
 from models.activations import ACTIVATIONS
-from models.mlp import Layer, Network
+from models.errors import CheckpointDamaged
+from models.parameters import StackedParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from models.spec import SGD, Adam, Architecture
+    from models.mlp import Network
+    from models.parameters import LayerViews
+    from models.spec import SGD, Adam, Architecture, Precision
 
-ALIGNMENT = 16  # floats: tensors in the flat buffer start on 64-byte cache lines
+OptimizerState = dict[str, "NDArray[np.float32]"]
+COUNTER = "step"
 
 
-@dataclass(frozen=True)
-class _LayerTensors:
-    """Views into the flat buffers: weight and its gradient [K, fan_in, fan_out], bias and its [K, 1, fan_out]."""
+class Step(ABC):
+    """K networks of equal architecture with their optimizer, and the step that trains them.
 
-    weight: Tensor
-    bias: Tensor
-    weight_gradient: Tensor
-    bias_gradient: Tensor
+    After a step `losses` [K] holds the mean loss of the batch, and `loss_sums` and `hit_sums` [K] have grown
+    by the summed loss and the number of right answers, on the device, so that nothing waits for the host.
+    """
+
+    engine: str
+    """The engine's name, as jobs tell it."""
+
+    def __init__(self, parameters: StackedParameters, optimizer: Adam | SGD) -> None:
+        self.parameters = parameters
+        self.memory = {name: parameters.zeros() for name in _remembered(optimizer)}
+        self.count = parameters.count
+        device = parameters.values.device
+        self.losses = torch.zeros(self.count, dtype=parameters.values.dtype, device=device)
+        self.loss_sums = torch.zeros(self.count, dtype=torch.float64, device=device)
+        self.hit_sums = torch.zeros(self.count, dtype=torch.int64, device=device)
+        self.masked: set[int] = set()
+        """Networks whose results nobody wants any more: an engine may leave them out."""
+
+    @property
+    @abstractmethod
+    def lr(self) -> float:
+        """Return the learning rate."""
+
+    @lr.setter
+    @abstractmethod
+    def lr(self, value: float) -> None: ...
+
+    @abstractmethod
+    def run(self, images: Tensor, labels: Tensor, chosen: Tensor) -> None:
+        """Take one optimizer step on a batch.
+
+        `images` uint8 [N, pixels that take part] and `labels` int64 [N] are the whole training set on the device;
+        `chosen` int64 [K, B] are the rows that each network sees.
+        """
+
+    def gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+        """Return the gradients of a batch, flat as the parameters are; change no parameter and no sum.
+
+        Fills `losses`. The next step overwrites what is returned.
+        """
+        sums, hits = self.loss_sums.clone(), self.hit_sums.clone()
+        gradients = self._gradients_of(images, labels, chosen)
+        self.loss_sums.copy_(sums)
+        self.hit_sums.copy_(hits)
+        return gradients
+
+    @abstractmethod
+    def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor: ...
+
+    def take_sums(self) -> tuple[list[float], list[int]]:
+        """Return the summed loss and the right answers of each network since the last call, and reset them."""
+        sums, hits = self.loss_sums.tolist(), self.hit_sums.tolist()
+        self.loss_sums.zero_()
+        self.hit_sums.zero_()
+        return sums, hits
+
+    def network(self, index: int) -> Network:
+        """Return a copy of one network, float32 on the CPU."""
+        return self.parameters.network(index)
+
+    # -- the optimizer's memory ---------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Return how many steps the optimizer has taken; 0 where that makes no difference to it."""
+
+    @steps.setter
+    @abstractmethod
+    def steps(self, value: int) -> None: ...
+
+    def optimizer_state(self, index: int) -> OptimizerState:
+        """Return what the optimizer remembers of one network, a copy on the CPU.
+
+        By torch's names and those of the weights: `exp_avg.layers.0.weight` [fan_out, fan_in], ..., and `step` [1].
+        The form is every engine's, so that each can go on from another's.
+        """
+        state = {COUNTER: np.array([self.steps], dtype=np.float32)}
+        for name, flat in self.memory.items():
+            state |= {f"{name}.{part}": own.numpy() for part, own in self.parameters.named(flat, index).items()}
+        return state
+
+    def load_optimizer_state(self, states: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+        """Continue from what `optimizer_state` returned for each network; all must have taken equally many steps.
+
+        Raises `CheckpointDamaged` if it is another network's or another optimizer's.
+        """
+        steps = {int(state[COUNTER][0]) if COUNTER in state else -1 for state in states}
+        if len(steps) != 1 or -1 in steps:
+            raise CheckpointDamaged("What the optimizers remember is not all of one step.", "Train the job anew.")
+        for index, state in enumerate(states):
+            unknown = [name for name in state if name != COUNTER and name.partition(".")[0] not in self.memory]
+            if unknown:
+                raise CheckpointDamaged(f"This optimizer has no {', '.join(unknown)}.", "Train the job anew.")
+            for name, flat in self.memory.items():
+                prefix = f"{name}."
+                own = {part.removeprefix(prefix): values for part, values in state.items() if part.startswith(prefix)}
+                self.parameters.load_named(flat, index, own)
+        self.steps = steps.pop()
+
+
+def _remembered(optimizer: Adam | SGD) -> tuple[str, ...]:
+    """Return what an optimizer remembers for each parameter, by torch's names."""
+    if optimizer.name == "adam":
+        return ("exp_avg", "exp_avg_sq")
+    return ("momentum_buffer",) if optimizer.momentum else ()
 
 
 @dataclass(frozen=True)
 class _Buffers:
-    """Intermediates of one batch size: `inputs` [K, B, 784]; a list has one entry a layer, [K, B, fan_out]."""
+    """Intermediates of one batch size: `inputs` [K, B, pixels]; a list has one entry a layer, [K, B, fan_out]."""
 
     bytes: Tensor
     inputs: Tensor
@@ -59,13 +167,15 @@ class _Buffers:
     labels: Tensor
 
 
-class StackedStep:
-    """K networks of equal architecture with their optimizer, and the step that trains them.
+class StackedStep(Step):
+    """The step in torch, on a CPU or a GPU; see `Step`.
 
-    `networks` give the first weights. Everything lives on `device` as `dtype` (float32; float64 for checks).
-    After a step `losses` [K] holds the mean loss of the batch, and `loss_sums` and `hit_sums` [K] have grown
-    by the summed loss and the number of right answers, on the device, so that nothing waits for the host.
+    `networks` give the first weights. Everything lives on `device` as `dtype` (float32; float64 for checks). On a GPU
+    all that changes from step to step is a tensor there, so that the step can be captured in a CUDA graph.
+    `precision` is what products may round their inputs to; `lr_on_device` (None: on a GPU) makes the rate a tensor too.
     """
+
+    engine = "stacked-step"
 
     def __init__(
         self,
@@ -74,22 +184,27 @@ class StackedStep:
         optimizer: Adam | SGD,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        *,
+        pixels: Tensor | None = None,
+        precision: Precision = "float32",
+        lr_on_device: bool | None = None,
     ) -> None:
-        self.architecture = architecture
-        self.count = len(networks)
+        if pixels is None:
+            pixels = torch.arange(architecture.sizes[0])
+        super().__init__(StackedParameters(networks, architecture, pixels, device, dtype), optimizer)
+        self._product_dtype = torch.bfloat16 if precision == "bf16" else dtype
         self._kernels = ACTIVATIONS[architecture.activation]
-        self._offsets, length = _flat_layout(architecture)
-        self._values = torch.zeros((self.count, length), dtype=dtype, device=device)
-        self._gradients = torch.zeros_like(self._values)
-        self._layers = self._views()
+        self._sizes = (len(pixels), *architecture.sizes[1:])
+        self._layers = self.parameters.layers
+        self._values = self.parameters.values
+        self._gradients = self.parameters.zeros()
+        self._gradient_layers = self.parameters.views(self._gradients)
         self._buffers: dict[int, _Buffers] = {}
-        self.losses = torch.zeros(self.count, dtype=dtype, device=device)
-        self.loss_sums = torch.zeros(self.count, dtype=torch.float64, device=device)
-        self.hit_sums = torch.zeros(self.count, dtype=torch.int64, device=device)
-        for index, network in enumerate(networks):
-            self._load_network(index, network)
         self._values.grad = self._gradients
-        self._optimizer = _make_optimizer(self._values, optimizer)
+        self._steps = torch.zeros((), device=device)
+        on_gpu = device.type == "cuda"
+        self._optimizer = _make_optimizer(self._values, optimizer, on_gpu if lr_on_device is None else lr_on_device)
+        self._optimizer.state[self._values] = self.memory | ({COUNTER: self._steps} if optimizer.name == "adam" else {})
 
     @property
     def lr(self) -> float:
@@ -98,22 +213,37 @@ class StackedStep:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._optimizer.param_groups[0]["lr"] = value
+        group = self._optimizer.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(value)
+        else:
+            group["lr"] = value
+
+    @property
+    def changing(self) -> list[Tensor]:
+        """Return every tensor that a step changes and a later one reads."""
+        return [self._values, *self.memory.values(), self._steps, self.losses, self.loss_sums, self.hit_sums]
+
+    @property
+    def lr_tensor(self) -> Tensor:
+        """Return the learning rate as the tensor that a step on a GPU reads."""
+        lr = self._optimizer.param_groups[0]["lr"]
+        assert isinstance(lr, Tensor)
+        return lr
 
     # -- one step ----------------------------------------------------------------------------------------
 
     def run(self, images: Tensor, labels: Tensor, chosen: Tensor) -> None:
-        """Take one optimizer step on a batch.
-
-        `images` uint8 [N, 784] and `labels` int64 [N] are the whole training set on the device; `chosen` int64
-        [K, B] are the rows that each network sees.
-        """
-        buffers = self.forward(images, labels, chosen)
-        self.backward(buffers)
+        """Take one optimizer step on a batch; see `Step.run`."""
+        self._backward(self._forward(images, labels, chosen))
         self._optimizer.step()
 
-    def forward(self, images: Tensor, labels: Tensor, chosen: Tensor) -> _Buffers:
-        """Compute the activations, the loss and its gradient at the output; see `run` for the arguments."""
+    def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+        self._backward(self._forward(images, labels, chosen))
+        return self._gradients
+
+    def _forward(self, images: Tensor, labels: Tensor, chosen: Tensor) -> _Buffers:
+        """Compute the activations, the loss and its gradient at the output; see `Step.run` for the arguments."""
         buffers = self._buffers_for(chosen.shape[1])
         rows = chosen.reshape(-1)
         torch.index_select(images, 0, rows, out=buffers.bytes)
@@ -121,7 +251,7 @@ class StackedStep:
         buffers.inputs.copy_(buffers.bytes.view_as(buffers.inputs)).div_(255.0)
         h = buffers.inputs
         for index, layer in enumerate(self._layers):
-            _affine(h, layer.weight, layer.bias, out=buffers.z[index])
+            self._affine(h, layer, out=buffers.z[index])
             if index < len(self._layers) - 1:
                 self._kernels.forward(buffers.z[index], buffers.h[index])
                 h = buffers.h[index]
@@ -141,90 +271,45 @@ class StackedStep:
         self.loss_sums.add_(batch_sums)
         self.hit_sums.add_((logits.argmax(2) == target[:, :, 0]).sum(1))
 
-    def backward(self, buffers: _Buffers) -> None:
+    def _backward(self, buffers: _Buffers) -> None:
         """Fill the gradients of all layers from the gradient at the output."""
         for index in range(len(self._layers) - 1, -1, -1):
-            layer, dz = self._layers[index], buffers.dz[index]
+            layer, gradient, dz = self._layers[index], self._gradient_layers[index], buffers.dz[index]
             h = buffers.inputs if index == 0 else buffers.h[index - 1]
-            _product(h.transpose(1, 2), dz, out=layer.weight_gradient)
-            torch.sum(dz, 1, keepdim=True, out=layer.bias_gradient)
+            self._product(h.transpose(1, 2), dz, out=gradient.weight)
+            torch.sum(dz, 1, keepdim=True, out=gradient.bias)
             if index > 0:
                 below = buffers.dz[index - 1]
-                _product(dz, layer.weight.transpose(1, 2), out=below)
+                self._product(dz, layer.weight.transpose(1, 2), out=below)
                 self._kernels.backward(below, buffers.z[index - 1], buffers.h[index - 1], below)
 
-    # -- results -----------------------------------------------------------------------------------------
+    def _affine(self, h: Tensor, layer: LayerViews, *, out: Tensor) -> None:
+        """out = h weight + bias for K stacked problems; one plain product where K = 1, which CPUs do faster."""
+        if self._product_dtype is not out.dtype:
+            self._product(h, layer.weight, out=out)
+            out.add_(layer.bias)
+        elif h.shape[0] == 1:
+            torch.addmm(layer.bias[0], h[0], layer.weight[0], out=out[0])
+        else:
+            torch.baddbmm(layer.bias, h, layer.weight, out=out)
 
-    def take_sums(self) -> tuple[list[float], list[int]]:
-        """Return the summed loss and the right answers of each network since the last call, and reset them."""
-        sums, hits = self.loss_sums.tolist(), self.hit_sums.tolist()
-        self.loss_sums.zero_()
-        self.hit_sums.zero_()
-        return sums, hits
+    def _product(self, left: Tensor, right: Tensor, *, out: Tensor) -> None:
+        """out = left right for K stacked problems; see `_affine`."""
+        if self._product_dtype is not out.dtype:
+            out.copy_(torch.bmm(left.to(self._product_dtype), right.to(self._product_dtype)))
+        elif left.shape[0] == 1:
+            torch.mm(left[0], right[0], out=out[0])
+        else:
+            torch.bmm(left, right, out=out)
 
-    def network(self, index: int) -> Network:
-        """Return a copy of one network, float32 on the CPU."""
-        layers = tuple(
-            Layer(
-                layer.weight[index].t().contiguous().to("cpu", torch.float32, copy=True),
-                layer.bias[index, 0].to("cpu", torch.float32, copy=True),
-            )
-            for layer in self._layers
-        )
-        return Network(layers, self.architecture.activation)
+    @property
+    def steps(self) -> int:
+        """Return how many steps Adam has taken; 0 for SGD."""
+        return int(self._steps)
 
-    def gradients(self, index: int) -> Network:
-        """Return a copy of the gradients of one network, in the shape of a network, in the step's dtype."""
-        layers = tuple(
-            Layer(layer.weight_gradient[index].t().cpu().clone(), layer.bias_gradient[index, 0].cpu().clone())
-            for layer in self._layers
-        )
-        return Network(layers, self.architecture.activation)
-
-    def gradient_rms(self, index: int) -> list[float]:
-        """Return the root mean square of each layer's weight gradient at the last step."""
-        return [float(layer.weight_gradient[index].square().mean().sqrt()) for layer in self._layers]
-
-    def optimizer_state(self, index: int) -> dict[str, NDArray[np.float32]]:
-        """Return what the optimizer remembers of one network, flat, by torch's names; a copy on the CPU."""
-        state = self._optimizer.state[self._values]
-        named = {}
-        for name, value in state.items():
-            if value is None:
-                continue
-            own = value[index] if value.dim() == 2 else value.reshape(1)
-            named[name] = own.to("cpu", torch.float32, copy=True).numpy()
-        return named
-
-    def load_optimizer_state(self, states: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
-        """Continue from what `optimizer_state` returned for each network."""
-        fresh: dict[str, Tensor] = {}
-        for name, first in states[0].items():
-            tensors = [torch.from_numpy(np.array(state[name])) for state in states]
-            together = tensors[0].reshape(()) if first.size == 1 else torch.stack(tensors)
-            fresh[name] = together.to(self._values.device)
-        self._optimizer.state[self._values].update(fresh)
-
-    # -- layout ------------------------------------------------------------------------------------------
-
-    def _views(self) -> list[_LayerTensors]:
-        views = []
-        for weight_at, bias_at, fan_in, fan_out in self._offsets:
-            weight, weight_gradient = (
-                flat[:, weight_at : weight_at + fan_in * fan_out].view(self.count, fan_in, fan_out)
-                for flat in (self._values, self._gradients)
-            )
-            bias, bias_gradient = (
-                flat[:, bias_at : bias_at + fan_out].view(self.count, 1, fan_out)
-                for flat in (self._values, self._gradients)
-            )
-            views.append(_LayerTensors(weight, bias, weight_gradient, bias_gradient))
-        return views
-
-    def _load_network(self, index: int, network: Network) -> None:
-        for layer, own in zip(self._layers, network.layers, strict=True):
-            layer.weight[index].copy_(own.weight.t())
-            layer.bias[index, 0].copy_(own.bias)
+    @steps.setter
+    def steps(self, value: int) -> None:
+        self._steps.fill_(value)
 
     def _buffers_for(self, batch: int) -> _Buffers:
         if batch not in self._buffers:
@@ -235,7 +320,7 @@ class StackedStep:
         def empty(width: int) -> Tensor:
             return self._values.new_empty((self.count, batch, width))
 
-        pixels, *widths = self.architecture.sizes
+        pixels, *widths = self._sizes
         z = [empty(width) for width in widths]
         return _Buffers(
             bytes=self._values.new_empty((self.count * batch, pixels), dtype=torch.uint8),
@@ -248,39 +333,11 @@ class StackedStep:
         )
 
 
-def _flat_layout(architecture: Architecture) -> tuple[list[tuple[int, int, int, int]], int]:
-    """Return (weight offset, bias offset, fan_in, fan_out) of each layer, and the length of the flat buffer."""
-    offsets, end = [], 0
-    for fan_in, fan_out in pairwise(architecture.sizes):
-        bias_at = end + _aligned(fan_in * fan_out)
-        offsets.append((end, bias_at, fan_in, fan_out))
-        end = bias_at + _aligned(fan_out)
-    return offsets, end
-
-
-def _aligned(length: int) -> int:
-    return -(-length // ALIGNMENT) * ALIGNMENT
-
-
-def _make_optimizer(values: Tensor, optimizer: Adam | SGD) -> torch.optim.Optimizer:
+def _make_optimizer(values: Tensor, optimizer: Adam | SGD, lr_on_device: bool) -> torch.optim.Optimizer:
+    lr = torch.tensor(optimizer.lr, device=values.device) if lr_on_device else optimizer.lr
     if optimizer.name == "adam":
-        return torch.optim.Adam([values], lr=optimizer.lr, weight_decay=optimizer.weight_decay, fused=True)
+        capturable = values.device.type == "cuda"
+        return torch.optim.Adam([values], lr=lr, weight_decay=optimizer.weight_decay, fused=True, capturable=capturable)
     return torch.optim.SGD(
-        [values], lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay, fused=True
+        [values], lr=lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay, fused=True
     )
-
-
-def _affine(h: Tensor, weight: Tensor, bias: Tensor, *, out: Tensor) -> None:
-    """out = h weight + bias for K stacked problems; one plain product where K = 1, which CPUs do faster."""
-    if h.shape[0] == 1:
-        torch.addmm(bias[0], h[0], weight[0], out=out[0])
-    else:
-        torch.baddbmm(bias, h, weight, out=out)
-
-
-def _product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
-    """out = left right for K stacked problems; see `_affine`."""
-    if left.shape[0] == 1:
-        torch.mm(left[0], right[0], out=out[0])
-    else:
-        torch.bmm(left, right, out=out)

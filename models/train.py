@@ -21,21 +21,22 @@ from numpy.typing import NDArray
 from models.data import DataSet, Digits
 from models.diagnosis import Diagnostics
 from models.diagnostics import Probe, diagnose
+from models.engine import best_engine, make_step
+from models.epoch_loops import DeviceLoop, EpochLoop, HostLoop
 from models.errors import InvalidSpec, LossNotFinite
-from models.evaluate import count
+from models.evaluate import count, evaluate
 from models.init import initialize, replace_output
 from models.init.base import Generators
 from models.mlp import Network
 from models.pretrain.dbn import Pretraining
 from models.randomness import generator
-from models.results import EpochMetrics
+from models.results import EpochMetrics, Evaluation
 from models.spec import PIXELS, TrainSpec, misfit
 from models.step import StackedStep
 from models.step_progress import StepProgress
 
 FIRST_BELOW_LOSS = 2.0
 SMOOTHED_STEPS = 10
-GPU_LOSS_CHECK_STEPS = 50  # reading the loss makes the host wait for a GPU, so not at every step
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ BetweenSteps = Callable[[StepProgress], None]
 
 
 class Training:
-    """K models of equal architecture, optimizer, batch size, epochs and data, in training."""
+    """K models of equal architecture, optimizer, batch size, epochs and data, in training.
+
+    A model that diverges, or that its caller drops, leaves the others as they are: it is in `failures`, or simply gone.
+    """
 
     def __init__(
         self,
@@ -59,10 +63,12 @@ class Training:
         data: DataSet,
         device: torch.device,
         snapshots: Sequence[Snapshot] | None = None,
+        engine: str | None = None,
     ) -> None:
         """Start from freshly initialized weights, or continue from one snapshot a spec (of equal epochs).
 
-        Raises `InvalidSpec` if the specs cannot be trained together or on this data.
+        `engine` (None: the best) is one of `models.engine`. Raises `InvalidSpec` if the specs cannot be trained
+        together or on this data, `EngineMissing` if the engine is not there.
         """
         self.specs = list(specs)
         self.data = data
@@ -73,23 +79,31 @@ class Training:
         kept = len(data.train.labels) - self._shared.validation_images
         self._validation = Digits(data.train.images[kept:], data.train.labels[kept:])
         images = training_images(self._shared, data)
-        self._images = images.to(device)
         labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64)
+        self._pixels = _pixels_that_matter(images, self._shared)
+        self._images = images[:, self._pixels].to(device)
         self._labels = labels.to(device)
         self._device = device
+        self._engine = engine or best_engine(self._shared, device)
+        if device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = self._shared.precision == "tf32"
         networks = (
             [first_network(spec, images) for spec in self.specs]
             if snapshots is None
             else _networks(self.specs, snapshots)
         )
-        self._step = StackedStep(networks, self._shared.architecture, self._shared.optimizer, device)
-        self._probe = Probe.of(images, labels)
+        self._probe = Probe.of(images, labels, device)
         self._diagnosed = list(networks)
-        self.epoch = 0
-        if snapshots is not None:
-            self.epoch = snapshots[0].epoch
-            if self.epoch > 0:
-                self._step.load_optimizer_state([snapshot.optimizer for snapshot in snapshots])
+        self.failures: dict[int, LossNotFinite] = {}
+        self.epoch = 0 if snapshots is None else snapshots[0].epoch
+        self._build(list(range(len(specs))), networks)
+        if snapshots is not None and self.epoch > 0:
+            self._step.load_optimizer_state([snapshot.optimizer for snapshot in snapshots])
+
+    @property
+    def engine(self) -> str:
+        """Return the name of the engine that takes the steps."""
+        return self._step.engine
 
     @property
     def finished(self) -> bool:
@@ -97,30 +111,45 @@ class Training:
         return self.epoch >= self._shared.epochs
 
     @property
+    def members(self) -> list[int]:
+        """Return the indices of the models that are still in training."""
+        return [member for slot, member in enumerate(self._slots) if slot not in self._step.masked]
+
+    @property
     def images_per_epoch(self) -> int:
         """Return how many images one model sees in an epoch."""
         total, batch = len(self._labels), self._shared.batch_size
         return total - total % batch if self._shared.drop_last else total
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return how many steps an epoch takes."""
+        return -(-self.images_per_epoch // self._shared.batch_size)
+
+    def drop(self, index: int) -> None:
+        """Train one model no further. It is left out from now on, and its place is given up when half have left."""
+        self._step.masked.add(self._slots.index(index))
+
     def snapshot(self, index: int) -> Snapshot:
         """Return a copy of one model as it stands between two epochs."""
-        optimizer = self._step.optimizer_state(index) if self.epoch > 0 else {}
-        return Snapshot(self.epoch, self._step.network(index).to_weights(), optimizer)
+        slot = self._slots.index(index)
+        optimizer = self._step.optimizer_state(slot) if self.epoch > 0 else {}
+        return Snapshot(self.epoch, self._step.network(slot).to_weights(), optimizer)
 
     def running_loss(self, index: int, images: int) -> float:
         """Return the mean loss over the first `images` images of the epoch in progress, in nats an image."""
-        return float(self._step.loss_sums[index]) / images
+        return float(self._step.loss_sums[self._slots.index(index)]) / images
 
     def network(self, index: int) -> Network:
         """Return a copy of one network."""
-        return self._step.network(index)
+        return self._step.network(self._slots.index(index))
 
     def diagnose(self, index: int) -> Diagnostics:
         """Return the statistics of one model's layers as it stands between two epochs, on the first training images.
 
         At the start also what theory predicts, and singular values at the start and the end. Trains nothing.
         """
-        network, spec = self._step.network(index), self.specs[index]
+        network, spec = self.network(index), self.specs[index]
         is_start = self.epoch == 0
         found = diagnose(
             network,
@@ -135,80 +164,127 @@ class Training:
         self._diagnosed[index] = network
         return found
 
-    def run_epoch(self, between_steps: BetweenSteps | None = None) -> list[EpochMetrics]:
-        """Train one epoch and return the metrics of every model.
+    def evaluate(self, index: int) -> Evaluation:
+        """Evaluate one model on the test part of the data, on the device it trains on."""
+        return evaluate(self.network(index), self.data, self._device)
 
-        `between_steps` is called after every step; what it raises ends the epoch and passes through, and the
-        training must then be dropped. Raises `LossNotFinite` when a model diverges.
+    def run_epoch(self, between_steps: BetweenSteps | None = None) -> dict[int, EpochMetrics]:
+        """Train one epoch and return the metrics of every model that is still in training.
+
+        `between_steps` is called after every step (on a GPU: every few); what it raises ends the epoch and passes
+        through, and the training must then be dropped. Models that diverge are left out and told in `failures`; raises
+        the last one's `LossNotFinite` when none is left.
         """
-        started = time.perf_counter()
-        number = self.epoch + 1
-        orders = self._orders(number)
-        batches = torch.split(orders, self._shared.batch_size, dim=1)
-        losses = torch.empty((len(batches), len(self.specs)), device=self._device)
-        for step, chosen in enumerate(batches, start=1):
-            self._step.lr = self._lr(number, step, len(batches))
-            self._step.run(self._images, self._labels, chosen)
-            losses[step - 1] = self._step.losses
-            if self._device.type == "cpu" or step % GPU_LOSS_CHECK_STEPS == 0:
-                self._check_losses(number, step)
+        self._close_ranks()
+        started, number = time.perf_counter(), self.epoch + 1
+        orders, lrs = self._orders_of(number), self._lrs(number)
+
+        def after_steps(done: int) -> None:
+            if self._device.type == "cpu":
+                self._check_losses(self._step.losses, number, done, orders)
             if between_steps is not None:
-                done = min(step * self._shared.batch_size, self.images_per_epoch)
-                between_steps(StepProgress(number, step, len(batches), done, time.perf_counter() - started))
+                images = min(done * self._shared.batch_size, self.images_per_epoch)
+                seconds = time.perf_counter() - started
+                between_steps(StepProgress(number, done, self.steps_per_epoch, images, seconds))
+
+        losses = self._loop.run(orders, lrs, after_steps).cpu()
+        for step, of_step in enumerate(losses, start=1):
+            self._check_losses(of_step, number, step, orders)
         loss_sums, hits = self._step.take_sums()
-        self._check_losses(number, len(batches))
         seconds = time.perf_counter() - started
         self.epoch = number
-        before = (number - 1) * len(batches)
-        return [
-            self._metrics(index, loss_sums[index], hits[index], seconds, _first_below(own, before))
-            for index, own in enumerate(losses.t().tolist())
-        ]
+        of_slots = losses.t().tolist()
+        before = (number - 1) * self.steps_per_epoch
+        return {
+            member: self._metrics(member, loss_sums[slot], hits[slot], seconds, of_slots[slot], before)
+            for slot, member in enumerate(self._slots)
+            if slot not in self._step.masked
+        }
 
-    def _lr(self, epoch: int, step: int, steps_per_epoch: int) -> float:
-        """Return the learning rate of a step: constant, or lr (1 - t / T) for step t = 0, ..., T - 1 of all."""
-        lr = self._shared.optimizer.lr
+    # -- the models in training ---------------------------------------------------------------------------
+
+    def _build(self, members: list[int], networks: Sequence[Network]) -> None:
+        """Put these models side by side, one a slot."""
+        self._slots = members
+        self._step = make_step(self._engine, networks, self._shared, self._device, self._pixels)
+        self._loop: EpochLoop
+        if isinstance(self._step, StackedStep) and self._device.type == "cuda":
+            batch, of_epoch = self._shared.batch_size, self.images_per_epoch
+            self._loop = DeviceLoop(self._step, self._images, self._labels, batch, of_epoch)
+        else:
+            self._loop = HostLoop(self._step, self._images, self._labels, self._shared.batch_size)
+
+    def _close_ranks(self) -> None:
+        """Put those that are left side by side anew, if half or more have left."""
+        members = self.members
+        if not members or len(members) > len(self._slots) / 2:
+            return
+        slots = [self._slots.index(member) for member in members]
+        networks = [self._step.network(slot) for slot in slots]
+        states = [self._step.optimizer_state(slot) for slot in slots]
+        self._build(members, networks)
+        self._step.load_optimizer_state(states)
+
+    # -- one epoch ----------------------------------------------------------------------------------------
+
+    def _lrs(self, epoch: int) -> list[float]:
+        """Return the learning rate of each step: constant, or lr (1 - t / T) for step t = 0, ..., T - 1 of all."""
+        lr, steps = self._shared.optimizer.lr, self.steps_per_epoch
         if self._shared.lr_schedule == "constant":
-            return lr
-        done = (epoch - 1) * steps_per_epoch + step - 1
-        return lr * (1 - done / (self._shared.epochs * steps_per_epoch))
+            return [lr] * steps
+        total = self._shared.epochs * steps
+        return [lr * (1 - ((epoch - 1) * steps + step) / total) for step in range(steps)]
 
-    def _orders(self, epoch: int) -> torch.Tensor:
+    def _orders_of(self, epoch: int) -> torch.Tensor:
         """Return the rows each model sees in `epoch`, int64 [K, images_per_epoch], on the device."""
         orders = [
-            torch.randperm(len(self._labels), generator=generator(spec.seed, "order", epoch))[: self.images_per_epoch]
-            for spec in self.specs
+            torch.randperm(len(self._labels), generator=generator(self.specs[member].seed, "order", epoch))
+            for member in self._slots
         ]
-        return torch.stack(orders).to(self._device)
+        return torch.stack([order[: self.images_per_epoch] for order in orders]).to(self._device)
 
-    def _check_losses(self, epoch: int, step: int) -> None:
-        for index, loss in enumerate(self._step.losses.tolist()):
-            if not math.isfinite(loss):
-                network = self._step.network(index)
-                weights = ", ".join(f"{layer.weight.square().mean().sqrt():.3g}" for layer in network.layers)
-                gradients = ", ".join(f"{value:.3g}" for value in self._step.gradient_rms(index))
-                raise LossNotFinite(
-                    f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer, first to last: "
-                    f"weights {weights}; their gradients {gradients}.",
-                    "Use a smaller learning rate or a smaller initial scale.",
-                )
+    def _check_losses(self, losses: torch.Tensor, epoch: int, step: int, orders: torch.Tensor) -> None:
+        for slot, loss in enumerate(losses.tolist()):
+            if math.isfinite(loss) or slot in self._step.masked:
+                continue
+            chosen = torch.split(orders, self._shared.batch_size, dim=1)[step - 1]
+            failure = self._diverged(slot, loss, epoch, step, chosen)
+            self.failures[self._slots[slot]] = failure
+            self._step.masked.add(slot)
+            if not self.members:
+                raise failure
 
-    def _metrics(self, index: int, loss_sum: float, hits: int, seconds: float, first_below: int | None) -> EpochMetrics:
-        images = self.images_per_epoch
-        network = self._step.network(index) if self._shared.test_curve or self._shared.validation_images else None
-        validation = count(network, self._validation) if network and self._shared.validation_images else None
-        on_test_set = network if self._shared.test_curve and self.data.evaluated_on == "mnist_test" else None
+    def _diverged(self, slot: int, loss: float, epoch: int, step: int, chosen: torch.Tensor) -> LossNotFinite:
+        found = self._step.parameters.named(self._step.gradients_of(self._images, self._labels, chosen), slot)
+        sizes = [_rms(layer.weight) for layer in self._step.network(slot).layers]
+        weights = ", ".join(f"{size:.3g}" for size in sizes)
+        gradients = ", ".join(f"{_rms(found[f'layers.{index}.weight']):.3g}" for index in range(len(sizes)))
+        return LossNotFinite(
+            f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer, first to last: "
+            f"weights {weights}; their gradients {gradients}.",
+            "Use a smaller learning rate or a smaller initial scale.",
+        )
+
+    def _metrics(
+        self, member: int, loss_sum: float, hits: int, seconds: float, losses: Sequence[float], steps_before: int
+    ) -> EpochMetrics:
+        images, shared = self.images_per_epoch, self._shared
+        network = self.network(member) if shared.test_curve or shared.validation_images else None
+        validation = (
+            count(network, self._validation, self._device) if network is not None and shared.validation_images else None
+        )
+        on_test_set = network if shared.test_curve and self.data.evaluated_on == "mnist_test" else None
         return EpochMetrics(
             epoch=self.epoch,
             train_loss_mean=loss_sum / images,
-            train_loss_last_batch=float(self._step.losses[index]),
+            train_loss_last_batch=losses[-1],
             train_accuracy=hits / images,
             duration_s=seconds,
             images_per_s=images / seconds,
-            first_step_below_2=first_below,
+            first_step_below_2=_first_below(losses, steps_before),
             validation_loss=validation.mean_loss if validation and math.isfinite(validation.mean_loss) else None,
             validation_accuracy=validation.accuracy if validation else None,
-            test_accuracy=count(on_test_set, self.data.test).accuracy if on_test_set else None,
+            test_accuracy=count(on_test_set, self.data.test, self._device).accuracy if on_test_set else None,
         )
 
 
@@ -217,8 +293,8 @@ def train(
     data: DataSet,
     device: torch.device,
     between_steps: BetweenSteps | None = None,
-) -> Iterator[tuple[Training, list[EpochMetrics]]]:
-    """Train to the end; after every epoch yield the training and that epoch's metrics, one a model."""
+) -> Iterator[tuple[Training, dict[int, EpochMetrics]]]:
+    """Train to the end; after every epoch yield the training and that epoch's metrics of each model, by its index."""
     training = Training(specs, data, device)
     while not training.finished:
         yield training, training.run_epoch(between_steps)
@@ -226,12 +302,24 @@ def train(
 
 def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
     """Return the first spec if all differ from it only in how they are initialized and seeded."""
-    own = {"init", "output_init", "seed"}
-    first = specs[0]
-    for spec in specs[1:]:
-        if spec.model_dump(exclude=own) != first.model_dump(exclude=own):
-            raise InvalidSpec("Models that are trained together may differ only in init, output_init and seed.")
-    return first
+    if any(spec.shared_part != specs[0].shared_part for spec in specs[1:]):
+        raise InvalidSpec("Models that are trained together may differ only in init, output_init and seed.")
+    return specs[0]
+
+
+def _pixels_that_matter(images: torch.Tensor, spec: TrainSpec) -> torch.Tensor:
+    """Return the pixels that are lit in any training image, int64 [n], at least one.
+
+    The weights of the others get no gradient, so Adam and SGD leave them exactly as they are, unless they decay.
+    """
+    if spec.optimizer.weight_decay > 0:
+        return torch.arange(PIXELS)
+    lit = images.any(0).nonzero()[:, 0]
+    return lit if len(lit) else torch.zeros(1, dtype=torch.int64)
+
+
+def _rms(values: torch.Tensor) -> float:
+    return float(values.square().mean().sqrt())
 
 
 def _first_below(losses: Sequence[float], steps_before: int) -> int | None:

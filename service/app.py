@@ -80,7 +80,7 @@ def _lifespan_of(settings: Settings) -> Any:
         previews = Previews(settings.data_dir)
         app.state.parts = Parts(
             engine=engine,
-            queue=Queue(engine, settings.max_queued, settings.worker_ttl_s),
+            queue=Queue(engine, settings.max_queued, settings.worker_ttl_s, settings.jobs_per_run),
             predictors=Predictors(engine, artifacts, settings.predictor_cache_bytes),
             hub=hub,
             artifacts=artifacts,

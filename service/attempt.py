@@ -11,39 +11,35 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.checkpoint import CheckpointMetadata, decode, decode_resume, encode, encode_resume, weights_sha256
 from models.data import DataSet
-from models.errors import CheckpointDamaged, DataDamaged, DataMissing, FaninError, Interrupted
-from models.evaluate import evaluate
+from models.diagnosis import Diagnostics
+from models.errors import DataDamaged, DataMissing, FaninError, Interrupted, LossNotFinite
 from models.init.pretrained import Dbn
 from models.results import EpochMetrics
 from models.step_progress import StepProgress
 from models.train import Snapshot, Training, first_network, training_images
-from service.artifacts import attempt_folder
-from service.committing import commit
+from service.commits import Commits, Ended, Ready
 from service.errors import Fenced, NotFound, Unavailable
 from service.failures import explained
+from service.pins import pinned
 from service.pretraining import PretrainingOfMember
+from service.restoring import last_snapshots
 from service.store import runs
-from service.store.checkpoints import NewCheckpoint, list_checkpoints
 from service.store.runs import Attempt, Made, Member
-from service.surroundings import Device, Drained, Surroundings, persistently, shown_progress
+from service.surroundings import Drained, Surroundings, persistently, shown_progress
 from service.watch import Watch
 
 log = logging.getLogger(__name__)
 
-ENGINE = "stacked-step"
-PRECISION = "float32"
 GPU_COMMIT_INTERVAL_S = 0.5
-RESUME_FILES_KEPT = 2
+GPU_DIAGNOSTICS_SHARE = 0.05
+"""On a GPU records of layers between start and end are made while they have taken less than this of the training."""
 MOST_ATTEMPTS_WITHOUT_CHECKPOINT = 3
 
 
@@ -53,127 +49,122 @@ class RunAttempt:
     def __init__(self, surroundings: Surroundings, attempt: Attempt, data: DataSet) -> None:
         self._around = surroundings
         self._engine = surroundings.engine
-        self._artifacts = surroundings.artifacts
         self._attempt = attempt
         self._data = data
         self._device = surroundings.device
+        self._on_gpu = surroundings.device.kind != "cpu"
         self._live = dict(enumerate(attempt.members))
         self._watch = Watch(surroundings.engine, attempt, surroundings.stall_limit_s, surroundings.end_process)
+        self._commits = Commits(surroundings, attempt, data, self._watch, beside=self._on_gpu)
         self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
         self._committed_at = -float("inf")
+        self._training_s = self._diagnosing_s = 0.0
         self._someone_cancelled = False
 
     def run(self) -> bool:
         """Train to the end, or until nobody wants the result; return whether a job was cancelled meanwhile.
 
-        Raises what ended it early.
+        Raises what ended it early. A job that diverges fails alone.
         """
-        pins, reason = _pinned(self._attempt.pins, self._data, self._device)
+        pins, reason = pinned(self._attempt, self._data, self._device)
         torch.set_num_threads(pins["threads"])
         persistently(lambda: runs.start_jobs(self._engine, self._attempt, pins, reason))
-        with self._watch:
-            training = self._restored()
+        with self._watch, self._commits:
+            training = self._restored(pins["engine"])
             while not training.finished and self._live:
-                metrics = training.run_epoch(lambda progress: self._between_steps(training, progress))
-                for index in self._live:
-                    self._pending[index].append(metrics[index])
-                self._commit(training)
+                self._run_epoch(training)
         return self._someone_cancelled
 
     # -- during training ---------------------------------------------------------------------------------
+
+    def _run_epoch(self, training: Training) -> None:
+        started = time.monotonic()
+        try:
+            metrics = training.run_epoch(lambda progress: self._between_steps(training, progress))
+        except LossNotFinite:
+            metrics = {}
+        self._training_s += time.monotonic() - started
+        for index in [index for index in training.failures if index in self._live]:
+            self._end_diverged(index, training.failures[index])
+        for index in self._live:
+            self._pending[index].append(metrics[index])
+        if self._live:
+            self._commit(training)
+
+    def _end_diverged(self, index: int, failure: LossNotFinite) -> None:
+        member = self._live.pop(index)
+        log.info("%s: attempt %d failed: %s", member.job_id, self._attempt.number, failure)
+        reason = explained(failure, member.spec)
+        persistently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "failed", reason))
 
     def _between_steps(self, training: Training, progress: StepProgress) -> None:
         self._watch.moved()
         self._around.raise_if_too_long_to_drain(progress)
         self._watch.raise_if_unwanted()
+        cancelled = [index for index, member in self._live.items() if member.job_id in self._watch.cancelled]
+        self._let_go(training, dict.fromkeys(cancelled, "cancelled"))
         if not self._watch.wants_progress() and progress.step < progress.steps_per_epoch:
             return
         shared = shown_progress(progress, self._attempt.members[0].spec.epochs, training.images_per_epoch)
         losses = {index: training.running_loss(index, progress.images) for index in self._live}
-        if all(map(math.isfinite, losses.values())):
-            self._watch.publish(
-                {self._live[index].job_id: shared | {"running_loss": loss} for index, loss in losses.items()}
-            )
+        self._watch.publish(
+            {
+                self._live[index].job_id: shared | {"running_loss": loss}
+                for index, loss in losses.items()
+                if math.isfinite(loss)
+            }
+        )
+
+    def _let_go(self, training: Training, ended: Ended) -> None:
+        """Train these jobs no further."""
+        for index, state in ended.items():
+            if self._live.pop(index, None) is not None:
+                training.drop(index)
+            self._someone_cancelled |= state in ("cancelling", "cancelled")
 
     def _commit(self, training: Training) -> None:
-        awaited = training.finished or self._watch.someone_pauses or self._around.draining()
-        due = self._device.kind == "cpu" or time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
+        awaited = training.finished or self._watch.someone_pauses or self._around.draining() or not self._on_gpu
+        due = self._commits.idle and time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
         if not due and not awaited:
             return
-        for index, member in list(self._live.items()):
-            if not self._commit_member(training, index, member):
-                del self._live[index]
+        self._let_go(training, self._commits.collected())
+        self._commits.begin([self._ready(training, index, member) for index, member in self._live.items()])
+        if awaited:
+            self._let_go(training, self._commits.collected())
         self._committed_at = time.monotonic()
         self._watch.moved()
         self._watch.raise_if_unwanted()
-        if self._live and not training.finished:
+        if self._live and not training.finished and awaited:
             self._around.raise_if_draining()
 
-    def _commit_member(self, training: Training, index: int, member: Member) -> bool:
-        """Commit a checkpoint of one job, and return whether the job goes on."""
-        snapshot = training.snapshot(index)
-        final = training.finished
+    def _ready(self, training: Training, index: int, member: Member) -> Ready:
+        snapshot, final = training.snapshot(index), training.finished
         made = Made(
             epochs=self._pending[index],
-            diagnostics=training.diagnose(index) if member.spec.diagnostics else None,
-            evaluation=evaluate(training.network(index), self._data) if final else None,
+            diagnostics=self._diagnosed(training, index) if member.spec.diagnostics else None,
+            evaluation=training.evaluate(index) if final else None,
         )
         self._pending[index] = []
-        checkpoint = self._write_files(member, snapshot, final=final)
-        committed = commit(
-            self._around,
-            self._attempt,
-            member.job_id,
-            checkpoint,
-            made,
-            self._watch.progress.get(member.job_id),
-            resume_files_kept=RESUME_FILES_KEPT,
-            checkpoints_kept=self._around.checkpoints_kept,
-        )
-        if committed.is_kept:
-            log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, snapshot.epoch)
-        self._someone_cancelled |= committed.state in ("cancelling", "cancelled")
-        return committed.state == "running"
+        return Ready(index, member, snapshot, made, final)
 
-    def _write_files(self, member: Member, snapshot: Snapshot, *, final: bool) -> NewCheckpoint:
-        attempt = self._attempt
-        stem = f"{attempt_folder(member.job_id, attempt.run_id, attempt.number)}/{snapshot.epoch:06d}"
-        digest = weights_sha256(snapshot.weights)
-        metadata = CheckpointMetadata(
-            spec=member.spec,
-            epoch=snapshot.epoch,
-            final=final,
-            data=self._data.name,
-            data_sha256=self._data.sha256,
-            weights_sha256=digest,
-        )
-        weights = encode(snapshot.weights, metadata)
-        # Written even where the optimizer remembers nothing (SGD without momentum): what is missing is then damage.
-        resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not final else None
-        return NewCheckpoint(
-            phase="train",
-            epoch=snapshot.epoch,
-            final=final,
-            weights_path=f"{stem}.weights.safetensors",
-            weights_bytes=len(weights),
-            weights_sha256=digest,
-            weights_file_sha256=self._artifacts.write(f"{stem}.weights.safetensors", weights),
-            resume_path=resume_path,
-            resume_file_sha256=self._artifacts.write(resume_path, encode_resume(snapshot.optimizer, snapshot.epoch))
-            if resume_path
-            else None,
-        )
+    def _diagnosed(self, training: Training, index: int) -> Diagnostics | None:
+        between = training.epoch > 0 and not training.finished
+        if self._on_gpu and between and self._diagnosing_s > GPU_DIAGNOSTICS_SHARE * self._training_s:
+            return None
+        started = time.monotonic()
+        found = training.diagnose(index)
+        self._diagnosing_s += (time.monotonic() - started) if between else 0.0
+        return found
 
     # -- before training ---------------------------------------------------------------------------------
 
-    def _restored(self) -> Training:
+    def _restored(self, engine: str) -> Training:
         """Return the training at its last whole checkpoint, or a new one whose initial weights are committed."""
-        specs = [member.spec for member in self._attempt.members]
-        snapshots = [self._last_snapshot(member) for member in self._attempt.members]
-        found = [snapshot for snapshot in snapshots if snapshot is not None]
-        if len(found) == len(specs):
-            return Training(specs, self._data, self._device.torch_device, found)
-        training = Training(specs, self._data, self._device.torch_device, self._first_snapshots())
+        specs, device = [member.spec for member in self._attempt.members], self._device.torch_device
+        found = last_snapshots(self._around, self._attempt)
+        if found is not None:
+            return Training(specs, self._data, device, found, engine)
+        training = Training(specs, self._data, device, self._first_snapshots(), engine)
         self._commit(training)
         return training
 
@@ -190,21 +181,6 @@ class RunAttempt:
             return PretrainingOfMember(around, self._attempt, watch, self._data, member).first_snapshot()
         network = first_network(member.spec, training_images(member.spec, self._data))
         return Snapshot(0, network.to_weights(), {})
-
-    def _last_snapshot(self, member: Member) -> Snapshot | None:
-        for row in reversed(list_checkpoints(self._engine, member.job_id, phase="train")):
-            try:
-                weights = decode(self._artifacts.read(row.weights_path, row.weights_file_sha256)).weights
-                optimizer: Mapping[str, Any] = {}
-                if row.epoch > 0:
-                    if row.resume_path is None or row.resume_file_sha256 is None:
-                        raise CheckpointDamaged(f"Epoch {row.epoch} has no optimizer state any more.")
-                    optimizer = decode_resume(self._artifacts.read(row.resume_path, row.resume_file_sha256), row.epoch)
-                return Snapshot(row.epoch, weights, optimizer)
-            except CheckpointDamaged as error:
-                log.warning("%s: going back one checkpoint: %s", member.job_id, error)
-                runs.discard_checkpoint(self._engine, self._attempt, row, error.detail)
-        return None
 
 
 PASSING = (SQLAlchemyError, Unavailable, Drained, torch.AcceleratorError)
@@ -317,24 +293,3 @@ def _check_attempts(attempt: Attempt) -> None:
 
 class TooManyAttempts(FaninError):
     """The run was tried too often without getting further."""
-
-
-def _pinned(pins: dict[str, Any] | None, data: DataSet, device: Device) -> tuple[dict[str, Any], str | None]:
-    """Return what must not change between attempts, and why the bits may differ all the same (or None)."""
-    own = {
-        "engine": ENGINE,
-        "precision": PRECISION,
-        "torch": torch.__version__,
-        "device": device.kind,
-        "device_name": device.name,
-        "threads": device.threads,
-        "data": data.name,
-        "data_sha256": data.sha256,
-    }
-    if pins is None:
-        return own, None
-    differing = [name for name in ("engine", "torch", "device", "device_name") if pins[name] != own[name]]
-    if not differing:
-        return pins, None
-    changes = ", ".join(f"{name} {pins[name]} -> {own[name]}" for name in differing)
-    return pins | {name: own[name] for name in differing}, f"A later attempt ran with {changes}."

@@ -16,9 +16,10 @@ from service.errors import QueueFull
 from service.store.engine import writing
 from service.store.experiments import insert_experiment
 from service.store.idempotency import claim, keep_answer
-from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job
+from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job, insert_run
 from service.store.outlook import queued_count
 from service.store.transitions import Wish, ask
+from service.store.workers import some_gpu_is_live
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
@@ -56,10 +57,11 @@ class Submitted(NamedTuple):
 class Queue:
     """The sending side of the queue, as API processes use it."""
 
-    def __init__(self, engine: Engine, most_queued: int, worker_ttl_s: float) -> None:
+    def __init__(self, engine: Engine, most_queued: int, worker_ttl_s: float, jobs_per_run: int) -> None:
         self._engine = engine
         self._most_queued = most_queued
         self._worker_ttl_s = worker_ttl_s
+        self._jobs_per_run = jobs_per_run
         self._client: DBOSClient | None = None
         self._lock = threading.Lock()
 
@@ -90,6 +92,7 @@ class Queue:
     ) -> tuple[str | None, dict[str, Any] | None]:
         """Insert an experiment with its members, their runs and queue entries, and commit: all or none.
 
+        While a worker with a GPU lives, members that can be trained side by side come into one run, up to the limit.
         Return its id, or None and the answer given before, if the key of `once` was used. Raises as `submit` does.
         """
         client = self._connected()
@@ -99,9 +102,13 @@ class Queue:
                 if before is not None:
                     return None, before
             experiment_id = insert_experiment(connection, recipe, request, len(specs))
-            for spec in specs:
-                new = insert_job(connection, spec, None, experiment_id=experiment_id)
-                self._enqueue(client, connection, new.run_id, PRIORITIES["normal"])
+            at_once = self._jobs_per_run if some_gpu_is_live(connection, self._worker_ttl_s) else 1
+            runs = divided(specs, at_once)
+            run_ids = [insert_run(connection) for _ in range(max(runs) + 1)]
+            for spec, run in zip(specs, runs, strict=True):
+                insert_job(connection, spec, None, experiment_id=experiment_id, run_id=run_ids[run])
+            for run_id in run_ids:
+                self._enqueue(client, connection, run_id, PRIORITIES["normal"])
             self._check_room(connection)
             if once is not None:
                 keep_answer(connection, once.key, once.answer(connection, experiment_id))
@@ -142,6 +149,25 @@ class Queue:
             if self._client is None:
                 self._client = _client(self._engine)
             return self._client
+
+
+def divided(specs: Sequence[TrainSpec], jobs_per_run: int) -> list[int]:
+    """Return the number of the run that each spec comes into, from 0.
+
+    A run has at most `jobs_per_run` specs, all alike but for scheme and seed. Pre-training is not done side by side, so
+    that a spec which pre-trains has a run of its own.
+    """
+    open_runs: dict[str, tuple[int, int]] = {}
+    found, count = [], 0
+    for spec in specs:
+        kind = spec.shared_part.model_dump_json()
+        run, room = open_runs.get(kind, (0, 0))
+        if room == 0 or spec.pretrains:
+            run, room, count = count, jobs_per_run, count + 1
+        if not spec.pretrains:
+            open_runs[kind] = (run, room - 1)
+        found.append(run)
+    return found
 
 
 class Deliveries:

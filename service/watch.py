@@ -45,6 +45,7 @@ class Watch:
     end_process: Callable[[], None]
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     someone_pauses: bool = False
+    cancelled: frozenset[str] = frozenset()
     _stop: threading.Event = field(default_factory=threading.Event)
     _unwanted: FaninError | None = None
     _failure: Exception | None = None
@@ -100,6 +101,7 @@ class Watch:
         for job_id, state in states.items():
             if state == "cancelling":
                 runs.end_job(self.engine, self.attempt, job_id, "cancelled")
+        self.cancelled = frozenset(job_id for job_id, state in states.items() if state in ("cancelling", "cancelled"))
         self.someone_pauses = "pausing" in states.values()
         if not any(state in ("running", "pausing") for state in states.values()):
             self._unwanted = Interrupted("No job of the run wants to go on.")

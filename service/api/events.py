@@ -77,8 +77,9 @@ def get_events(
     """List what happened to a job, or follow it as server-sent events (`Accept: text/event-stream`).
 
     Events: job.queued, job.running (attempt, worker, device, data, how the attempt before ended), job.pretrain_epoch
-    and job.epoch (their metrics), job.checkpoint, job.checkpoint_damaged, job.pausing, job.paused, job.cancelling,
-    job.cancelled, job.succeeded, job.failed (the reason), job.released (a cancelled job has left its device).
+    and job.epoch (their metrics), job.checkpoint, job.checkpoint_damaged, job.checkpoint_discarded (an epoch that the
+    other jobs of the run had not reached when a worker died), job.pausing, job.paused, job.cancelling, job.cancelled,
+    job.succeeded, job.failed (the reason), job.released (a cancelled job has left its device).
     """
     get_job(parts.engine, job_id)
     return events_answer(parts, asked, [job_id])

@@ -22,6 +22,7 @@ EventType = Literal[
     "job.epoch",
     "job.checkpoint",
     "job.checkpoint_damaged",
+    "job.checkpoint_discarded",
     "job.pausing",
     "job.paused",
     "job.cancelling",

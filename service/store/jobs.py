@@ -88,10 +88,10 @@ def insert_job(
     preset: str | None,
     priority: Priority = "normal",
     experiment_id: str | None = None,
+    run_id: str | None = None,
 ) -> NewJob:
-    """Insert a queued job and its run, in the caller's transaction."""
-    new = NewJob(f"job_{uuid7().hex}", new_run_id())
-    connection.execute(insert(runs).values(id=new.run_id, created_at=now(), attempt=0, attempts_without_checkpoint=0))
+    """Insert a queued job, in a run that is there or else in a new one of its own, in the caller's transaction."""
+    new = NewJob(f"job_{uuid7().hex}", run_id or insert_run(connection))
     connection.execute(
         insert(jobs).values(
             id=new.job_id,
@@ -110,9 +110,15 @@ def insert_job(
     return new
 
 
-def new_run_id() -> str:
-    """Return an id for a run; later ones sort behind earlier ones."""
-    return f"run_{uuid7().hex}"
+def insert_run(connection: Connection, attempt: int = 0, pins: dict[str, Any] | None = None) -> str:
+    """Insert a run without jobs, in the caller's transaction, and return its id; later ones sort behind earlier ones.
+
+    `attempt` and `pins` are those of the run that it goes on from, if it does.
+    """
+    run_id = f"run_{uuid7().hex}"
+    values = {"id": run_id, "attempt": attempt, "pins": pins, "attempts_without_checkpoint": 0}
+    connection.execute(insert(runs).values(created_at=now(), **values))
+    return run_id
 
 
 def get_job(engine: Engine, job_id: str) -> JobRow:

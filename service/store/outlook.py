@@ -58,13 +58,13 @@ def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
         .limit(MEASURED_JOBS)
     )
     speeds = [row.work / row.seconds for row in connection.execute(ended) if row.seconds > 0]
-    running = select(jobs.c.progress).where(jobs.c.state.in_(["running", "pausing", "cancelling"]))
-    left = [progress["time_left_s"] for progress in connection.execute(running).scalars() if progress]
+    running = select(jobs.c.run_id, jobs.c.progress).where(jobs.c.state.in_(["running", "pausing", "cancelling"]))
+    left = {row.run_id: row.progress["time_left_s"] for row in connection.execute(running) if row.progress}
     return Capacity(
         instant=instant,
         live_workers=int(connection.execute(live).scalar_one()),
         work_per_s=median(speeds) if speeds else None,
-        busy_s=float(sum(left)),
+        busy_s=float(sum(left.values())),
     )
 
 

@@ -19,7 +19,7 @@ from models.spec import TrainSpec
 from service.errors import Fenced, NotFound
 from service.store.checkpoints import CheckpointRow, NewCheckpoint, Phase, checkpoints_of
 from service.store.engine import now, writing
-from service.store.events import append_event
+from service.store.events import EventType, append_event
 from service.store.jobs import EVENT_OF, JobState
 from service.store.tables import checkpoints, diagnostics, epochs, jobs, pretrain_epochs, runs
 
@@ -307,8 +307,10 @@ def _grant_wishes(connection: Connection, run_id: str) -> None:
             _end_job(connection, job_id, granted)
 
 
-def discard_checkpoint(engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str) -> None:
-    """Forget a damaged checkpoint and the epochs after the one before it. Raises `Fenced`."""
+def discard_checkpoint(
+    engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str, event: EventType = "job.checkpoint_damaged"
+) -> None:
+    """Forget a checkpoint and the epochs after the one before it, and tell so by an event. Raises `Fenced`."""
     with writing(engine) as connection:
         _fence(connection, attempt)
         connection.execute(delete(checkpoints).where(checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq))
@@ -321,7 +323,7 @@ def discard_checkpoint(engine: Engine, attempt: Attempt, row: CheckpointRow, rea
             for table in (epochs, diagnostics):
                 connection.execute(delete(table).where(table.c.job_id == row.job_id, table.c.epoch > kept))
             connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(epoch=max(0, kept)))
-        append_event(connection, row.job_id, "job.checkpoint_damaged", seq=row.seq, epoch=row.epoch, reason=reason)
+        append_event(connection, row.job_id, event, seq=row.seq, epoch=row.epoch, reason=reason)
 
 
 def _fence(connection: Connection, attempt: Attempt, **values: Any) -> None:

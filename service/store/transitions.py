@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, exists, insert, update
 from service.errors import IllegalTransition
 from service.store.engine import now, writing
 from service.store.events import append_event
-from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, new_run_id
+from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run
 from service.store.runs import GRANTED, close_run_if_done, hold_run
 from service.store.tables import checkpoints, deleted_jobs, diagnostics, epochs, events, jobs, pretrain_epochs, runs
 from service.store.workers import is_live
@@ -81,7 +81,7 @@ def ask(connection: Connection, job_id: str, wish: Wish, worker_ttl_s: float) ->
         raise IllegalTransition(f"The job is {job.state}; {rule.who_can}.")
     if is_orphan:
         target = GRANTED.get(target, target)
-    run_id = _new_run(connection, job) if target == "queued" else None
+    run_id = insert_run(connection, job.attempt, job.pins) if target == "queued" else None
     ended_at = now() if target == "cancelled" else None
     values = {"state": target, "ended_at": ended_at, "error": None} | ({"run_id": run_id} if run_id else {})
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
@@ -120,16 +120,6 @@ def _held(connection: Connection, job_id: str) -> JobRow:
         held = find_job(connection, job_id)
         if held.run_id == job.run_id:
             return held
-
-
-def _new_run(connection: Connection, job: JobRow) -> str:
-    run_id = new_run_id()
-    connection.execute(
-        insert(runs).values(
-            id=run_id, created_at=now(), attempt=job.attempt, attempts_without_checkpoint=0, pins=job.pins
-        )
-    )
-    return run_id
 
 
 def _drop_run_if_unused(connection: Connection, run_id: str) -> None:

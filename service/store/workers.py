@@ -63,6 +63,12 @@ def is_live(connection: Connection, name: str | None, ttl_s: float) -> bool:
     return connection.execute(heard).first() is not None
 
 
+def some_gpu_is_live(connection: Connection, ttl_s: float) -> bool:
+    """Say whether a worker with a GPU has been heard of within `ttl_s`."""
+    heard = select(workers.c.name).where(workers.c.device_kind == "cuda", workers.c.beat_at > now() - ttl_s)
+    return connection.execute(heard).first() is not None
+
+
 def list_workers(engine: Engine) -> Sequence[WorkerRow]:
     """Return all workers that have not stopped in an orderly way, by name."""
     query = select(workers, (now() - workers.c.beat_at).label("age_s")).order_by(workers.c.name)

@@ -21,7 +21,7 @@ def outcome(spec: TrainSpec, data: DataSet) -> Outcome:
     training = Training([spec], data, torch.device("cpu"))
     metrics, looks = [], [training.diagnose(0)]
     while not training.finished:
-        metrics += training.run_epoch()
+        metrics.append(training.run_epoch()[0])
         looks.append(training.diagnose(0))
     return Outcome(spec, metrics, looks, evaluate(training.network(0), data))
 

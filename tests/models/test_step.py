@@ -1,20 +1,23 @@
-"""The hand-derived step against autograd and torch.optim, in float64."""
+"""The hand-derived step, by each engine, against autograd and torch.optim in float64."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models.data import DataSet
+from models.errors import CheckpointDamaged
 from models.init import initialize
 from models.init.base import Bias
 from models.init.by_fans import XavierUniform
+from models.kernel import KERNEL_ACTIVATIONS, Variant, kernel, load_kernel, runnable
+from models.kernel_step import KernelStep
 from models.mlp import Network
 from models.spec import SGD, Activation, Adam, Architecture
-from models.step import StackedStep
+from models.step import StackedStep, Step
 
 ACTIVATION_MODULES: dict[Activation, nn.Module] = {
     "relu": nn.ReLU(),
@@ -26,7 +29,7 @@ ACTIVATION_MODULES: dict[Activation, nn.Module] = {
     "gelu": nn.GELU(approximate="tanh"),
     "identity": nn.Identity(),
 }
-BATCH = 20
+BATCH = 80
 CPU = torch.device("cpu")
 
 
@@ -48,6 +51,28 @@ def reference(network: Network) -> nn.Sequential:
     return nn.Sequential(*modules[:-1])
 
 
+ENGINES = ("stacked", *get_args(Variant))
+
+
+def step_of(
+    engine: str,
+    networks: list[Network],
+    architecture: Architecture,
+    optimizer: Adam | SGD,
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
+) -> Step:
+    """Return the step of an engine; skip the test where the engine is not there."""
+    if engine == "stacked":
+        return StackedStep(networks, architecture, optimizer, CPU, dtype, **options)
+    found = load_kernel(engine) if engine in runnable() else None
+    if found is None:
+        pytest.skip(
+            f"no {engine} kernel: it needs such a processor, and a C compiler with OpenMP when installing Fanin"
+        )
+    return KernelStep(networks, architecture, optimizer, found, dtype, **options)
+
+
 def relative_error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
@@ -58,51 +83,50 @@ def on_device(few: DataSet) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("bias", get_args(Bias))
-@pytest.mark.parametrize("activation", get_args(Activation))
-def test_gradients_are_those_of_autograd(activation: Activation, bias: Bias, few: DataSet) -> None:
+@pytest.mark.parametrize(
+    ("engine", "activation"),
+    [
+        (engine, activation)
+        for engine in ENGINES
+        for activation in get_args(Activation)
+        if engine == "stacked" or activation in KERNEL_ACTIVATIONS
+    ],
+)
+def test_gradients_are_those_of_autograd(engine: str, activation: Activation, bias: Bias, few: DataSet) -> None:
     architecture = Architecture(hidden=(30, 20), activation=activation)
     network = network_of(architecture, 1, bias)
-    step = StackedStep([network], architecture, Adam(), CPU, torch.float64)
+    step = step_of(engine, [network], architecture, Adam(), torch.float64)
     images, labels = on_device(few)
-    chosen = torch.arange(BATCH).unsqueeze(0)
-    step.backward(step.forward(images, labels, chosen))
+    flat = step.gradients_of(images, labels, torch.arange(BATCH).unsqueeze(0))
+    found = step.parameters.named(flat, 0, torch.float64)
 
     modules = reference(network)
     loss = nn.functional.cross_entropy(modules(images[:BATCH].double() / 255), labels[:BATCH])
     torch.autograd.backward(loss)
     assert float(step.losses[0]) == pytest.approx(loss.item(), rel=1e-12)
     linears = [module for module in modules if isinstance(module, nn.Linear)]
-    for own, linear in zip(step.gradients(0).layers, linears, strict=True):
+    for index, linear in enumerate(linears):
         assert linear.weight.grad is not None
         assert linear.bias.grad is not None
-        assert relative_error(own.weight, linear.weight.grad) < 1e-12
-        assert relative_error(own.bias, linear.bias.grad) < 1e-12
+        assert relative_error(found[f"layers.{index}.weight"], linear.weight.grad) < 1e-12
+        assert relative_error(found[f"layers.{index}.bias"], linear.bias.grad) < 1e-12
+    assert torch.equal(step.network(0).layers[0].weight, network.layers[0].weight)
 
 
-@pytest.mark.parametrize(
+OPTIMIZERS = pytest.mark.parametrize(
     "optimizer",
-    [
-        Adam(),
-        Adam(lr=0.01, weight_decay=0.1),
-        SGD(),
-        SGD(lr=0.05, momentum=0.9, weight_decay=0.01),
-    ],
+    [Adam(), Adam(lr=0.01, weight_decay=0.1), SGD(), SGD(lr=0.05, momentum=0.9, weight_decay=0.01)],
     ids=lambda optimizer: optimizer.model_dump_json(),
 )
-def test_twenty_steps_are_those_of_torch_optim(optimizer: Adam | SGD, few: DataSet) -> None:
-    architecture = Architecture(hidden=(30, 20), activation="tanh")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@OPTIMIZERS
+def test_twenty_steps_are_those_of_torch_optim(engine: str, optimizer: Adam | SGD, few: DataSet) -> None:
+    architecture = Architecture(hidden=(30, 20), activation="softsign")
     network = network_of(architecture, 2)
-    step = StackedStep([network], architecture, optimizer, CPU, torch.float64)
-    modules = reference(network)
-    arguments = optimizer.model_dump(exclude={"name"})
-    theirs = (torch.optim.Adam if isinstance(optimizer, Adam) else torch.optim.SGD)(modules.parameters(), **arguments)
-    images, labels = on_device(few)
-    for number in range(20):
-        rows = torch.arange(number * BATCH, (number + 1) * BATCH) % len(labels)
-        step.run(images, labels, rows.unsqueeze(0))
-        theirs.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(modules(images[rows].double() / 255), labels[rows]))
-        theirs.step()
+    step = step_of(engine, [network], architecture, optimizer, torch.float64)
+    modules = trained_by_torch(network, optimizer, few, 20, step)
     linears = [module for module in modules if isinstance(module, nn.Linear)]
     for own, linear in zip(step.network(0).layers, linears, strict=True):
         # `network` gives float32, whose rounding is 6e-8
@@ -110,17 +134,62 @@ def test_twenty_steps_are_those_of_torch_optim(optimizer: Adam | SGD, few: DataS
         assert relative_error(own.bias.double(), linear.bias.detach()) < 1e-7
 
 
-def test_a_hundred_float32_steps_stay_within_1e_5_of_float64(few: DataSet) -> None:
+def trained_by_torch(network: Network, optimizer: Adam | SGD, few: DataSet, steps: int, *beside: Step) -> nn.Sequential:
+    """Train a copy by autograd and torch.optim in float64, and let others take the same steps."""
+    modules = reference(network)
+    arguments = optimizer.model_dump(exclude={"name"})
+    theirs = (torch.optim.Adam if isinstance(optimizer, Adam) else torch.optim.SGD)(modules.parameters(), **arguments)
+    images, labels = on_device(few)
+    for number in range(steps):
+        rows = torch.arange(number * BATCH, (number + 1) * BATCH) % len(labels)
+        for step in beside:
+            step.run(images, labels, rows.unsqueeze(0))
+        theirs.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(modules(images[rows].double() / 255), labels[rows]))
+        theirs.step()
+    return modules
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_hundred_float32_steps_stay_within_1e_5_of_autograd_in_float64(engine: str, few: DataSet) -> None:
     architecture = Architecture(hidden=(64, 64))
     network = network_of(architecture, 3)
-    steps = [StackedStep([network], architecture, Adam(), CPU, dtype) for dtype in (torch.float32, torch.float64)]
+    step = step_of(engine, [network], architecture, Adam())
+    modules = trained_by_torch(network, Adam(), few, 100, step)
+    linears = [module for module in modules if isinstance(module, nn.Linear)]
+    for own, linear in zip(step.network(0).layers, linears, strict=True):
+        assert relative_error(own.weight.double(), linear.weight.detach()) < 1e-5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("hidden", [(1,), (17, 3), (16, 100), (300,)], ids=str)
+@pytest.mark.parametrize("batch", [1, 7])
+def test_any_width_and_batch_is_trained(engine: str, hidden: tuple[int, ...], batch: int, few: DataSet) -> None:
+    architecture = Architecture(hidden=hidden)
+    network = network_of(architecture, 4)
+    step = step_of(engine, [network], architecture, Adam(), torch.float64)
+    other = StackedStep([network], architecture, Adam(), CPU, torch.float64)
     images, labels = on_device(few)
-    for number in range(100):
-        rows = torch.arange(number * BATCH, (number + 1) * BATCH).unsqueeze(0) % len(labels)
-        for step in steps:
-            step.run(images, labels, rows)
-    single, double = (step.network(0).layers[0].weight for step in steps)
-    assert relative_error(single, double) < 1e-5
+    for one in (step, other):
+        for chosen in torch.split(torch.arange(5 * batch).unsqueeze(0), batch, dim=1):
+            one.run(images, labels, chosen)
+    for own, theirs in zip(step.network(0).layers, other.network(0).layers, strict=True):
+        torch.testing.assert_close(own.weight, theirs.weight, rtol=1e-6, atol=1e-9)
+    (loss_sum,), (hits,) = step.take_sums()
+    (their_loss_sum,), (their_hits,) = other.take_sums()
+    assert loss_sum == pytest.approx(their_loss_sum, rel=1e-9)
+    assert hits == their_hits
+
+
+def taken(step: Step, few: DataSet, pixels: Tensor | None = None) -> list[Tensor]:
+    """Take steps through all images, each network in an order of its own; return the first layers' weights."""
+    images, labels = on_device(few)
+    if pixels is not None:
+        images = images[:, pixels]
+    orders = [torch.randperm(len(labels), generator=torch.Generator().manual_seed(n)) for n in range(step.count)]
+    for chosen in torch.split(torch.stack(orders), BATCH, dim=1):
+        step.run(images, labels, chosen)
+    return [step.network(index).layers[0].weight for index in range(step.count)]
 
 
 def test_models_side_by_side_are_those_trained_alone(few: DataSet) -> None:
@@ -143,24 +212,119 @@ def test_models_side_by_side_are_those_trained_alone(few: DataSet) -> None:
     assert together.take_sums()[0] == [0.0, 0.0, 0.0]
 
 
-def test_a_smaller_last_batch_has_buffers_of_its_own(few: DataSet) -> None:
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_models_that_take_turns_in_the_kernel_get_the_bits_of_those_trained_alone(engine: str, few: DataSet) -> None:
+    architecture = Architecture(hidden=(30, 20))
+    networks = [network_of(architecture, seed) for seed in range(2)]
+    together = step_of(engine, networks, architecture, Adam())
+    first = taken(together, few)[0]
+    assert torch.equal(first, taken(step_of(engine, networks[:1], architecture, Adam()), few)[0])
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_a_masked_model_is_not_trained_further_by_the_kernel(engine: str, few: DataSet) -> None:
     architecture = Architecture(hidden=(8,))
-    step = StackedStep([network_of(architecture, 0)], architecture, SGD(), CPU)
+    networks = [network_of(architecture, seed) for seed in range(2)]
+    step = step_of(engine, networks, architecture, Adam())
+    step.masked.add(0)
+    first, second = taken(step, few)
+    assert torch.equal(first, networks[0].layers[0].weight)
+    assert not torch.equal(second, networks[1].layers[0].weight)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_the_kernels_bits_do_not_depend_on_the_number_of_threads(engine: str, few: DataSet) -> None:
+    architecture, before = Architecture(hidden=(300, 17)), torch.get_num_threads()
+    weights = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            weights += taken(step_of(engine, [network_of(architecture, 5)], architecture, Adam()), few)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=lambda one: str(one.name))
+def test_pixels_that_are_never_lit_may_be_left_out(engine: str, optimizer: Adam | SGD, few: DataSet) -> None:
+    architecture = Architecture(hidden=(20,))
+    network = network_of(architecture, 6)
+    lit = torch.tensor(few.train.images.reshape(-1, 784)).any(0).nonzero()[:, 0]
+    assert 300 < len(lit) < 784
+    whole = step_of(engine, [network], architecture, optimizer, torch.float64)
+    less = step_of(engine, [network], architecture, optimizer, torch.float64, pixels=lit)
+    (all_weights,), (weights,) = taken(whole, few), taken(less, few, lit)
+    torch.testing.assert_close(weights, all_weights, rtol=1e-6, atol=1e-9)
+    assert whole.optimizer_state(0).keys() == less.optimizer_state(0).keys()
+    unlit = torch.ones(784, dtype=torch.bool).index_fill_(0, lit, False)
+    assert torch.equal(weights[:, unlit], network.layers[0].weight[:, unlit])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_smaller_last_batch_has_buffers_of_its_own(engine: str, few: DataSet) -> None:
+    architecture = Architecture(hidden=(8,))
+    step = step_of(engine, [network_of(architecture, 0)], architecture, SGD())
     images, labels = on_device(few)
     step.run(images, labels, torch.arange(100).unsqueeze(0))
     step.run(images, labels, torch.arange(3).unsqueeze(0))
     assert 0 < float(step.losses[0]) < 10
 
 
-def test_the_optimizer_goes_on_from_its_saved_state(few: DataSet) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9), SGD()], ids=lambda one: one.model_dump_json())
+def test_the_optimizer_goes_on_from_its_saved_state(engine: str, optimizer: Adam | SGD, few: DataSet) -> None:
     architecture = Architecture(hidden=(8,))
     images, labels = on_device(few)
     chosen = torch.arange(BATCH).unsqueeze(0)
-    for optimizer in (Adam(), SGD(momentum=0.9), SGD()):
-        step = StackedStep([network_of(architecture, 0)], architecture, optimizer, CPU)
-        step.run(images, labels, chosen)
-        resumed = StackedStep([step.network(0)], architecture, optimizer, CPU)
-        resumed.load_optimizer_state([step.optimizer_state(0)])
-        for one in (step, resumed):
-            one.run(images, labels, chosen)
-        assert torch.equal(step.network(0).layers[0].weight, resumed.network(0).layers[0].weight)
+    step = step_of(engine, [network_of(architecture, 0)], architecture, optimizer)
+    step.run(images, labels, chosen)
+    resumed = step_of(engine, [step.network(0)], architecture, optimizer)
+    resumed.load_optimizer_state([step.optimizer_state(0)])
+    for one in (step, resumed):
+        one.run(images, labels, chosen)
+    assert torch.equal(step.network(0).layers[0].weight, resumed.network(0).layers[0].weight)
+
+
+@OPTIMIZERS
+def test_one_engine_goes_on_from_the_others_state(optimizer: Adam | SGD, few: DataSet) -> None:
+    found = kernel()
+    if found is None:
+        pytest.skip("no kernel: it needs a C compiler with OpenMP when installing Fanin")
+    architecture = Architecture(hidden=(20, 10))
+    network = network_of(architecture, 0)
+    by_kernel = KernelStep([network], architecture, optimizer, found, torch.float64)
+    by_torch = StackedStep([network], architecture, optimizer, CPU, torch.float64)
+    taken(by_kernel, few)
+    taken(by_torch, few)
+    handed_over = StackedStep([by_kernel.network(0)], architecture, optimizer, CPU, torch.float64)
+    handed_over.load_optimizer_state([by_kernel.optimizer_state(0)])
+    weights, expected = taken(handed_over, few)[0], taken(by_torch, few)[0]
+    assert relative_error(weights, expected) < 1e-5  # the state is float32
+
+
+def test_the_state_of_another_optimizer_or_network_is_refused() -> None:
+    small, large = Architecture(hidden=(8,)), Architecture(hidden=(9,))
+    step = StackedStep([network_of(small, 0)], small, Adam(), CPU)
+    for other in (
+        StackedStep([network_of(small, 0)], small, SGD(momentum=0.9), CPU),
+        StackedStep([network_of(small, 0)], small, SGD(), CPU),
+        StackedStep([network_of(large, 0)], large, Adam(), CPU),
+    ):
+        with pytest.raises(CheckpointDamaged):
+            step.load_optimizer_state([other.optimizer_state(0)])
+
+
+def test_gradients_by_products_in_bf16_stay_near_those_in_float32(few: DataSet) -> None:
+    architecture = Architecture(hidden=(64, 64), activation="tanh")
+    network = network_of(architecture, 3)
+    images, labels = on_device(few)
+    chosen = torch.arange(BATCH).unsqueeze(0)
+    exact, rounded = (
+        StackedStep([network], architecture, Adam(), CPU, precision=precision).gradients_of(images, labels, chosen)
+        for precision in ("float32", "bf16")
+    )
+    assert rounded.dtype == torch.float32
+    # Each of the three products behind the first layer's gradient rounds its inputs and its result to 8 bits.
+    assert 1e-4 < relative_error(rounded, exact) < 9 * 2**-8

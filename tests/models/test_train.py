@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from models import engine as engine_module
 from models.checkpoint import weights_sha256
 from models.data import DataSet
-from models.errors import Interrupted, InvalidSpec, LossNotFinite
+from models.engine import STACKED, best_engine
+from models.epoch_loops import DeviceLoop, HostLoop
+from models.errors import EngineMissing, Interrupted, InvalidSpec, LossNotFinite
 from models.evaluate import count, evaluate, logits
 from models.init.by_fans import HeNormal, XavierUniform
 from models.init.constants import Constant, Zeros
 from models.spec import SGD, Adam, Architecture, TrainSpec
+from models.step import StackedStep
 from models.step_progress import StepProgress
-from models.train import Snapshot, Training, train
+from models.train import Snapshot, Training, first_network, train
 
 CPU = torch.device("cpu")
 SMALL = TrainSpec(architecture=Architecture(hidden=(32, 16)), batch_size=50, epochs=3, data="mnist_5k")
@@ -69,7 +73,7 @@ def test_the_mean_loss_is_over_all_images_and_the_last_batchs_is_its_own(few: Da
     network_loss = Training([spec], few, CPU)
     metrics = network_loss.run_epoch()[0]
     # With a learning rate of nearly 0 both are losses of the initial network: over 400 images, and over the last 100.
-    order = network_loss._orders(1)[0]
+    order = network_loss._orders_of(1)[0]
     outputs = _outputs(network_loss, few)
     losses = torch.nn.functional.cross_entropy(
         outputs[order], torch.tensor(few.train.labels, dtype=torch.int64)[order], reduction="none"
@@ -91,7 +95,7 @@ def test_validation_images_are_held_out_and_judged(few: DataSet) -> None:
 
 def test_the_order_of_images_is_a_new_permutation_every_epoch(few: DataSet) -> None:
     training = Training([SMALL], few, CPU)
-    first, second = training._orders(1), training._orders(2)
+    first, second = training._orders_of(1), training._orders_of(2)
     assert not torch.equal(first, second)
     assert torch.equal(first.sort(dim=1).values, second.sort(dim=1).values)
 
@@ -208,3 +212,141 @@ def test_zeros_with_relu_give_exactly_the_share_of_ones_on_mnist(mnist: DataSet)
     spec = TrainSpec(architecture=Architecture(hidden=(16,)), init=Zeros(), epochs=1, data="mnist")
     evaluation = evaluate(trained(spec, mnist).network(0), mnist)
     assert evaluation.test_accuracy == 0.1135
+
+
+@pytest.fixture(params=["kernel", "stacked"])
+def engine(request: pytest.FixtureRequest) -> str:
+    name = best_engine(SMALL, CPU) if request.param == "kernel" else STACKED
+    if request.param == "kernel" and name == STACKED:
+        pytest.skip("no kernel: it needs a C compiler with OpenMP when installing Fanin")
+    return name
+
+
+WILD = SMALL.model_copy(
+    update={
+        "optimizer": SGD(lr=10.0),
+        "init": XavierUniform(gain=10.0),
+        "architecture": Architecture(hidden=(64, 64, 64)),
+    }
+)
+
+
+def seeds(count: int, **changes: object) -> list[TrainSpec]:
+    return [SMALL.model_copy(update={"seed": seed} | changes) for seed in range(count)]
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_each_engine_goes_on_from_a_snapshot_with_the_same_bits(engine: str, stop_after: int, few: DataSet) -> None:
+    training = Training([SMALL], few, CPU, engine=engine)
+    assert training.engine == engine
+    for _ in range(stop_after):
+        training.run_epoch()
+    resumed = Training([SMALL], few, CPU, [training.snapshot(0)], engine)
+    for one in (training, resumed):
+        while not one.finished:
+            one.run_epoch()
+    assert hash_of(resumed) == hash_of(training)
+
+
+def test_a_model_that_diverges_fails_alone(engine: str, few: DataSet) -> None:
+    tame = [WILD.model_copy(update={"init": Zeros(), "seed": seed}) for seed in range(3)]
+    training = Training([WILD, *tame], few, CPU, engine=engine)
+    metrics = training.run_epoch()
+    assert list(metrics) == training.members == [1, 2, 3]
+    assert list(training.failures) == [0]
+    assert "in epoch 1, step " in training.failures[0].detail
+    alone = Training(tame[:1], few, CPU, engine=engine)
+    expected = alone.run_epoch()[0]
+    assert metrics[1].train_loss_mean == pytest.approx(expected.train_loss_mean, rel=1e-5)
+
+
+def test_the_last_model_that_diverges_ends_the_training(engine: str, few: DataSet) -> None:
+    training = Training([WILD, WILD], few, CPU, engine=engine)
+    with pytest.raises(LossNotFinite):
+        training.run_epoch()
+    assert (list(training.failures), training.members) == ([0, 1], [])
+
+
+def test_a_dropped_model_is_left_out_at_once_and_its_place_given_up_when_half_have_left(
+    engine: str, few: DataSet
+) -> None:
+    specs = seeds(4)
+    training = Training(specs, few, CPU, engine=engine)
+
+    def drop_first(progress: StepProgress) -> None:
+        if progress.step == 3:
+            training.drop(0)
+
+    assert list(training.run_epoch(drop_first)) == training.members == [1, 2, 3]
+    before = training._step
+    training.drop(2)
+    assert list(training.run_epoch()) == [1, 3]
+    assert training._step is not before
+    assert training._step.count == 2
+    while not training.finished:
+        training.run_epoch()
+    for member in (1, 3):
+        alone = Training([specs[member]], few, CPU, engine=engine)
+        while not alone.finished:
+            alone.run_epoch()
+        found, expected = training.network(member).layers[0].weight, alone.network(0).layers[0].weight
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_linear_schedule_falls_to_nothing(few: DataSet) -> None:
+    training = Training([SMALL.model_copy(update={"lr_schedule": "linear"})], few, CPU)
+    rates = [rate for epoch in (1, 2, 3) for rate in training._lrs(epoch)]
+    assert rates == pytest.approx([1e-3 * (1 - step / 24) for step in range(24)])
+
+
+def test_weights_of_pixels_that_are_never_lit_stay_unless_they_decay(engine: str, few: DataSet) -> None:
+    unlit = torch.tensor(few.train.images.reshape(-1, 784)).any(0) == 0
+    for decay in (0.0, 0.1):
+        training = Training([SMALL.model_copy(update={"optimizer": Adam(weight_decay=decay)})], few, CPU, engine=engine)
+        before = training.network(0).layers[0].weight[:, unlit]
+        training.run_epoch()
+        after = training.network(0).layers[0].weight[:, unlit]
+        assert torch.equal(before, after) == (decay == 0.0)
+
+
+def test_an_engine_that_is_not_there_is_refused_with_the_one_that_is(few: DataSet) -> None:
+    with pytest.raises(EngineMissing, match=f"Use {best_engine(SMALL, CPU)}"):
+        Training([SMALL], few, CPU, engine="sparse-kernel-pdp11")
+
+
+def test_an_installation_without_the_kernel_trains_on_torch(few: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "kernel", lambda: None)
+    assert Training([SMALL], few, CPU).engine == STACKED
+
+
+def test_activations_that_need_exponentials_are_left_to_torch(few: DataSet) -> None:
+    spec = SMALL.model_copy(update={"architecture": Architecture(hidden=(32, 16), activation="tanh")})
+    assert Training([spec], few, CPU).engine == STACKED
+
+
+def test_steps_left_to_the_device_are_those_that_the_host_takes(few: DataSet) -> None:
+    architecture, batch, images = Architecture(hidden=(20,)), 60, 400
+    pixels = torch.tensor(few.train.images.reshape(-1, 784))
+    labels = torch.tensor(few.train.labels, dtype=torch.int64)
+    networks = [
+        first_network(SMALL.model_copy(update={"architecture": architecture, "seed": n}), pixels) for n in (0, 1)
+    ]
+    orders = torch.stack([torch.randperm(images, generator=torch.Generator().manual_seed(n)) for n in (0, 1)])
+    lrs = [1e-3 * (1 - step / 7) for step in range(7)]
+    for optimizer in (Adam(), SGD(momentum=0.9)):
+        by_host, by_device = (
+            StackedStep(networks, architecture, optimizer, CPU, lr_on_device=on_device) for on_device in (False, True)
+        )
+        called: list[int] = []
+        unseen: list[int] = []
+        theirs = HostLoop(by_host, pixels, labels, batch).run(orders, lrs, unseen.append)
+        loop = DeviceLoop(by_device, pixels, labels, batch, images)
+        for _ in range(2):  # a second epoch, from the cursor's start
+            losses = loop.run(orders, lrs, called.append)
+        assert called == [1, 2, 3, 4, 5, 6, 7] * 2
+        assert losses.shape == (7, 2)
+        HostLoop(by_host, pixels, labels, batch).run(orders, lrs, unseen.append)
+        assert not torch.equal(theirs, losses)
+        for index in (0, 1):
+            found, expected = (step.network(index).layers[0].weight for step in (by_device, by_host))
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)  # the rate is float32 on the device

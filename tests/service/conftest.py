@@ -21,6 +21,7 @@ from models.train import Training
 from service.app import create_app
 from service.artifacts import Artifacts
 from service.attempt import RunAttempt, make_attempt
+from service.commits import Commits
 from service.queue import Queue, migrate_queue
 from service.settings import Settings
 from service.store import runs, workers
@@ -73,7 +74,7 @@ class Bench:
         self.engine = engine
         self.artifacts = artifacts
         self.data = data
-        self.queue = Queue(engine, most_queued=100, worker_ttl_s=TTL_S)
+        self.queue = Queue(engine, most_queued=100, worker_ttl_s=TTL_S, jobs_per_run=8)
         self.device = Device(torch.device("cpu"), "test", torch.get_num_threads())
 
     def submit(self, spec: TrainSpec = SMALL) -> tuple[str, str]:
@@ -108,8 +109,8 @@ class Killed(BaseException):
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
-    """Let the given call of a method of `RunAttempt`, or of a function of `runs`, die instead."""
-    owner = RunAttempt if hasattr(RunAttempt, name) else runs
+    """Let the given call of a method of `RunAttempt` or `Commits`, or of a function of `runs`, die instead."""
+    owner = next(one for one in (RunAttempt, Commits, runs) if hasattr(one, name))
     original, calls = getattr(owner, name), 0
 
     def counting(*arguments: object, **keywords: object) -> object:

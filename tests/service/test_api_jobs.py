@@ -7,7 +7,9 @@ import threading
 
 import httpx
 import pytest
+import torch
 
+from models.engine import best_engine
 from models.spec import PRESETS
 from tests.service.conftest import SMALL, Bench, problem
 
@@ -109,7 +111,7 @@ def test_a_trained_job_shows_what_it_did(bench: Bench, api: httpx.Client) -> Non
         "name": "test",
         "threads": 0,
         "worker": "test:cpu-0",
-        "engine": "stacked-step",
+        "engine": best_engine(SMALL, torch.device("cpu")),
         "precision": "float32",
         "torch": "",
     }

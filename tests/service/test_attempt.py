@@ -10,10 +10,11 @@ from sqlalchemy import select, update
 from models.checkpoint import decode
 from models.spec import SGD
 from models.train import Training
-from service import attempt as attempt_module
 from service import watch as watch_module
 from service.attempt import RunAttempt
+from service.commits import Commits, Ready
 from service.errors import Fenced, NotFound
+from service.pins import pinned
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
 from service.store.engine import writing
@@ -90,7 +91,7 @@ def test_a_killed_training_by_sgd_without_momentum_goes_on_where_it_stopped(
 def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     job_id, run_id = bench.submit()
     old = runs.begin_attempt(bench.engine, run_id, "old")
-    runs.start_jobs(bench.engine, old, attempt_module._pinned(None, bench.data, bench.device)[0], None)
+    runs.start_jobs(bench.engine, old, pinned(old, bench.data, bench.device)[0], None)
     bench.attempt(run_id)
     before = list_checkpoints(bench.engine, job_id)
     checkpoint = NewCheckpoint("train", 1, False, "x", 1, "x", "x", None, None)
@@ -220,15 +221,15 @@ def test_a_second_pair_of_hands_takes_over_while_the_first_sleeps(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
-    original = RunAttempt._write_files
+    original = Commits._write_files
 
-    def sleep_through(self: RunAttempt, *arguments: object, **keywords: object) -> object:
+    def sleep_through(self: Commits, ready: Ready) -> NewCheckpoint:
         with monkeypatch.context() as patch:
-            patch.setattr(RunAttempt, "_write_files", original)
+            patch.setattr(Commits, "_write_files", original)
             bench.attempt(run_id, "second")
-        return original(self, *arguments, **keywords)  # type: ignore[arg-type]
+        return original(self, ready)
 
-    monkeypatch.setattr(RunAttempt, "_write_files", sleep_through)
+    monkeypatch.setattr(Commits, "_write_files", sleep_through)
     bench.attempt(run_id, "first")
     with bench.engine.connect() as connection:
         assert connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one() == "succeeded"
@@ -242,14 +243,14 @@ def test_a_run_without_rows_is_left_alone(bench: Bench) -> None:
 
 def test_a_job_cancelled_at_the_very_end_is_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
-    original = RunAttempt._write_files
+    original = Commits._write_files
 
-    def cancel_before_the_last(self: RunAttempt, *arguments: object, **keywords: object) -> object:
-        if keywords["final"]:
+    def cancel_before_the_last(self: Commits, ready: Ready) -> NewCheckpoint:
+        if ready.final:
             bench.ask(job_id, "cancel")
-        return original(self, *arguments, **keywords)  # type: ignore[arg-type]
+        return original(self, ready)
 
-    monkeypatch.setattr(RunAttempt, "_write_files", cancel_before_the_last)
+    monkeypatch.setattr(Commits, "_write_files", cancel_before_the_last)
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "cancelled"
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1]

@@ -16,6 +16,7 @@ from service.errors import STATUS_OF, NotFound, error_name
 NEVER_ANSWERED = {
     service.worker.SlotTaken,
     service.attempt.TooManyAttempts,
+    models.errors.EngineMissing,
     service.surroundings.Drained,
     service.attempt.LacksData,
     service.demo.DemoFailed,

@@ -94,7 +94,7 @@ def test_a_job_and_its_queue_entry_are_there_together_or_not_at_all(bench: Bench
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        Broken(engine, 10, TTL_S).submit(SMALL, None)
+        Broken(engine, 10, TTL_S, 1).submit(SMALL, None)
     with suppress(RuntimeError), writing(engine) as connection:
         job_store.insert_job(connection, SMALL, None)
         raise RuntimeError

@@ -278,7 +278,7 @@ def test_fifty_submissions_at_once_with_one_key_are_one_job(bench: Bench) -> Non
 
 
 def test_a_full_queue_refuses_and_keeps_nothing_of_what_it_refused(bench: Bench) -> None:
-    queue = Queue(bench.engine, most_queued=2, worker_ttl_s=TTL_S)
+    queue = Queue(bench.engine, most_queued=2, worker_ttl_s=TTL_S, jobs_per_run=8)
     once = Once("key", "fingerprint", lambda _connection, job_id: {"id": job_id})
     first = queue.submit(SMALL, None).new
     queue.submit(SMALL, None)

@@ -1,0 +1,124 @@
+"""The steps of one epoch, one after another: driven by the host (a CPU), or left to a device (a GPU).
+
+On a GPU the host would need ten to twenty times as long to launch a step's kernels as the GPU to run them. So whatever
+changes from step to step is a tensor there (a cursor into the order of images, the learning rates, the losses), the
+step is captured in a CUDA graph, and the host only replays it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from models.step import StackedStep, Step
+
+STEPS_PER_GRAPH = 20
+WARM_UP_STEPS = 3
+
+
+class EpochLoop(Protocol):
+    """One epoch: see the module's docstring."""
+
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: Callable[[int], None]) -> Tensor:
+        """Take all steps and return their losses [steps, K].
+
+        `orders` int64 [K, images of an epoch], on the device, are the rows that each network sees, batch after batch;
+        `lrs` the learning rate of each step. `after_steps(n)` is called when n steps have been given to the device: on
+        a CPU after each. What it raises passes through.
+        """
+
+
+class HostLoop:
+    """Steps that the host takes one by one."""
+
+    def __init__(self, step: Step, images: Tensor, labels: Tensor, batch: int) -> None:
+        self._step, self._images, self._labels, self._batch = step, images, labels, batch
+
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: Callable[[int], None]) -> Tensor:
+        """Take all steps; see `EpochLoop.run`."""
+        losses = torch.empty((len(lrs), self._step.count), dtype=self._step.losses.dtype)
+        for number, chosen in enumerate(torch.split(orders, self._batch, dim=1)):
+            self._step.lr = lrs[number]
+            self._step.run(self._images, self._labels, chosen)
+            losses[number] = self._step.losses
+            after_steps(number + 1)
+        return losses
+
+
+class DeviceLoop:
+    """Steps that a device takes by itself; captured in a CUDA graph on a GPU, and as they are on a CPU (for tests)."""
+
+    def __init__(self, step: StackedStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
+        self._step, self._images, self._labels, self._batch = step, images, labels, batch
+        device = images.device
+        steps = -(-images_per_epoch // batch)
+        self._whole_batches = images_per_epoch // batch
+        self._orders = torch.zeros((step.count, images_per_epoch), dtype=torch.int64, device=device)
+        self._lrs = torch.zeros(steps, device=device)
+        self._losses = torch.zeros((steps, step.count), device=device)
+        self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
+        self._columns = torch.arange(batch, device=device)
+        self._graph = self._captured() if device.type == "cuda" else None
+
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: Callable[[int], None]) -> Tensor:
+        """Take all steps; see `EpochLoop.run`. Waits until the device has taken all but those of the last replay."""
+        self._orders.copy_(orders)
+        self._lrs.copy_(torch.tensor(lrs))
+        self._cursor.zero_()
+        done, before = 0, None
+        while done < self._whole_batches:
+            if self._graph is not None and done + STEPS_PER_GRAPH <= self._whole_batches:
+                self._graph.replay()
+                done += STEPS_PER_GRAPH
+                before = _wait_for(before)
+            else:
+                self._advance()
+                done += 1
+            after_steps(done)
+        if done < len(lrs):
+            self._step.lr = lrs[done]
+            self._step.run(self._images, self._labels, self._orders[:, done * self._batch :])
+            self._losses[done] = self._step.losses
+            after_steps(done + 1)
+        return self._losses
+
+    def _advance(self) -> None:
+        """Take the step that the cursor points at, and move the cursor; reads nothing back."""
+        chosen = self._orders.index_select(1, self._cursor * self._batch + self._columns)
+        self._step.lr_tensor.copy_(self._lrs.index_select(0, self._cursor).view(()))
+        self._step.run(self._images, self._labels, chosen)
+        self._losses.index_copy_(0, self._cursor, self._step.losses.view(1, -1))
+        self._cursor.add_(1)
+
+    def _captured(self) -> torch.cuda.CUDAGraph:
+        """Return the graph of a few steps. Steps that warm up move the training, so what they changed is put back."""
+        changing = [*self._step.changing, self._losses, self._cursor]
+        before = [tensor.clone() for tensor in changing]
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(min(WARM_UP_STEPS, self._whole_batches)):
+                self._advance()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        self._cursor.zero_()
+        with torch.cuda.graph(graph):
+            for _ in range(STEPS_PER_GRAPH):
+                self._advance()
+        for tensor, old in zip(changing, before, strict=True):
+            tensor.copy_(old)
+        return graph
+
+
+def _wait_for(before: torch.cuda.Event | None) -> torch.cuda.Event:
+    """Wait until the replay before the last one is done: the host stays one ahead, and no more."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    if before is not None:
+        before.synchronize()
+    return event

@@ -1,0 +1,162 @@
+"""The parameters of K networks side by side, and everything that has one number a parameter, in flat buffers.
+
+A training step wants weights as V = [K, fan_in, fan_out], the transpose of `models.mlp.Layer.weight`, so that the
+forward product needs no transpose, and all of them in one buffer, so that an optimizer is one kernel call. Checkpoints
+want networks. This file is where the one becomes the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.errors import CheckpointDamaged
+from models.mlp import Layer, Network
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.spec import Architecture
+
+CACHE_LINE = 16  # float32 values: every tensor in a flat buffer starts on 64 bytes
+
+
+@dataclass(frozen=True)
+class LayerPlace:
+    """Where a layer lies in a flat buffer, in elements: from `weight_at` `fan_in` rows `stride` apart; the bias."""
+
+    fan_in: int
+    fan_out: int
+    stride: int
+    weight_at: int
+    bias_at: int
+
+
+@dataclass(frozen=True)
+class LayerViews:
+    """Views of one layer in a flat buffer: weight [K, fan_in, fan_out] and bias [K, 1, fan_out]."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class StackedParameters:
+    """The parameters of `count` networks: `values` [K, length], of which `layers` are views.
+
+    `pixels`, int64 [n], are the inputs that take part, the others being zero in every image: the first layer then has n
+    rows here, and the weights of the others stay what they are. `row_multiple` pads each row to a multiple of so many
+    elements; padding is zero and stays so.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        architecture: Architecture,
+        pixels: Tensor,
+        device: torch.device,
+        dtype: torch.dtype,
+        row_multiple: int = 1,
+    ) -> None:
+        self.architecture = architecture
+        self.count = len(networks)
+        self._pixels = pixels.cpu()
+        sizes = (len(pixels), *architecture.sizes[1:])
+        self.places, self._length = _lay_out(sizes, row_multiple)
+        self.values = torch.zeros((self.count, self._length), dtype=dtype, device=device)
+        self.layers = self.views(self.values)
+        self._first_weights = [network.layers[0].weight.clone() for network in networks]
+        for index, network in enumerate(networks):
+            for number, layer in enumerate(network.layers):
+                self._fill(self.layers[number], index, self._rows_of(number, layer.weight), layer.bias)
+
+    def zeros(self) -> Tensor:
+        """Return a new buffer with one number a parameter, [K, length]."""
+        return torch.zeros_like(self.values)
+
+    def views(self, flat: Tensor) -> list[LayerViews]:
+        """Return the parts of a flat buffer [K, length] that belong to each layer."""
+        found = []
+        for place in self.places:
+            rows = flat[:, place.weight_at : place.weight_at + place.fan_in * place.stride]
+            weight = rows.view(len(flat), place.fan_in, place.stride)[:, :, : place.fan_out]
+            found.append(LayerViews(weight, flat[:, None, place.bias_at : place.bias_at + place.fan_out]))
+        return found
+
+    def network(self, index: int) -> Network:
+        """Return a copy of one network, float32 on the CPU."""
+        layers = []
+        for number, views in enumerate(self.layers):
+            weight = views.weight[index].to("cpu", torch.float32).t()
+            if number == 0:
+                whole = self._first_weights[index].clone()
+                whole[:, self._pixels] = weight
+                weight = whole
+            layers.append(Layer(weight.clone(memory_format=torch.contiguous_format), _on_cpu(views.bias[index, 0])))
+        return Network(tuple(layers), self.architecture.activation)
+
+    def named(self, flat: Tensor, index: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        """Return one network's part of a flat buffer by the names and in the shapes of its weights, a copy on the CPU.
+
+        What belongs to pixels that take no part is zero.
+        """
+        found = {}
+        for number, views in enumerate(self.views(flat)):
+            weight = views.weight[index].to("cpu", dtype).t()
+            if number == 0:
+                whole = weight.new_zeros(self._first_weights[index].shape)
+                whole[:, self._pixels] = weight
+                weight = whole
+            found[f"layers.{number}.weight"] = weight.clone(memory_format=torch.contiguous_format)
+            found[f"layers.{number}.bias"] = views.bias[index, 0].to("cpu", dtype, copy=True)
+        return found
+
+    def load_named(self, flat: Tensor, index: int, named: Mapping[str, NDArray[np.float32]]) -> None:
+        """Put back what `named` returned. Raises `CheckpointDamaged` if it is of another network."""
+        sizes = self.architecture.sizes
+        expected: dict[str, tuple[int, ...]] = {}
+        expected |= {
+            f"layers.{number}.weight": (sizes[number + 1], sizes[number]) for number in range(len(self.layers))
+        }
+        expected |= {f"layers.{number}.bias": (sizes[number + 1],) for number in range(len(self.layers))}
+        if {name: values.shape for name, values in named.items()} != expected:
+            raise CheckpointDamaged(
+                "What the optimizer remembers is of another network, or was written by another version.",
+                "Train the job anew.",
+            )
+        for number, views in enumerate(self.views(flat)):
+            weight, bias = (torch.tensor(named[f"layers.{number}.{part}"]) for part in ("weight", "bias"))
+            self._fill(views, index, self._rows_of(number, weight), bias)
+
+    def _rows_of(self, number: int, weight: Tensor) -> Tensor:
+        return (weight[:, self._pixels] if number == 0 else weight).t()
+
+    @staticmethod
+    def _fill(views: LayerViews, index: int, rows: Tensor, bias: Tensor) -> None:
+        views.weight[index].copy_(rows)
+        views.bias[index, 0].copy_(bias)
+
+
+def _lay_out(sizes: Sequence[int], row_multiple: int) -> tuple[list[LayerPlace], int]:
+    """Return where the layers lie, and the length of the flat buffer."""
+    places, end = [], 0
+    for fan_in, fan_out in pairwise(sizes):
+        stride = rounded_up(fan_out, row_multiple)
+        bias_at = end + rounded_up(fan_in * stride, CACHE_LINE)
+        places.append(LayerPlace(fan_in, fan_out, stride, end, bias_at))
+        end = bias_at + rounded_up(stride, CACHE_LINE)
+    return places, end
+
+
+def rounded_up(number: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below `number`."""
+    return -(-number // multiple) * multiple
+
+
+def _on_cpu(values: Tensor) -> Tensor:
+    return values.to("cpu", torch.float32, copy=True)

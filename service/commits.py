@@ -1,0 +1,131 @@
+"""The checkpoints of a run's jobs: files first, rows second; on a GPU written beside the training.
+
+An epoch takes 30 ms on a GPU, and a commit of many jobs seconds: so one thread writes what the training has handed
+over, and the training only waits for it where somebody waits for the result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
+from models.data import DataSet
+from models.train import Snapshot
+from service.artifacts import attempt_folder
+from service.committing import commit
+from service.store.checkpoints import NewCheckpoint
+from service.store.jobs import JobState
+from service.store.runs import Attempt, Made, Member
+from service.surroundings import Surroundings
+from service.watch import Watch
+
+log = logging.getLogger(__name__)
+
+RESUME_FILES_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is to be committed of one job, the run's `index`-th: copies that training does not touch any more."""
+
+    index: int
+    member: Member
+    snapshot: Snapshot
+    made: Made
+    final: bool
+
+
+Ended = dict[int, JobState]
+"""The jobs of a run that do not go on, by their index, and what became of them."""
+
+
+class Commits:
+    """Commits of one attempt, at once or, `beside` the training, in a thread of their own."""
+
+    def __init__(self, around: Surroundings, attempt: Attempt, data: DataSet, watch: Watch, *, beside: bool) -> None:
+        self._around, self._attempt, self._data, self._watch = around, attempt, data, watch
+        self._pool = ThreadPoolExecutor(1, "commits") if beside else None
+        self._running: Future[Ended] | None = None
+        self._ended: Ended = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    @property
+    def idle(self) -> bool:
+        """Say whether nothing is being written."""
+        return self._running is None or self._running.done()
+
+    def begin(self, ready: Sequence[Ready]) -> None:
+        """Commit these checkpoints; the one before must have been `collected`. Raises as `runs.commit_checkpoint`."""
+        if self._pool is None:
+            self._ended = self._commit_all(ready)
+        else:
+            self._running = self._pool.submit(self._commit_all, ready)
+
+    def collected(self) -> Ended:
+        """Wait for what was begun, and return the jobs that have ended by it. Raises what writing has raised."""
+        ended = self._ended if self._running is None else self._running.result()
+        self._running, self._ended = None, {}
+        return ended
+
+    def _commit_all(self, ready: Sequence[Ready]) -> Ended:
+        states = {one.index: self._commit_one(one) for one in ready}
+        return {index: state for index, state in states.items() if state != "running"}
+
+    def _commit_one(self, ready: Ready) -> JobState:
+        member = ready.member
+        committed = commit(
+            self._around,
+            self._attempt,
+            member.job_id,
+            self._write_files(ready),
+            ready.made,
+            self._watch.progress.get(member.job_id),
+            resume_files_kept=RESUME_FILES_KEPT,
+            checkpoints_kept=self._around.checkpoints_kept,
+        )
+        self._watch.moved()
+        if committed.is_kept:
+            log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, ready.snapshot.epoch)
+        return committed.state
+
+    def _write_files(self, ready: Ready) -> NewCheckpoint:
+        attempt, member, snapshot = self._attempt, ready.member, ready.snapshot
+        stem = f"{attempt_folder(member.job_id, attempt.run_id, attempt.number)}/{snapshot.epoch:06d}"
+        digest = weights_sha256(snapshot.weights)
+        metadata = CheckpointMetadata(
+            spec=member.spec,
+            epoch=snapshot.epoch,
+            final=ready.final,
+            data=self._data.name,
+            data_sha256=self._data.sha256,
+            weights_sha256=digest,
+        )
+        weights = encode(snapshot.weights, metadata)
+        artifacts = self._around.artifacts
+        # Written even where the optimizer remembers nothing (SGD without momentum): what is missing is then damage.
+        resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not ready.final else None
+        resume: dict[str, Any] = {"resume_path": None, "resume_file_sha256": None}
+        weights_file_sha256 = artifacts.write(f"{stem}.weights.safetensors", weights)
+        if resume_path is not None:
+            content = encode_resume(snapshot.optimizer, snapshot.epoch)
+            resume = {"resume_path": resume_path, "resume_file_sha256": artifacts.write(resume_path, content)}
+        return NewCheckpoint(
+            phase="train",
+            epoch=snapshot.epoch,
+            final=ready.final,
+            weights_path=f"{stem}.weights.safetensors",
+            weights_bytes=len(weights),
+            weights_sha256=digest,
+            weights_file_sha256=weights_file_sha256,
+            **resume,
+        )

@@ -1,0 +1,206 @@
+"""Runs of several jobs: trained side by side, each with its own end; and how experiments are divided into runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from models.data import DataSet
+from models.init.by_fans import HeNormal, XavierUniform
+from models.init.constants import Zeros
+from models.init.pretrained import Dbn
+from models.spec import SGD, TrainSpec
+from models.step_progress import StepProgress
+from service.attempt import RunAttempt
+from service.commits import Commits, Ready
+from service.queue import divided
+from service.store import runs, workers
+from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
+from service.store.events import events_after
+from service.store.experiments import list_members
+from service.store.jobs import get_job, job_metrics
+from service.store.workers import NewBeat
+from tests.service.conftest import SMALL, Bench, die_at, undisturbed
+
+
+def seeds(count: int, **changes: Any) -> list[TrainSpec]:
+    return [SMALL.model_copy(update={"seed": seed} | changes) for seed in range(count)]
+
+
+def submitted(bench: Bench, specs: list[TrainSpec], *, gpu: bool = True) -> tuple[list[str], list[str]]:
+    """Submit an experiment while a GPU is there, or not; return the jobs, and the runs that they are in."""
+    if gpu:
+        workers.beat(bench.engine, NewBeat("gpu-machine:cuda-0", 1, "cuda", "a GPU", 1, None))
+    experiment_id, _ = bench.queue.submit_experiment(specs, None, {})
+    assert experiment_id is not None
+    jobs = [member.job_id for member in list_members(bench.engine, experiment_id)]
+    return jobs, [get_job(bench.engine, job_id).run_id for job_id in jobs]
+
+
+def states(bench: Bench, jobs: list[str]) -> list[str]:
+    return [get_job(bench.engine, job_id).state for job_id in jobs]
+
+
+def test_an_experiment_is_one_run_where_a_gpu_lives_and_runs_of_one_elsewhere(bench: Bench) -> None:
+    _, in_runs = submitted(bench, seeds(3), gpu=False)
+    assert len(set(in_runs)) == 3
+    _, in_runs = submitted(bench, seeds(3))
+    assert len(set(in_runs)) == 1
+
+
+def test_members_that_cannot_be_trained_together_have_runs_of_their_own() -> None:
+    deeper = SMALL.architecture.model_copy(update={"hidden": (8, 8)})
+    other = SMALL.model_copy(update={"architecture": deeper})
+    he = SMALL.model_copy(update={"init": HeNormal()})
+    dbn = SMALL.model_copy(update={"init": Dbn(rbm_epochs=1)})
+    assert divided([SMALL, other, he, dbn, SMALL, dbn], 8) == [0, 1, 0, 2, 0, 3]
+    assert divided(seeds(5), 2) == [0, 0, 1, 1, 2]
+    assert divided(seeds(2), 1) == [0, 1]
+
+
+def test_the_jobs_of_a_run_are_trained_side_by_side_each_to_its_own_model(bench: Bench, few: DataSet) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(3))
+    bench.attempt(run_id)
+    assert states(bench, jobs) == ["succeeded"] * 3
+    for job_id, spec in zip(jobs, seeds(3), strict=True):
+        assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2]
+        # The kernel's members take turns, so that on a CPU each has the bits of a job of its own.
+        engine = (get_job(bench.engine, job_id).pins or {})["engine"]
+        if engine.startswith("sparse-kernel"):
+            assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(few, spec)
+
+
+def test_a_job_that_diverges_fails_alone(bench: Bench) -> None:
+    deep = SMALL.architecture.model_copy(update={"hidden": (64, 64, 64)})
+    wild = SMALL.model_copy(update={"architecture": deep, "optimizer": SGD(lr=10), "init": XavierUniform(gain=10)})
+    tame = [wild.model_copy(update={"init": Zeros(), "seed": seed}) for seed in range(2)]
+    jobs, (run_id, *_) = submitted(bench, [wild, *tame])
+    bench.attempt(run_id)
+    assert states(bench, jobs) == ["failed", "succeeded", "succeeded"]
+    error = get_job(bench.engine, jobs[0]).error
+    assert error is not None
+    assert error["type"] == "loss-not-finite"
+    assert "in epoch 1, step " in error["detail"]
+
+
+def test_a_job_that_is_cancelled_leaves_the_others_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(3, epochs=3))
+    original = RunAttempt._between_steps
+
+    def cancel_at_first(self: RunAttempt, training: Any, progress: StepProgress) -> None:
+        if (progress.epoch, progress.step) == (1, 2):
+            bench.ask(jobs[1], "cancel")
+            self._watch._grant_wishes(runs.report_progress(bench.engine, self._attempt, {}))
+        original(self, training, progress)
+        if (progress.epoch, progress.step) == (1, 2):
+            assert training.members == [0, 2]
+
+    monkeypatch.setattr(RunAttempt, "_between_steps", cancel_at_first)
+    bench.attempt(run_id)
+    assert states(bench, jobs) == ["succeeded", "cancelled", "succeeded"]
+    assert job_metrics(bench.engine, jobs[1]) == []
+
+
+def test_a_job_that_pauses_leaves_the_others_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=3))
+    original = RunAttempt._between_steps
+
+    def pause_at_first(self: RunAttempt, training: Any, progress: StepProgress) -> None:
+        if (progress.epoch, progress.step) == (1, 2):
+            bench.ask(jobs[0], "pause")
+        original(self, training, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunAttempt, "_between_steps", pause_at_first)
+        bench.attempt(run_id)
+    assert states(bench, jobs) == ["paused", "succeeded"]
+    resumed = bench.ask(jobs[0], "resume")
+    assert resumed.run_id != run_id
+    bench.attempt(resumed.run_id)
+    assert states(bench, jobs) == ["succeeded", "succeeded"]
+    assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("call", [2, 3, 5, 6, 8, 9])  # three jobs a commit: of the start, then of each epoch
+def test_a_worker_killed_between_two_jobs_commits_is_followed_by_one_that_ends_all(
+    call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(3, epochs=3))
+    die_at(monkeypatch, bench, run_id, "commit_checkpoint", call)
+    ahead = [len(list_checkpoints(bench.engine, job_id)) for job_id in jobs]
+    assert len(set(ahead)) == 2
+    bench.attempt(run_id)
+    assert states(bench, jobs) == ["succeeded"] * 3
+    for job_id in jobs:
+        assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2, 3]
+        assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1, 2, 3]
+    told = [event.job_id for event in events_after(bench.engine, 0) if event.type == "job.checkpoint_discarded"]
+    assert told == [job_id for job_id, count in zip(jobs, ahead, strict=True) if count > min(ahead)]
+
+
+# -- commits beside the training, as on a GPU -------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class ActsLikeAGpu:
+    """A CPU that attempts take for a GPU: commits come beside the training, and not after every epoch."""
+
+    torch_device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
+    name: str = "test"
+    threads: int = 1
+    kind: str = "cpu-like-a-gpu"
+    total_memory_bytes: int | None = None
+
+
+def test_commits_beside_the_training_hold_every_epoch_in_the_end(bench: Bench) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=20))
+    bench.attempt(run_id, device=ActsLikeAGpu())
+    assert states(bench, jobs) == ["succeeded"] * 2
+    for job_id in jobs:
+        assert [one.epoch for one in job_metrics(bench.engine, job_id)] == list(range(1, 21))
+        committed = [row.epoch for row in list_checkpoints(bench.engine, job_id)]
+        assert committed[0] == 0
+        assert committed[-1] == 20
+        assert len(committed) < 21  # 20 epochs take less than the 0.5 s between two commits
+
+
+def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(1, epochs=4))
+    original, epochs_trained = Commits._write_files, threading.Event()
+    monkeypatch.setattr("service.attempt.GPU_COMMIT_INTERVAL_S", 0.0)
+
+    def wait_for_the_third_epoch(self: Commits, ready: Ready) -> NewCheckpoint:
+        if ready.snapshot.epoch == 1:
+            assert epochs_trained.wait(20)
+        return original(self, ready)
+
+    whole_epoch = RunAttempt._run_epoch
+
+    def counting(self: RunAttempt, training: Any) -> None:
+        if training.epoch == 2:
+            epochs_trained.set()
+        whole_epoch(self, training)
+
+    monkeypatch.setattr(Commits, "_write_files", wait_for_the_third_epoch)
+    monkeypatch.setattr(RunAttempt, "_run_epoch", counting)
+    bench.attempt(run_id, device=ActsLikeAGpu())
+    assert states(bench, jobs) == ["succeeded"]
+    assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4]
+
+
+def test_what_writing_beside_raises_ends_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=3))
+
+    def no_space(self: Commits, ready: Ready) -> NewCheckpoint:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Commits, "_write_files", no_space)
+    bench.attempt(run_id, device=ActsLikeAGpu())
+    assert states(bench, jobs) == ["failed", "failed"]
+    error = get_job(bench.engine, jobs[0]).error
+    assert error is not None
+    assert error["type"] == "storage"

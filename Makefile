@@ -70,8 +70,14 @@ calibrate: .venv/ready ## the same with ten seeds each, write docs/calibration.m
 	@$(BIN)/python -m service reproduce --seeds 10 --out docs/calibration.md
 
 .PHONY: bench
-bench: .venv/ready ## measure training: a plain torch loop, the library, the service (8 minutes)
+bench: .venv/ready ## measure training beside the notebook's loop, torch, scikit-learn and JAX (30 minutes)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python -m benchmarks.train
+
+.PHONY: bench-growth
+bench-growth: .venv/ready ## measure how cost grows with width, depth, batch, models and threads (10 minutes)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/python -m benchmarks.growth
 
 .PHONY: bench-rbm
 bench-rbm: .venv/ready ## measure RBM training beside scikit-learn's (3 minutes)

@@ -1,8 +1,8 @@
-"""How long 15 epochs of the preset take: a plain torch loop, Fanin's library, Fanin through the service.
+"""How fast the course's networks are trained: by the notebook's loop, torch, scikit-learn, JAX, and Fanin.
 
-The contenders take turns, each in a fresh process, and medians, bests and their ratios within one run are compared: a
-shared machine's speed changes from minute to minute, and its best times are those that neighbours disturbed least.
-Each contender also says its test accuracy, so that a fast one is seen to learn.
+Contenders (`benchmarks.contenders`) take turns, each in a fresh process, so that a shared machine's moods meet all
+alike; medians over rounds and epochs are compared within the run. Then ten models on all cores, Fanin's library beside
+its service, and the accuracy of 15 epochs by each engine.
 """
 
 from __future__ import annotations
@@ -12,143 +12,130 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from typing import Any
 
-from benchmarks.clients import data_folder, finished_job, seconds_between, warm_service
+from benchmarks.clients import finished_job, seconds_between, warm_service
+from benchmarks.contenders import CONTENDERS
 from benchmarks.report import print_table, write_json
-from models.spec import PRESETS
 
-PRESET = "mnist_nn_xavier"
-CONTENDERS = {
-    "plain": "torch loop in memory, autograd, fused Adam",
-    "library": "Fanin, the library alone",
-    "service": "Fanin through the service: queue, checkpoints, evaluation",
+WHO = {
+    "notebook": "the notebook's loop: torchvision, DataLoader, Adam",
+    "memory": "torch, images in memory, fused Adam",
+    "sklearn": "scikit-learn's MLPClassifier",
+    "jax": "JAX: jit, scan over an epoch, optax",
+    "floor": "dense products of these shapes and nothing else",
+    "stacked": "Fanin, the step in torch",
+    "kernel": "Fanin, the kernel",
 }
+NETS = {"mnist_nn_xavier": 3, "mnist_nn_deep": 2}
+"""The presets and how many epochs each is trained in a round; the first is not counted."""
+MODELS = 10
+EPOCHS_IN_WHOLE = 15
+SEEDS = 3
 
 
 def main() -> None:
-    """Run the comparison, or one contender of it (`--one`, in a process of its own)."""
+    """Measure, print tables, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--one", choices=["plain", "library"])
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    if options.one:
-        run = _plain if options.one == "plain" else _library
-        print(json.dumps(run(options.epochs, options.threads)))
-        return
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    for number in range(options.rounds):
-        names = list(CONTENDERS)
-        for name in names[number % 3 :] + names[: number % 3]:
-            one = _service(options.epochs) if name == "service" else _in_own_process(name, options)
-            results[name].append(one)
-            print(f"round {number + 1}: {name}: {one['seconds']:.2f} s, accuracy {one['accuracy']:.4f}", flush=True)
-    _report(results, options)
+    contests = {}
+    for preset, epochs in NETS.items():
+        for threads in (1, 2):
+            contests[f"{preset}, {threads} thread{'s' * (threads > 1)}"] = _contest(
+                preset, threads, epochs, options.rounds
+            )
+    side_by_side = _ten_models(contests["mnist_nn_xavier, 2 threads"]["jax"]["epoch_s"], options.rounds)
+    service = _service_beside_library(options.rounds)
+    accuracy = _accuracy()
+    results = {"rounds": options.rounds, "epochs": contests, "ten_models": side_by_side}
+    write_json("train", "make bench", results | {"service": service, "accuracy": accuracy})
 
 
-def _report(results: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> None:
-    medians = {name: statistics.median(one["seconds"] for one in runs) for name, runs in results.items()}
-    bests = {name: min(one["seconds"] for one in runs) for name, runs in results.items()}
-    rows = [
-        [
-            CONTENDERS[name],
-            f"{medians[name]:.2f}",
-            f"{medians[name] / medians['plain']:.3f}",
-            f"{bests[name]:.2f}",
-            f"{bests[name] / bests['plain']:.3f}",
-            f"{statistics.mean(one['accuracy'] for one in runs):.4f}",
-        ]
-        for name, runs in results.items()
-    ]
-    header = ["contender", f"s for {options.epochs} epochs, median", "ratio", "best", "ratio", "test accuracy"]
-    print_table(header, rows)
-    summary = {
-        name: {
-            "median_s": round(medians[name], 3),
-            "median_ratio_to_plain": round(medians[name] / medians["plain"], 4),
-            "best_s": round(bests[name], 3),
-            "best_ratio_to_plain": round(bests[name] / bests["plain"], 4),
-            "all_s": [round(one["seconds"], 3) for one in runs],
-            "accuracy": round(statistics.mean(one["accuracy"] for one in runs), 4),
+def _contest(preset: str, threads: int, epochs: int, rounds: int) -> dict[str, dict[str, Any]]:
+    names = list(CONTENDERS)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            found[name].append(_run(name, preset=preset, threads=threads, epochs=epochs))
+    summary = {}
+    for name, runs in found.items():
+        seconds = [one for run in runs for one in run["epoch_s"][1:]]
+        summary[name] = {
+            "epoch_s": round(statistics.median(seconds), 4),
+            "best_s": round(min(seconds), 4),
+            "first_epoch_s": round(statistics.median(run["epoch_s"][0] for run in runs), 3),
+            "accuracy": round(statistics.mean(run["accuracy"][0] for run in runs), 4),
         }
-        for name, runs in results.items()
-    }
-    write_json("train", "make bench", {"threads": options.threads, "rounds": options.rounds, "contenders": summary})
+    for one in summary.values():
+        for peer in ("jax", "notebook", "floor"):
+            one[f"over_{peer}"] = round(one["epoch_s"] / summary[peer]["epoch_s"], 3)
+    print(f"\n{preset}, threads: {threads}, rounds: {rounds}, epochs: {epochs}, of which the first is not counted")
+    header = ["contender", "s an epoch", "best", "over JAX", "over the notebook", "over dense products", "accuracy"]
+    columns = ("epoch_s", "best_s", "over_jax", "over_notebook", "over_floor", "accuracy")
+    print_table(header, [[WHO[name], *(f"{one[column]:.3f}" for column in columns)] for name, one in summary.items()])
+    return summary
 
 
-def _in_own_process(name: str, options: argparse.Namespace) -> dict[str, float]:
-    arguments = ["--one", name, "--epochs", str(options.epochs), "--threads", str(options.threads)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.train", *arguments], capture_output=True, text=True, check=True
+def _ten_models(jax_s: float, rounds: int) -> dict[str, Any]:
+    """Train ten models on two cores, one thread each, side by side; return the seconds a model and epoch."""
+    epochs, half = 3, MODELS // 2
+    seconds = []
+    for _ in range(rounds):
+        running = [_start("kernel", threads=1, core=core, epochs=epochs, models=half) for core in (0, 1)]
+        runs = [_answer(process) for process in running]
+        seconds.append(max(sum(run["epoch_s"]) for run in runs) / (MODELS * epochs))
+    found = {"model_epoch_s": round(statistics.median(seconds), 4)}
+    found["over_jax_single"] = round(found["model_epoch_s"] / jax_s, 3)
+    print(
+        f"\nTen models on two cores: {found['model_epoch_s']:.3f} s a model and epoch, {found['over_jax_single']} JAX's"
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def _plain(epochs: int, threads: int) -> dict[str, float]:
-    """Train as a careful user of torch would: all data in memory as float32, fused Adam, no DataLoader."""
-    import torch
-    from torch import nn
-
-    from models.data import read_mnist
-    from models.init import initialize
-    from models.mlp import Network
-
-    torch.set_num_threads(threads)
-    data, spec = read_mnist(data_folder()), PRESETS[PRESET]
-    images = torch.tensor(data.train.images.reshape(-1, 784)).float() / 255
-    labels = torch.tensor(data.train.labels, dtype=torch.int64)
-    start = Network.empty(spec.architecture)
-    initialize(start, spec.init, spec.seed)
-    modules: list[nn.Module] = []
-    for layer in start.layers:
-        linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0])
-        linear.load_state_dict({"weight": layer.weight, "bias": layer.bias})
-        modules += [linear, nn.ReLU()]
-    network = nn.Sequential(*modules[:-1])
-    optimizer = torch.optim.Adam(network.parameters(), lr=spec.optimizer.lr, fused=True)
-    torch.manual_seed(spec.seed)
-    started = time.perf_counter()
-    for _ in range(epochs):
-        total = 0.0
-        for rows in torch.split(torch.randperm(len(labels)), spec.batch_size):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(network(images[rows]), labels[rows])
-            torch.autograd.backward(loss)
-            optimizer.step()
-            total += loss.item()
-    seconds = time.perf_counter() - started
-    with torch.no_grad():
-        answers = network(torch.tensor(data.test.images.reshape(-1, 784)).float() / 255).argmax(1)
-    return {"seconds": seconds, "accuracy": float((answers.numpy() == data.test.labels).mean())}
+def _service_beside_library(rounds: int) -> dict[str, Any]:
+    """Train 15 epochs by the library and through the service, from the job's acceptance to its end."""
+    library, service = [], []
+    for _ in range(rounds):
+        library.append(sum(_run("kernel", threads=2, epochs=EPOCHS_IN_WHOLE)["epoch_s"]))
+        with warm_service() as client:
+            job = finished_job(client, {"preset": "mnist_nn_xavier", "epochs": EPOCHS_IN_WHOLE})
+        service.append(seconds_between(job["created_at"], job["ended_at"]))
+    found = {"library_s": round(statistics.median(library), 3), "service_s": round(statistics.median(service), 3)}
+    found |= {"best_library_s": round(min(library), 3), "best_service_s": round(min(service), 3)}
+    found["over_library"] = round(found["service_s"] / found["library_s"], 3)
+    found["best_over_library"] = round(found["best_service_s"] / found["best_library_s"], 3)
+    print(f"\n15 epochs: library {found['library_s']:.2f} s, through the service {found['service_s']:.2f} s")
+    return found
 
 
-def _library(epochs: int, threads: int) -> dict[str, float]:
-    import torch
-
-    from models.data import read_mnist
-    from models.evaluate import evaluate
-    from models.train import Training
-
-    torch.set_num_threads(threads)
-    data = read_mnist(data_folder())
-    started = time.perf_counter()
-    training = Training([PRESETS[PRESET].model_copy(update={"epochs": epochs})], data, torch.device("cpu"))
-    while not training.finished:
-        training.run_epoch()
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "accuracy": evaluate(training.network(0), data).accuracy}
+def _accuracy() -> dict[str, float]:
+    """Return the mean test accuracy of three seeds after 15 epochs by each engine and by autograd."""
+    found = {}
+    for name in ("memory", "stacked", "kernel"):
+        runs = _run(name, threads=2, epochs=EPOCHS_IN_WHOLE, models=SEEDS)
+        found[name] = round(statistics.mean(runs["accuracy"]), 4)
+    print_table(["15 epochs, three seeds", "test accuracy"], [[WHO[name], f"{one:.4f}"] for name, one in found.items()])
+    return found
 
 
-def _service(epochs: int) -> dict[str, float]:
-    """Measure from the acceptance of the job to its end, by the database's clock."""
-    with warm_service() as client:
-        job: dict[str, Any] = finished_job(client, {"preset": PRESET, "epochs": epochs})
-        evaluation = client.get(f"/models/{job['id']}/evaluation").raise_for_status().json()
-    return {"seconds": seconds_between(job["created_at"], job["ended_at"]), "accuracy": evaluation["accuracy"]}
+def _run(name: str, *, threads: int, **options: Any) -> dict[str, Any]:
+    pinned = {"core": 1} if threads == 1 else {}
+    return _answer(_start(name, threads=threads, **pinned, **options))
+
+
+def _start(name: str, **options: Any) -> subprocess.Popen[str]:
+    arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.contenders", name, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, _ = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"A contender failed: {process.args!r}")
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":

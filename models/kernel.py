@@ -14,8 +14,11 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from models.parameters import rounded_up
+
 BLOCK_ROWS = 28
-ROW_MULTIPLE = 16
+LINE = 16
+SETS = 64
 KERNEL_ACTIVATIONS = ("relu", "leaky_relu", "softsign", "identity")
 """What the kernel knows, in the order of its numbers; torch's vectorized exponentials are better at the others."""
 
@@ -28,7 +31,8 @@ class LayerOfKernel(ctypes.Structure):
     """`struct layer`."""
 
     _fields_ = [
-        (name, ctypes.c_int64) for name in ("fan_in", "fan_out", "stride", "at", "transposed_at", "transposed_stride")
+        (name, ctypes.c_int64)
+        for name in ("fan_in", "fan_out", "columns", "stride", "at", "transposed_at", "transposed_stride")
     ]
 
 
@@ -52,6 +56,7 @@ class ListsOfKernel(ctypes.Structure):
         ("values", ctypes.c_void_p),
         ("starts", ctypes.c_void_p),
         ("width", ctypes.c_int64),
+        ("capacity", ctypes.c_int64),
         ("blocks", ctypes.c_int64),
     ]
 
@@ -77,6 +82,20 @@ class StepOfKernel(ctypes.Structure):
         ),
         ("threads", ctypes.c_int64),
     ]
+
+
+def columns_of(width: int) -> int:
+    """Return a width in whole cache lines, in floats."""
+    return rounded_up(width, LINE)
+
+
+def stride_of(width: int) -> int:
+    """Return how far apart rows of a width lie, in floats.
+
+    Rows at a multiple of 64 floats would all fall into a few sets of the first-level cache and drive each other out.
+    """
+    columns = columns_of(width)
+    return columns + LINE if columns % SETS == 0 else columns
 
 
 class Kernel(NamedTuple):

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from models import large_pages
 from models.kernel import (
     BLOCK_ROWS,
     KERNEL_ACTIVATIONS,
-    ROW_MULTIPLE,
+    LINE,
     Kernel,
     LayerOfKernel,
     ListsOfKernel,
     OptimizerOfKernel,
     StepOfKernel,
+    columns_of,
+    stride_of,
 )
-from models.parameters import StackedParameters, rounded_up
+from models.parameters import StackedParameters
 from models.spec import LEAKY_RELU_SLOPE
 from models.step import Step
 
@@ -55,7 +58,7 @@ class KernelStep(Step):
         if pixels is None:
             pixels = torch.arange(architecture.sizes[0])
         cpu = torch.device("cpu")
-        super().__init__(StackedParameters(networks, architecture, pixels, cpu, dtype, ROW_MULTIPLE), optimizer)
+        super().__init__(StackedParameters(networks, architecture, pixels, cpu, dtype, stride_of), optimizer)
         self.engine = f"sparse-kernel-{kernel.variant}"
         self._function = kernel.float32 if dtype == torch.float32 else kernel.float64
         self._adam = optimizer.name == "adam"
@@ -64,7 +67,7 @@ class KernelStep(Step):
         self._gradients = self.parameters.zeros()
         self._kept_alive: list[object] = []
         self._layers, transposed_length = self._lay_out_transposed()
-        self._transposed = torch.zeros((self.count, transposed_length), dtype=dtype)
+        self._transposed = large_pages.zeros((self.count, transposed_length), dtype, cpu)
         self._transpose()
         self._optimizer = OptimizerOfKernel(
             kind=KINDS[optimizer.name],
@@ -127,8 +130,10 @@ class KernelStep(Step):
     def _lay_out_transposed(self) -> tuple[ctypes.Array[LayerOfKernel], int]:
         layers, end = [], 0
         for place in self.parameters.places:
-            stride = rounded_up(place.fan_in, ROW_MULTIPLE)
-            layers.append(LayerOfKernel(place.fan_in, place.fan_out, place.stride, place.weight_at, end, stride))
+            stride, columns = stride_of(place.fan_in), columns_of(place.fan_out)
+            layers.append(
+                LayerOfKernel(place.fan_in, place.fan_out, columns, place.stride, place.weight_at, end, stride)
+            )
             end += place.fan_out * stride
         return (LayerOfKernel * len(layers))(*layers), end
 
@@ -184,12 +189,13 @@ class KernelStep(Step):
     def _lists(self, width: int, batch: int) -> ListsOfKernel:
         blocks = -(-width // BLOCK_ROWS) + 1
         dtype = self.parameters.values.dtype
-        places, values = self._new((batch, width), torch.uint16), self._new((batch, width), dtype)
-        return ListsOfKernel(places, values, self._new((batch, blocks), torch.int32), width, blocks)
+        capacity = columns_of(width) + LINE  # whole vectors are stored at its end
+        places, values = self._new((batch, capacity), torch.uint16), self._new((batch, capacity), dtype)
+        return ListsOfKernel(places, values, self._new((batch, blocks), torch.int32), width, capacity, blocks)
 
     def _new(self, shape: tuple[int, ...], dtype: torch.dtype) -> int:
         """Return the address of new memory that lives as long as this step."""
-        tensor = torch.zeros(shape, dtype=dtype)
+        tensor = large_pages.zeros(shape, dtype, torch.device("cpu"))
         self._kept_alive.append(tensor)
         return tensor.data_ptr()
 

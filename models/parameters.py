@@ -7,7 +7,7 @@ want networks. This file is where the one becomes the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from models import large_pages
 from models.errors import CheckpointDamaged
 from models.mlp import Layer, Network
 
@@ -50,8 +51,8 @@ class StackedParameters:
     """The parameters of `count` networks: `values` [K, length], of which `layers` are views.
 
     `pixels`, int64 [n], are the inputs that take part, the others being zero in every image: the first layer then has n
-    rows here, and the weights of the others stay what they are. `row_multiple` pads each row to a multiple of so many
-    elements; padding is zero and stays so.
+    rows here, and the weights of the others stay what they are. `stride_of` gives the distance of rows of a width, in
+    elements, if it is more than the width; padding is zero and stays so.
     """
 
     def __init__(
@@ -61,14 +62,14 @@ class StackedParameters:
         pixels: Tensor,
         device: torch.device,
         dtype: torch.dtype,
-        row_multiple: int = 1,
+        stride_of: Callable[[int], int] = int,
     ) -> None:
         self.architecture = architecture
         self.count = len(networks)
         self._pixels = pixels.cpu()
         sizes = (len(pixels), *architecture.sizes[1:])
-        self.places, self._length = _lay_out(sizes, row_multiple)
-        self.values = torch.zeros((self.count, self._length), dtype=dtype, device=device)
+        self.places, self._length = _lay_out(sizes, stride_of)
+        self.values = large_pages.zeros((self.count, self._length), dtype, device)
         self.layers = self.views(self.values)
         self._first_weights = [network.layers[0].weight.clone() for network in networks]
         for index, network in enumerate(networks):
@@ -77,7 +78,7 @@ class StackedParameters:
 
     def zeros(self) -> Tensor:
         """Return a new buffer with one number a parameter, [K, length]."""
-        return torch.zeros_like(self.values)
+        return large_pages.zeros(tuple(self.values.shape), self.values.dtype, self.values.device)
 
     def views(self, flat: Tensor) -> list[LayerViews]:
         """Return the parts of a flat buffer [K, length] that belong to each layer."""
@@ -142,11 +143,11 @@ class StackedParameters:
         views.bias[index, 0].copy_(bias)
 
 
-def _lay_out(sizes: Sequence[int], row_multiple: int) -> tuple[list[LayerPlace], int]:
+def _lay_out(sizes: Sequence[int], stride_of: Callable[[int], int]) -> tuple[list[LayerPlace], int]:
     """Return where the layers lie, and the length of the flat buffer."""
     places, end = [], 0
     for fan_in, fan_out in pairwise(sizes):
-        stride = rounded_up(fan_out, row_multiple)
+        stride = stride_of(fan_out)
         bias_at = end + rounded_up(fan_in * stride, CACHE_LINE)
         places.append(LayerPlace(fan_in, fan_out, stride, end, bias_at))
         end = bias_at + rounded_up(stride, CACHE_LINE)

@@ -14,13 +14,13 @@
 typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL))));
 
-/* What is not zero in a batch of rows of one width: image b lists `values[b * width + k]` at `places[...]`, in order.
-   `starts[b * blocks + j]` is the first k of block j of BLOCK_ROWS places; blocks = ceil(width / BLOCK_ROWS) + 1. */
+/* What is not zero in a batch of rows of one width: image b lists `values[b * capacity + k]` at `places[...]`, in order;
+   capacity >= width + 16, because whole vectors are stored. `starts[b * blocks + j]` is the first k of block j of BLOCK_ROWS places; blocks = ceil(width / BLOCK_ROWS) + 1. */
 struct NAME(lists) {
     uint16_t *places;
     REAL *values;
     int32_t *starts;
-    int64_t width, blocks;
+    int64_t width, capacity, blocks;
 };
 
 struct NAME(step) {
@@ -44,7 +44,9 @@ struct NAME(step) {
     int64_t threads;
 };
 
-static inline long NAME(list_row)(const REAL *from, long first, long last, uint16_t *places, REAL *values, long count) {
+/* Append to a list what is not zero in from[first..last); without branches, which zeros would lead astray. */
+static inline long NAME(list_values)(const REAL *from, long first, long last, uint16_t *places, REAL *values,
+                                     long count) {
     for (long i = first; i < last; i++) {
         places[count] = (uint16_t)i;
         values[count] = from[i];
@@ -53,37 +55,39 @@ static inline long NAME(list_row)(const REAL *from, long first, long last, uint1
     return count;
 }
 
+/* The same of pixels, whose levels `of_byte` gives. */
+static inline long NAME(list_bytes)(const uint8_t *from, const REAL *of_byte, long first, long last, uint16_t *places,
+                                    REAL *values, long count) {
+    for (long i = first; i < last; i++) {
+        places[count] = (uint16_t)i;
+        values[count] = of_byte[from[i]];
+        count += from[i] != 0;
+    }
+    return count;
+}
+
 static void NAME(list)(struct NAME(lists) *lists, long image, const REAL *row) {
-    uint16_t *places = lists->places + image * lists->width;
-    REAL *values = lists->values + image * lists->width;
+    uint16_t *places = lists->places + image * lists->capacity;
+    REAL *values = lists->values + image * lists->capacity;
     int32_t *starts = lists->starts + image * lists->blocks;
     long count = 0;
     for (long block = 0; block < lists->blocks - 1; block++) {
-        long first = block * BLOCK_ROWS, last = first + BLOCK_ROWS;
+        const long first = block * BLOCK_ROWS, end = first + BLOCK_ROWS, last = end < lists->width ? end : lists->width;
         starts[block] = (int32_t)count;
-        count = NAME(list_row)(row, first, last < lists->width ? last : lists->width, places, values, count);
+        count = LIST_VALUES(row, first, last, places, values, count);
     }
     starts[lists->blocks - 1] = (int32_t)count;
 }
 
 static void NAME(list_pixels)(struct NAME(lists) *lists, long image, const uint8_t *pixels, const REAL *of_byte) {
-    uint16_t *places = lists->places + image * lists->width;
-    REAL *values = lists->values + image * lists->width;
+    uint16_t *places = lists->places + image * lists->capacity;
+    REAL *values = lists->values + image * lists->capacity;
     int32_t *starts = lists->starts + image * lists->blocks;
     long count = 0;
     for (long block = 0; block < lists->blocks - 1; block++) {
-        long i = block * BLOCK_ROWS, last = i + BLOCK_ROWS < lists->width ? i + BLOCK_ROWS : lists->width;
+        const long first = block * BLOCK_ROWS, end = first + BLOCK_ROWS, last = end < lists->width ? end : lists->width;
         starts[block] = (int32_t)count;
-        for (; i < last; i += 8) {
-            uint64_t eight = 0;
-            memcpy(&eight, pixels + i, i + 8 <= last ? 8 : (size_t)(last - i));
-            if (eight == 0) continue;
-            for (uint64_t lit = lit_bytes(eight); lit; lit &= lit - 1) {
-                const long place = i + __builtin_ctzll(lit);
-                places[count] = (uint16_t)place;
-                values[count++] = of_byte[pixels[place]];
-            }
-        }
+        count = LIST_BYTES(pixels, of_byte, first, last, places, values, count);
     }
     starts[lists->blocks - 1] = (int32_t)count;
 }
@@ -96,8 +100,8 @@ static inline __attribute__((always_inline)) void NAME(add_rows)(
         for (long image = first; image < last; image++) {
             const int32_t *starts = in->starts + image * in->blocks + block;
             if (starts[0] == starts[1]) continue;
-            const uint16_t *places = in->places + image * in->width;
-            const REAL *values = in->values + image * in->width;
+            const uint16_t *places = in->places + image * in->capacity;
+            const REAL *values = in->values + image * in->capacity;
             NAME(unaligned) *target = (NAME(unaligned) *)(out + image * out_stride);
             NAME(vector) sum[MOST_VECTORS];
 #pragma GCC unroll 16
@@ -115,17 +119,17 @@ static inline __attribute__((always_inline)) void NAME(add_rows)(
 }
 
 /* out[image] = start (NULL: 0) + sum of listed rows, for images first..last. */
-static void NAME(product)(const struct NAME(lists) *in, long first, long last, const REAL *rows, long stride,
-                          const REAL *start, REAL *out) {
+static void NAME(product)(const struct NAME(lists) *in, long first, long last, const REAL *rows, long columns,
+                          long stride, const REAL *start, REAL *out) {
     for (long image = first; image < last; image++) {
         if (start)
-            memcpy(out + image * stride, start, (size_t)stride * sizeof(REAL));
+            memcpy(out + image * stride, start, (size_t)columns * sizeof(REAL));
         else
-            memset(out + image * stride, 0, (size_t)stride * sizeof(REAL));
+            memset(out + image * stride, 0, (size_t)columns * sizeof(REAL));
     }
     long column = 0;
-    while (column < stride) {
-        long left = (stride - column) / LANES;
+    while (column < columns) {
+        long left = (columns - column) / LANES;
 #define CASE(n)                                                                                             \
     if (left >= n) {                                                                                        \
         NAME(add_rows)(n, in, first, last, rows + column, stride, out + column, stride);                    \
@@ -174,7 +178,7 @@ static void NAME(lose)(const struct NAME(step) *step, long image) {
     for (long i = 0; i < last->fan_out; i++) sum += EXP(z[i] - z[best]);
     REAL log_sum = LOG(sum) + z[best];
     for (long i = 0; i < last->fan_out; i++) dz[i] = (EXP(z[i] - log_sum) - (i == label)) / (REAL)step->batch;
-    for (long i = last->fan_out; i < last->stride; i++) dz[i] = 0;
+    for (long i = last->fan_out; i < last->columns; i++) dz[i] = 0;
     step->image_losses[image] = (double)(log_sum - z[label]);
     step->image_hits[image] = best == label;
 }
@@ -189,8 +193,8 @@ static void NAME(run_images)(const struct NAME(step) *step, long first, long las
     for (long l = 0; l < count; l++) {
         const struct layer *layer = step->layers + l;
         const REAL *weight = step->values + layer->at;
-        NAME(product)(step->inputs + l, first, last, weight, layer->stride, weight + layer->fan_in * layer->stride,
-                      step->h[l]);
+        NAME(product)(step->inputs + l, first, last, weight, layer->columns, layer->stride,
+                      weight + layer->fan_in * layer->stride, step->h[l]);
         if (l == count - 1) break;
         NAME(activate)(step->activation, (REAL)step->slope, step->h[l] + first * layer->stride,
                        (last - first) * layer->stride);
@@ -202,8 +206,8 @@ static void NAME(run_images)(const struct NAME(step) *step, long first, long las
         const struct layer *layer = step->layers + l;
         for (long image = first; image < last; image++)
             NAME(list)(step->scratch + l, image, step->dz[l] + image * layer->stride);
-        NAME(product)(step->scratch + l, first, last, step->transposed + layer->transposed_at, layer->transposed_stride,
-                      NULL, step->dz[l - 1]);
+        NAME(product)(step->scratch + l, first, last, step->transposed + layer->transposed_at, layer[-1].columns,
+                      layer->transposed_stride, NULL, step->dz[l - 1]);
         NAME(pass_back)(step->activation, (REAL)step->slope, step->dz[l - 1] + first * layer->transposed_stride,
                         step->h[l - 1] + first * layer->transposed_stride, (last - first) * layer->transposed_stride);
     }
@@ -278,7 +282,7 @@ static void NAME(run_rows)(const struct NAME(step) *step, long l, long block, ui
     long counts[BLOCK_ROWS + 1] = {0};
     for (long image = 0; image < batch; image++) {
         const int32_t *starts = in->starts + image * in->blocks + block;
-        const long from = image * in->width;
+        const long from = image * in->capacity;
         for (long k = from + starts[0]; k < from + starts[1]; k++) {
             long row = in->places[k] - first;
             images[row * batch + counts[row]] = (uint16_t)image;
@@ -290,8 +294,8 @@ static void NAME(run_rows)(const struct NAME(step) *step, long l, long block, ui
         }
     }
     if (with_bias) counts[rows - 1] = batch;
-    for (long column = 0; column < stride;) {
-        const int vectors = (stride - column) / LANES >= UPDATE_VECTORS ? UPDATE_VECTORS : 1;
+    for (long column = 0; column < layer->columns;) {
+        const int vectors = (layer->columns - column) / LANES >= UPDATE_VECTORS ? UPDATE_VECTORS : 1;
         for (long row = 0; row < rows; row++) {
             const long at = layer->at + (first + row) * stride + column;
             if (vectors == UPDATE_VECTORS)

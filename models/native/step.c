@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -37,10 +40,10 @@
 enum { RELU, LEAKY_RELU, SOFTSIGN, IDENTITY };
 enum { SGD, ADAM };
 
-/* Where one layer lies in the flat buffers, in elements: `fan_in` rows of `stride` elements, then the bias as one row
-   more. `transposed` is where [fan_out rows of transposed_stride] lies in the buffer of transposed weights. */
+/* Where one layer lies in the flat buffers, in elements: `fan_in` rows `stride` apart, of `columns` that are worked on
+   (fan_out in whole cache lines), then the bias as one row more. `transposed` is where [fan_out rows of transposed_stride] lies in the buffer of transposed weights. */
 struct layer {
-    int64_t fan_in, fan_out, stride, at, transposed_at, transposed_stride;
+    int64_t fan_in, fan_out, columns, stride, at, transposed_at, transposed_stride;
 };
 
 struct optimizer {
@@ -50,12 +53,48 @@ struct optimizer {
     double root_of_correction; /* Adam: sqrt(1 - beta2^t) */
 };
 
-/* A bit for each of eight bytes that is not zero, the first byte's lowest (little-endian). */
-static inline uint64_t lit_bytes(uint64_t bytes) {
-    const uint64_t low = 0x7f7f7f7f7f7f7f7f;
-    const uint64_t tops = ((((bytes & low) + low) | bytes) & ~low) >> 7;
-    return (tops * 0x0102040810204080) >> 56;
+#define LIST_VALUES NAME(list_values)
+#define LIST_BYTES NAME(list_bytes)
+
+#if VECTOR_BYTES == 64
+/* The same lists, sixteen at a time: lanes that are not zero move together, and a whole vector is stored. */
+static inline __mmask16 lanes_there(long count) { return (__mmask16)(count >= 16 ? 0xffff : (1u << count) - 1); }
+
+static inline long append_lanes(__m512 found, __mmask16 lit, long first, uint16_t *places, float *values, long count) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i where = _mm512_add_epi32(_mm512_set1_epi32((int)first), lanes);
+    _mm512_storeu_ps(values + count, _mm512_maskz_compress_ps(lit, found));
+    const __m256i short_places = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(lit, where));
+    _mm256_storeu_si256((__m256i *)(places + count), short_places);
+    return count + __builtin_popcount(lit);
 }
+
+static inline long list_floats(const float *from, long first, long last, uint16_t *places, float *values, long count) {
+    for (long i = first; i < last; i += 16) {
+        const __m512 found = _mm512_maskz_loadu_ps(lanes_there(last - i), from + i);
+        const __mmask16 lit = _mm512_cmp_ps_mask(found, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+        count = append_lanes(found, lit, i, places, values, count);
+    }
+    return count;
+}
+
+static inline long list_float_bytes(const uint8_t *from, const float *of_byte, long first, long last, uint16_t *places,
+                                    float *values, long count) {
+    (void)of_byte; /* dividing sixteen at a time is quicker */
+    for (long i = first; i < last; i += 16) {
+        const __m128i bytes = _mm_maskz_loadu_epi8(lanes_there(last - i), from + i);
+        const __m512 levels = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+        const __m512 found = _mm512_div_ps(levels, _mm512_set1_ps(255.0f));
+        count = append_lanes(found, _mm_test_epi8_mask(bytes, bytes), i, places, values, count);
+    }
+    return count;
+}
+
+#undef LIST_VALUES
+#undef LIST_BYTES
+#define LIST_VALUES list_floats
+#define LIST_BYTES list_float_bytes
+#endif
 
 #define REAL float
 #define NAME(name) name##_float32
@@ -71,6 +110,10 @@ static inline uint64_t lit_bytes(uint64_t bytes) {
 #undef SQRT
 #undef FABS
 
+#undef LIST_VALUES
+#undef LIST_BYTES
+#define LIST_VALUES NAME(list_values)
+#define LIST_BYTES NAME(list_bytes)
 #define REAL double
 #define NAME(name) name##_float64
 #define EXP exp

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from models.activations import ACTIVATIONS
-from models.results import ClassAccuracy, Evaluation, wilson_interval
+from models.results import ClassAccuracy, Evaluation, expected_calibration_error, wilson_interval
 from models.spec import CLASSES, PIXELS
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ CPU = torch.device("cpu")
 class Count(NamedTuple):
     """What one pass over digits found: confusion int64 [10, 10] (label, answer), mean loss in nats an image.
 
-    `right` bool [n] says which images are right.
+    `right` bool [n] says which images are right, `confidences` float64 [n] how probable the answers are said to be.
     """
 
     confusion: torch.Tensor
     mean_loss: float
     right: torch.Tensor
+    confidences: torch.Tensor
 
     @property
     def hits(self) -> int:
@@ -59,16 +60,29 @@ def count(network: Network, digits: Digits, device: torch.device = CPU, *, divis
     images = torch.tensor(digits.images.reshape(-1, PIXELS)).to(device)
     labels = torch.tensor(digits.labels, dtype=torch.int64).to(device)
     confusion = torch.zeros(CLASSES * CLASSES, dtype=torch.int64, device=device)
-    loss_sum, right = torch.zeros((), dtype=torch.float64, device=device), []
+    loss_sum, right, confidences = torch.zeros((), dtype=torch.float64, device=device), [], []
     for image_chunk, label_chunk in zip(
         torch.split(images, CHUNK_IMAGES), torch.split(labels, CHUNK_IMAGES), strict=True
     ):
         outputs = logits(network, image_chunk.to(torch.float32).div_(divisor))
         loss_sum += torch.nn.functional.cross_entropy(outputs, label_chunk, reduction="sum")
+        confidences.append(torch.softmax(outputs, 1).amax(1).double())
         answers = outputs.argmax(1)
         confusion += torch.bincount(label_chunk * CLASSES + answers, minlength=CLASSES * CLASSES)
         right.append(answers == label_chunk)
-    return Count(confusion.view(CLASSES, CLASSES).cpu(), float(loss_sum) / len(labels), torch.cat(right).cpu())
+    return Count(
+        confusion.view(CLASSES, CLASSES).cpu(),
+        float(loss_sum) / len(labels),
+        torch.cat(right).cpu(),
+        torch.cat(confidences).cpu(),
+    )
+
+
+def _calibration_error(found: Count) -> float | None:
+    confidences = found.confidences.numpy()
+    if not np.isfinite(confidences).all():
+        return None
+    return expected_calibration_error(confidences, found.right.numpy())
 
 
 def evaluate(network: Network, data: DataSet, device: torch.device = CPU) -> Evaluation:
@@ -85,6 +99,7 @@ def evaluate(network: Network, data: DataSet, device: torch.device = CPU) -> Eva
         test_accuracy=found.accuracy if is_test_set else None,
         test_accuracy_raw255=raw255 if is_test_set else None,
         accuracy_raw255=raw255,
+        expected_calibration_error=_calibration_error(found),
         mean_negative_log_likelihood=found.mean_loss if math.isfinite(found.mean_loss) else None,
         per_class=[
             ClassAccuracy(digit=digit, n=int(row.sum()), accuracy=int(row[digit]) / int(row.sum()))

@@ -73,27 +73,33 @@ class Predictor:
 
         p = softmax(network(images / 255)). Rows sum to 1 within float32. Raises `OutputNotFinite`.
         """
+        inputs = images.reshape(len(images), PIXELS).astype(np.float32)
+        inputs /= np.float32(255)
+        return self.predict_inputs(inputs)
+
+    def predict_inputs(self, inputs: Floats) -> Floats:
+        """Return what `predict` does for what the network reads, float32 [n, 784] in [0, 1]."""
         with np.errstate(over="ignore", invalid="ignore"):
-            probabilities = self._softmax(images)
-        if not np.isfinite(probabilities).all():
+            probabilities = self._softmax(inputs)
+        if not np.isfinite(probabilities.sum()):
             raise OutputNotFinite(
                 "This model's outputs overflow float32: its weights are too large, or its training diverged.",
                 "Predict with another epoch, or train with a smaller initial scale or learning rate.",
             )
         return probabilities
 
-    def _softmax(self, images: NDArray[np.uint8]) -> Floats:
-        h = images.reshape(len(images), PIXELS).astype(np.float32)
-        h /= np.float32(255)
+    def _softmax(self, inputs: Floats) -> Floats:
+        h = inputs
         for weight, bias in self._layers[:-1]:
-            z = h @ weight
+            z = np.dot(h, weight)
             z += bias
             h = self._activation(z)
         weight, bias = self._layers[-1]
-        logits: Floats = h @ weight + bias
-        logits -= logits.max(axis=1, keepdims=True)
+        logits: Floats = np.dot(h, weight)
+        logits += bias
+        logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
         np.exp(logits, out=logits)
-        logits /= logits.sum(axis=1, keepdims=True)
+        logits /= np.add.reduce(logits, axis=1, keepdims=True)
         return logits
 
 

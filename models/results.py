@@ -99,6 +99,13 @@ class Evaluation(_Result):
     mean_negative_log_likelihood: float | None = Field(
         description="Mean of -log p(label), in nats an image; null where it is too large for a float32."
     )
+    expected_calibration_error: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="How far the probabilities of the answers are from how often they are right, over 15 bins (Guo "
+        "et al. 2017); null in evaluations made before this was measured.",
+    )
     per_class: list[ClassAccuracy] = Field(description="Accuracy of each digit.")
     confusion_matrix: list[list[int]] = Field(description="Counts; row is the label, column the answer.")
     right_bits: str | None = Field(
@@ -113,6 +120,20 @@ class Evaluation(_Result):
             return None
         packed = np.frombuffer(base64.b64decode(self.right_bits), dtype=np.uint8)
         return np.unpackbits(packed, count=self.n).astype(np.bool_)
+
+
+CALIBRATION_BINS = 15
+
+
+def expected_calibration_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Return the expected calibration error of answers: how far their probabilities are from how often they are right.
+
+    ECE = sum over bins of |B| / n |accuracy(B) - mean confidence(B)|, in 15 bins of equal width over the probability
+    of the answer (Guo et al. 2017, equations 3 to 5). `confidences` [n] in [0, 1], `right` [n].
+    """
+    bins = np.clip(np.ceil(confidences * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidences, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(confidences))
 
 
 def wilson_interval(hits: int, n: int) -> Interval:

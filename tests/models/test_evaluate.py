@@ -6,8 +6,11 @@ import torch
 
 from models.data import DataSet, Digits
 from models.evaluate import count, evaluate
+from models.init import initialize
+from models.init.constants import Zeros
 from models.mlp import Layer, Network
-from models.results import wilson_interval
+from models.results import expected_calibration_error, wilson_interval
+from models.spec import Architecture, TrainSpec
 
 
 def brightest_pixel_network() -> Network:
@@ -72,3 +75,21 @@ def test_wilsons_interval_is_that_of_published_tables(hits: int, n: int, low: fl
     interval = wilson_interval(hits, n)
     assert interval.low == pytest.approx(low, abs=5e-5)
     assert interval.high == pytest.approx(high, abs=5e-5)
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    confidences = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = np.array([True, True, True, False, True, False])
+    # four answers at .95 of which 3/4 are right, two at .55 of which 1/2: 4/6 |.75 - .95| + 2/6 |.5 - .55|
+    assert expected_calibration_error(confidences, right) == pytest.approx(4 / 6 * 0.2 + 2 / 6 * 0.05)
+    assert expected_calibration_error(np.ones(3), np.ones(3, bool)) == 0.0
+    assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0.0
+
+
+def test_an_evaluation_has_its_calibration_error(few: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(8,)), init=Zeros())
+    network = Network.empty(spec.architecture)
+    initialize(network, spec.init, 0)
+    found = evaluate(network, few)
+    # Zeros answer 0 with probability .1 everywhere.
+    assert found.expected_calibration_error == pytest.approx(abs(found.accuracy - 0.1), abs=1e-6)

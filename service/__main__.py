@@ -90,7 +90,9 @@ def _serve(options: argparse.Namespace) -> int:
         "FANIN_PORT": str(settings.port),
         "FANIN_INSECURE": str(settings.insecure).lower(),
     }
-    supervisor = _supervisor([Child("api", ["api"], environment), *slot_children(settings)])
+    count = settings.api_processes
+    names = ["api"] if count == 1 else [f"api-{number}" for number in range(count)]
+    supervisor = _supervisor([*(Child(name, ["api"], environment) for name in names), *slot_children(settings)])
     print(
         f"Fanin listens on http://{settings.host}:{settings.port} (its description: /docs). Ctrl-C stops it.",
         flush=True,
@@ -114,9 +116,11 @@ def _supervisor(children: list[Child]) -> Supervisor:
 
 
 def _api(options: argparse.Namespace) -> int:
+    # A single image is too small a product for several threads, and large batches are divided among threads of our own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import uvicorn
 
-    from service.app import create_app
+    from service.app import create_application
 
     settings = _listening_settings(options)
     set_up_logging(settings, "api")
@@ -125,6 +129,8 @@ def _api(options: argparse.Namespace) -> int:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.api_processes > 1:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
@@ -135,9 +141,10 @@ def _api(options: argparse.Namespace) -> int:
         )
         return EXIT_WRONG_USE
     config = uvicorn.Config(
-        create_app(settings),
+        create_application(settings),
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who the client is, and they cost time
         log_config=None,
         timeout_graceful_shutdown=GRACEFUL_STOP_S,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -13,17 +14,39 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp
 
+from service import oip as oip_protocol
 from service import problems
-from service.api import datasets, events, experiments, health, job_wishes, jobs, models, predict, schemes, workers
+from service.answering import Answering
+from service.api import (
+    aliases,
+    classify,
+    datasets,
+    events,
+    experiments,
+    health,
+    job_wishes,
+    jobs,
+    mistakes,
+    models,
+    oip,
+    predict,
+    schemes,
+    weights,
+    workers,
+)
 from service.artifacts import Artifacts
 from service.deps import Parts
 from service.events import EventHub
 from service.examples import EXAMPLES
+from service.hardware import usable_cores
 from service.middleware import AnswerHead, AnswerUnexpected, LimitBody, RequireKey, SecurityHeaders
 from service.predictors import Predictors
 from service.previews import Previews
 from service.queue import Queue
+from service.quick_route import QuickRoute
+from service.served import ServedModels
 from service.settings import Settings
 from service.store.engine import open_engine
 
@@ -31,14 +54,26 @@ DESCRIPTION = """Train MNIST digit classifiers with a chosen weight-initializati
 every checkpoint, and predict digits with any of them.
 
 Errors are RFC 9457 problem documents. If the service has a key, send `Authorization: Bearer <key>`."""
-BODY_MODELS = (*jobs.BODY_MODELS, *experiments.BODY_MODELS, schemes.PreviewBody, problems.Problem)
+BODY_MODELS = (
+    *jobs.BODY_MODELS,
+    *experiments.BODY_MODELS,
+    schemes.PreviewBody,
+    oip_protocol.InferenceRequest,
+    classify.ClassifyBody,
+    problems.Problem,
+)
 ROUTERS = (
     jobs.router,
     job_wishes.router,
     events.router,
     experiments.router,
     models.router,
+    weights.router,
+    mistakes.router,
+    aliases.router,
     predict.router,
+    classify.router,
+    oip.router,
     datasets.router,
     schemes.router,
     workers.router,
@@ -71,6 +106,13 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def create_application(settings: Settings) -> ASGIApp:
+    """Return what a server serves: the API, and before it the quick route of predictions."""
+    app = create_app(settings)
+    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    return QuickRoute(app, lambda: app.state.parts.answering, key, settings.max_body_bytes)
+
+
 def _lifespan_of(settings: Settings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,10 +120,13 @@ def _lifespan_of(settings: Settings) -> Any:
         artifacts = Artifacts(settings.artifacts_folder)
         hub = EventHub(engine)
         previews = Previews(settings.data_dir)
+        predictors = Predictors(engine, artifacts, settings.predictor_cache_bytes)
+        answering = Answering(ServedModels(engine, predictors), usable_cores())
         app.state.parts = Parts(
             engine=engine,
             queue=Queue(engine, settings.max_queued, settings.worker_ttl_s, settings.jobs_per_run),
-            predictors=Predictors(engine, artifacts, settings.predictor_cache_bytes),
+            predictors=predictors,
+            answering=answering,
             hub=hub,
             artifacts=artifacts,
             previews=previews,
@@ -89,10 +134,14 @@ def _lifespan_of(settings: Settings) -> Any:
             worker_ttl_s=settings.worker_ttl_s,
         )
         poller = asyncio.create_task(hub.run())
+        # What is there now stays: looking through it again would hold up every request for some 40 ms now and then.
+        gc.collect()
+        gc.freeze()
         try:
             yield
         finally:
             previews.close()
+            answering.close()
             poller.cancel()
             with suppress(asyncio.CancelledError):
                 await poller
@@ -116,10 +165,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         _, definitions = models_json_schema(
-            [
-                (model, "validation")
-                for model in (*jobs.BODY_MODELS, *experiments.BODY_MODELS, schemes.PreviewBody, problems.Problem)
-            ],
+            [(model, "validation") for model in BODY_MODELS],
             ref_template="#/components/schemas/{model}",
         )
         schemas = document["components"]["schemas"]
@@ -139,4 +185,6 @@ def _add_examples(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
-            success["content"]["application/json"]["example"] = EXAMPLES[operation["operationId"]]
+            in_json = success.get("content", {}).get("application/json")
+            if in_json is not None:
+                in_json["example"] = EXAMPLES[operation["operationId"]]

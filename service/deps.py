@@ -11,6 +11,7 @@ import orjson
 from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 
+from service.answering import Answering
 from service.artifacts import Artifacts
 from service.errors import MalformedBody, UnsupportedMediaType
 from service.events import EventHub
@@ -29,6 +30,7 @@ class Parts:
     engine: Engine
     queue: Queue
     predictors: Predictors
+    answering: Answering
     hub: EventHub
     artifacts: Artifacts
     previews: Previews
@@ -111,7 +113,8 @@ _DESCRIPTIONS = {
     400: "The body is not what its media type says.",
     401: "The key is missing or wrong (only where the service has one).",
     404: "There is no such thing.",
-    409: "The job's state does not allow it.",
+    409: "The job's state, or an alias, does not allow it.",
+    412: "What If-Match or If-None-Match asks for is not so.",
     413: "The body is too large.",
     415: "The body is of a kind that is not read here.",
     422: "The request is not valid; `detail` names the cause and the mend.",

@@ -5,6 +5,9 @@ FaninError (models.errors)
     |-- WrongSettings           a setting has a value that cannot work
     |-- NotFound                no such thing: job, model, evaluation, data set, digit
     |-- IllegalTransition       the job's state does not allow what was asked
+    |-- InvalidAlias            a name that no alias can have
+    |-- ModelInUse              the model has an alias, so that it cannot be deleted
+    |-- PreconditionFailed      what If-Match or If-None-Match asks for is not so
     |-- MalformedBody           the body is not what its media type says
     |-- UnsupportedMediaType    the body is of a kind that this operation does not read
     |-- BodyTooLarge            the body is larger than FANIN_MAX_BODY_BYTES
@@ -38,6 +41,18 @@ class NotFound(ServiceError):
 
 class IllegalTransition(ServiceError):
     """The job's state does not allow what was asked."""
+
+
+class InvalidAlias(ServiceError):
+    """A name that no alias can have."""
+
+
+class ModelInUse(ServiceError):
+    """The model has an alias, so that it cannot be deleted."""
+
+
+class PreconditionFailed(ServiceError):
+    """What If-Match or If-None-Match asks for is not so."""
 
 
 class MalformedBody(ServiceError):
@@ -82,6 +97,9 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     WrongSettings: HTTPStatus.INTERNAL_SERVER_ERROR,
     NotFound: HTTPStatus.NOT_FOUND,
     IllegalTransition: HTTPStatus.CONFLICT,
+    InvalidAlias: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ModelInUse: HTTPStatus.CONFLICT,
+    PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     MalformedBody: HTTPStatus.BAD_REQUEST,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

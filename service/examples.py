@@ -205,6 +205,32 @@ def _list_of(*items: Any) -> dict[str, Any]:
     return {"object": "list", "data": list(items), "has_more": False}
 
 
+_ALIAS = {
+    "object": "alias",
+    "name": "champion",
+    "model": f"{JOB_ID}@15",
+    "version": 1,
+    "updated_at": _ENDED,
+}
+_OIP_MODEL: dict[str, Any] = {
+    "name": "latest",
+    "versions": ["0", "1", "2"],
+    "platform": "fanin_mlp",
+    "inputs": [{"name": "images", "datatype": "UINT8", "shape": [-1, 28, 28]}],
+    "outputs": [
+        {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]},
+        {"name": "labels", "datatype": "INT64", "shape": [-1]},
+    ],
+}
+_OIP_ANSWER: dict[str, Any] = {
+    "model_name": "latest",
+    "model_version": "15",
+    "outputs": [{"name": "labels", "datatype": "INT64", "shape": [1], "data": [7]}],
+}
+_OIP_STATS: dict[str, Any] = {
+    "model_stats": [{"name": "latest", "version": "", "inference_count": 1, "execution_count": 1}]
+}
+
 EXAMPLES: dict[str, Any] = {
     "submit_job": _QUEUED,
     "get_jobs": _list_of(_RUNNING),
@@ -326,6 +352,49 @@ EXAMPLES: dict[str, Any] = {
         },
         "read_as": {"form": "png", "scale": "0-255", "fitted": False},
     },
+    "predict_by": {
+        "label": 7,
+        "probabilities": [0.0, 0.0, 0.0003, 0.0012, 0.0, 0.0, 0.0, 0.9984, 0.0, 0.0001],
+        "model": {
+            "id": f"{JOB_ID}@15",
+            "scheme": "xavier_uniform",
+            "accuracy": 0.9781,
+            "evaluated_on": "mnist_test",
+            "weights_sha256": _WEIGHTS_SHA256,
+        },
+        "read_as": {"form": "png", "scale": "0-255", "fitted": False},
+    },
+    "get_aliases": _list_of(_ALIAS),
+    "get_one_alias": _ALIAS,
+    "put_alias": _ALIAS,
+    "delete_one_alias": {"name": "champion", "object": "alias", "deleted": True},
+    "get_mistakes": _list_of(
+        {
+            "model": f"{JOB_ID}@15",
+            "dataset": "mnist",
+            "index": 115,
+            "label": 4,
+            "answer": 9,
+            "probability": 0.98,
+            "probability_of_label": 0.02,
+            "image": "data:image/png;base64,iVBORw0KGgo=",
+        }
+    ),
+    "classify": [{"label": "7", "score": 0.9999}, {"label": "2", "score": 0.0001}],
+    "get_server": {"name": "fanin", "version": "0.1.0", "extensions": ["binary_tensor_data", "classification"]},
+    "get_live": {"live": True, "ready": True},
+    "get_ready": {"live": True, "ready": True},
+    "get_metadata": _OIP_MODEL,
+    "get_version_metadata": _OIP_MODEL,
+    "get_model_ready": {"live": True, "ready": True, "name": "latest"},
+    "get_version_ready": {"live": True, "ready": True, "name": "latest"},
+    "get_config": {"name": "latest", "platform": "fanin_mlp", "max_batch_size": 10000, "spec": _SPEC},
+    "infer": _OIP_ANSWER,
+    "infer_with_version": _OIP_ANSWER,
+    "get_all_stats": _OIP_STATS,
+    "get_stats": _OIP_STATS,
+    "get_version_stats": _OIP_STATS,
+    "index": [{"name": JOB_ID, "version": "15", "state": "READY", "reason": ""}],
     "get_datasets": _list_of(
         {"name": "mnist", "available": True, "detail": "60,000 training digits, 10,000 test digits."}
     ),

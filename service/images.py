@@ -7,6 +7,7 @@ says which (all zeros mean the same in both). The rule looks at all images of a 
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,19 +24,23 @@ from service.errors import MalformedBody, UnsupportedMediaType
 
 Pixels = NDArray[np.uint8]
 Scale = Literal["auto", "255", "1"]
-Form = Literal["png", "jpeg", "raw", "json"]
+Form = Literal["png", "jpeg", "raw", "npy", "json"]
 
 MOST_IMAGES = 10_000
 LARGEST_SIDE = 4096
 MOST_PIXELS = 100_000_000
 IMAGE_PIXELS = SIDE * SIDE
 FIT_MEND = "Send 28x28 pixels, or add ?fit=true to have the digit cropped, scaled and centred as in MNIST."
-READABLE = "image/png, image/jpeg, application/octet-stream (784 bytes an image), application/json, multipart/form-data"
-_SIGNATURES: dict[bytes, Form] = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
+READABLE = (
+    "image/png, image/jpeg, application/octet-stream (784 bytes an image), application/x-npy, application/json, "
+    "multipart/form-data"
+)
+_SIGNATURES: dict[bytes, Form] = {b"\x89PNG\r\n\x1a\n": "png", b"\x93NUMPY": "npy", b"\xff\xd8\xff": "jpeg"}
 _FORMS: dict[str, Form] = {
     "image/png": "png",
     "image/jpeg": "jpeg",
     "application/octet-stream": "raw",
+    "application/x-npy": "npy",
     "application/json": "json",
 }
 _UNSAID = ("", "application/x-www-form-urlencoded", "*/*")  # what clients send that were told nothing; curl does
@@ -61,8 +66,12 @@ def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> Re
     form = _form_of(content, media_type)
     if form == "json":
         return _read_json(content, fit=fit, scale=scale)
+    if form == "npy":
+        return _read_npy(content, fit=fit, scale=scale)
     if form == "raw":
         images = _read_raw(content)
+        if not fit:
+            return ReadImages(images, form, "0-255", len(images) > 1, False, ())
         return _gathered((_seen(image, fit=fit) for image in images), form, fit=fit, batch=len(images) > 1)
     return _gathered([_seen(_decode(content, form, fit=fit), fit=fit)], form, fit=fit, batch=False)
 
@@ -73,8 +82,8 @@ def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
         raise InvalidImage("The form has no file.", "Send each image as a file: curl -F image=@digit.png")
     _check_count(len(files))
     forms = [_form_of(content, media_type) for content, media_type in files]
-    if "json" in forms:
-        raise UnsupportedMediaType("A file of a form must be a picture or 784 raw bytes, not JSON.")
+    if "json" in forms or "npy" in forms:
+        raise UnsupportedMediaType("A file of a form must be a picture or 784 raw bytes, not JSON or .npy.")
     read = _each_file([content for content, _ in files], forms, fit=fit)
     return _gathered(read, forms[0], fit=fit, batch=len(files) > 1)
 
@@ -127,12 +136,12 @@ def _signed_form(content: bytes) -> Form | None:
 def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
     """Say whether bytes declared as mere bytes are rather a picture, as many clients declare files.
 
-    The signature of PNG cannot begin a digit; JPEG's three bytes could, if the length fits too.
+    The signatures of PNG and .npy cannot begin a digit; JPEG's three bytes could, if the length fits too.
     """
     if media_type != "application/octet-stream":
         return False
     form = _signed_form(content)
-    return form == "png" or (form == "jpeg" and len(content) % IMAGE_PIXELS != 0)
+    return form in ("png", "npy") or (form == "jpeg" and len(content) % IMAGE_PIXELS != 0)
 
 
 def _read_raw(content: bytes) -> Pixels:
@@ -207,14 +216,55 @@ def _gathered(read: Iterable[FittedDigit], form: Form, *, fit: bool, batch: bool
     return ReadImages(np.stack(images), form, "0-255", batch, fit, tuple(inverted))
 
 
+def _read_npy(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
+    """Read an array as `numpy.save` writes it; its header is read before memory is taken for it."""
+    try:
+        with io.BytesIO(content) as file:
+            array = np.lib.format.read_array(file, allow_pickle=False, max_header_size=10_000)
+            rest = len(content) - file.tell()
+    except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TypeError) as error:
+        raise InvalidImage(f"The .npy cannot be read: {error}", "Write it with numpy.save(file, array).") from error
+    if rest:
+        raise InvalidImage(f"{rest} bytes follow the array in the .npy.", "Send one array.")
+    if array.dtype.kind not in "uif" or not np.isfinite(array).all():
+        raise InvalidImage(f"The array of {array.dtype} is not one of finite numbers.", "Send uint8 or float32.")
+    if array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
+    levels, batch = _shaped(array.astype(np.float64), fit=fit)
+    if array.dtype == np.uint8 and scale == "auto":
+        scale = "255"  # bytes are levels
+    return _of_levels(levels, "npy", fit=fit, scale=scale, batch=batch)
+
+
 def _read_json(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
     try:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"The body is not JSON: {error}.") from error
-    levels, batch = _as_array(_pixels_of(parsed), fit=fit)
+    pixels = _pixels_of(parsed)
+    if isinstance(pixels, str):
+        return read_base64(pixels, fit=fit)
+    levels, batch = _as_array(pixels, fit=fit)
+    return _of_levels(levels, "json", fit=fit, scale=scale, batch=batch)
+
+
+def read_base64(text: str, *, fit: bool) -> ReadImages:
+    """Read a picture, or raw bytes, in base64; a data URL's beginning is left out."""
+    try:
+        content = base64.b64decode(text.partition(";base64,")[2] or text, validate=True)
+    except ValueError as error:
+        raise InvalidImage(f"The image is not base64: {error}.", "Encode the file's bytes.") from error
+    form = _form_of(content, "")
+    if form in ("json", "npy"):
+        raise InvalidImage(f"The base64 holds {form}.", "Encode a PNG, a JPEG or 784 raw bytes.")
+    return read_body(content, "", fit=fit, scale="255")
+
+
+def _of_levels(levels: NDArray[np.float64], form: Form, *, fit: bool, scale: Scale, batch: bool) -> ReadImages:
     pixels, read_scale = _grey_levels(levels, scale)
-    read = _gathered((_seen(picture, fit=fit) for picture in pixels), "json", fit=fit, batch=batch)
+    if not fit:
+        return ReadImages(pixels, form, read_scale, batch, False, ())
+    read = _gathered((_seen(picture, fit=fit) for picture in pixels), form, fit=fit, batch=batch)
     return replace(read, scale=read_scale)
 
 
@@ -236,6 +286,11 @@ def _as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
         levels = np.array([])
     if levels.size == 0:
         raise InvalidImage("The pixels are not a full grid of numbers.", "Send 28 rows of 28 numbers.")
+    return _shaped(levels, fit=fit)
+
+
+def _shaped(levels: NDArray[np.float64], *, fit: bool) -> tuple[NDArray[np.float64], bool]:
+    """Return numbers as float64 [n, h, w], and whether they were a batch."""
     if levels.shape == (IMAGE_PIXELS,) or (levels.ndim == 2 and levels.shape[1] == IMAGE_PIXELS and not fit):
         levels = levels.reshape(*levels.shape[:-1], SIDE, SIDE)
     batch = levels.ndim == 3
@@ -246,6 +301,8 @@ def _as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
         raise InvalidImage(f"The pixels have more than {LARGEST_SIDE} a side.", "Send a smaller picture.")
     levels = levels if batch else levels[None]
     _check_count(len(levels))
+    if len(levels) == 0:
+        raise InvalidImage("There is no image.", "Send at least one.")
     return levels, batch
 
 

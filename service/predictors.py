@@ -45,6 +45,14 @@ class Predictors:
                 self._drop_oldest()
         return row, predictor
 
+    def loaded(self, row: ModelRow) -> Predictor | None:
+        """Return the predictor of a model if it is in memory."""
+        key = row.checkpoint.weights_path
+        with self._lock:
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+            return self._loaded.get(key)
+
     def _read(self, row: CheckpointRow) -> Predictor:
         return Predictor.of(decode(self._artifacts.read(row.weights_path, row.weights_file_sha256)))
 

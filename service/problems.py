@@ -94,13 +94,23 @@ async def _of_own_error(request: Request, error: Exception) -> Response:
 
 
 async def _of_lost_database(request: Request, error: Exception) -> Response:
-    log.error("the database failed at %s %s: %s", request.method, request.scope["path"], error)
+    return problem_of_lost_database(request.scope["path"], error)
+
+
+def problem_of_lost_database(path: str, error: Exception) -> Response:
+    """Return the problem document of a database that cannot be reached."""
+    log.error("the database failed at %s: %s", path, error)
     unavailable = Unavailable("The database cannot be reached, or did not answer in time.", "Try again soon.")
-    return problem_of(request.scope["path"], unavailable)
+    return problem_of(path, unavailable)
 
 
 async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    return problem_of_validation(request.scope["path"], error)
+
+
+def problem_of_validation(path: str, error: RequestValidationError) -> Response:
+    """Return the problem document of a request whose fields are wrong."""
     wrong = [
         WrongField(pointer=_pointer(one["loc"], one["type"], error.body), detail=_explained(one))
         for one in error.errors()[:MOST_WRONG_FIELDS]
@@ -108,7 +118,7 @@ async def _of_validation(request: Request, error: Exception) -> Response:
     detail = "; ".join(f"{one.pointer}: {one.detail}" for one in wrong[:5])
     more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     return problem_response(
-        request.scope["path"],
+        path,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-request",
         f"The request is not valid: {detail}{more}.",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
+from service.store.aliases import AliasRow
 from service.store.checkpoints import CheckpointRow, ModelRow, Phase
 from service.store.events import EventRow, EventType
 from service.store.jobs import PRIORITIES, JobRow, JobState, Priority
@@ -279,6 +280,44 @@ def validation_view(
         queue_position=queue_position,
         estimated_start_at=_time_or_none(starts_at),
         estimated_duration_s=duration_s,
+    )
+
+
+class Alias(Answer):
+    """A name that means one model, and can be moved."""
+
+    object: Literal["alias"] = "alias"
+    name: str
+    model: str = Field(description="JOB@EPOCH: exactly these weights.")
+    version: int = Field(ge=1, description="How often the alias has been set to another model; also its ETag.")
+    updated_at: datetime
+
+
+def alias_view(row: AliasRow) -> Alias:
+    """Return an alias as it is shown."""
+    model = f"{row.job_id}@{row.epoch}"
+    return Alias(name=row.name, model=model, version=row.version, updated_at=_time(row.updated_at))
+
+
+class PredictedBy(Answer):
+    """The model that answered."""
+
+    id: str = Field(description="JOB@EPOCH: exactly these weights.")
+    scheme: str
+    accuracy: float | None = None
+    evaluated_on: str | None = None
+    weights_sha256: str
+
+
+def predicted_by(row: ModelRow) -> PredictedBy:
+    """Return the model that answers, as answers name it."""
+    checkpoint, evaluation = row.checkpoint, row.checkpoint.evaluation
+    return PredictedBy(
+        id=f"{checkpoint.job_id}@{checkpoint.epoch}",
+        scheme=row.spec.init.scheme,
+        accuracy=evaluation.accuracy if evaluation else None,
+        evaluated_on=evaluation.evaluated_on if evaluation else None,
+        weights_sha256=checkpoint.weights_sha256,
     )
 
 

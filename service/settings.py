@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     slot_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="CPU threads of a worker: auto shares the cores among the slots; or a number."
     )
+    api_processes: int = Field(1, ge=1, le=64, description="API processes of `fanin serve`, which share the port.")
     worker_ttl_s: float = Field(
         20.0, ge=1, le=3600, description="A worker not heard of for so long is dead, and its runs go to others."
     )

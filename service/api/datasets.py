@@ -43,7 +43,8 @@ def _loaded(name: DataName, folder: Path) -> DataSet:
     return load(name, folder, fetch=False)
 
 
-def _dataset(name: str, folder: Path) -> DataSet:
+def dataset(name: str, folder: Path) -> DataSet:
+    """Return a data set that is on this machine, kept in memory. Raises `NotFound`, `DataMissing`."""
     if name not in DATA_NAMES:
         raise NotFound(f"There is no data set {name!r}.", f"There are: {', '.join(DATA_NAMES)}.")
     return _loaded(name, folder)
@@ -89,7 +90,7 @@ def get_test_digit(
     ] = None,
 ) -> Any:
     """Give one test digit with its label, by its index or a `random` one, as JSON or PNG."""
-    digits = _dataset(name, parts.data_dir).test
+    digits = dataset(name, parts.data_dir).test
     count = len(digits.labels)
     if index == "random":
         number = secrets.randbelow(count)

@@ -6,16 +6,18 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, select
 
 from models.results import Evaluation
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import writing
-from service.store.tables import checkpoints, deleted_jobs, jobs, runs
+from service.store.events import count_change
+from service.store.tables import aliases, checkpoints, deleted_jobs, jobs, runs
 
 Phase = Literal["pretrain", "train"]
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
+ALIAS = re.compile(r"(?!latest$)[a-z][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,13 @@ def checkpoints_of(connection: Connection, job_id: str, phase: Phase | None = No
 
 
 def find_model(engine: Engine, name: str) -> ModelRow:
-    """Return the checkpoint that `latest` or `JOB` (its last one) names, or another `@EPOCH`. Raises `NotFound`."""
+    """Return the checkpoint that `latest`, an alias, `JOB` (its last one) or `JOB@EPOCH` names. Raises `NotFound`."""
+    with engine.connect() as connection:
+        return find_model_in(connection, name)
+
+
+def find_model_in(connection: Connection, name: str) -> ModelRow:
+    """Return what `find_model` does, in the caller's transaction."""
     if not NAME.fullmatch(name):
         raise NotFound(*_why_not_found(name))
     job_id, at, epoch = name.partition("@")
@@ -85,14 +93,16 @@ def find_model(engine: Engine, name: str) -> ModelRow:
     if job_id == "latest":
         newest = select(jobs.c.id).where(jobs.c.state == "succeeded").order_by(jobs.c.ended_at.desc(), jobs.c.id.desc())
         query = query.where(checkpoints.c.job_id == newest.limit(1).scalar_subquery())
+    elif not at and ALIAS.fullmatch(name):
+        query = query.join(aliases, aliases.c.job_id == checkpoints.c.job_id)
+        query = query.where(aliases.c.name == name, checkpoints.c.epoch == aliases.c.epoch)
     else:
         query = query.where(checkpoints.c.job_id == job_id)
     if at:
         if not epoch.isdigit() or len(epoch) > 6:
             raise NotFound(f"There is no model {name!r}: after @ comes the number of an epoch.")
         query = query.where(checkpoints.c.epoch == int(epoch))
-    with engine.connect() as connection:
-        row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise NotFound(*_why_not_found(name))
     values = dict(row)
@@ -103,7 +113,13 @@ def find_model(engine: Engine, name: str) -> ModelRow:
 def _why_not_found(name: str) -> tuple[str, str]:
     if name == "latest":
         return "No job has succeeded yet, so there is no latest model.", "Train one: POST /jobs."
-    return f"There is no model {name!r}.", "GET /models lists the models, GET /jobs/{id}/checkpoints their epochs."
+    lists = "GET /models lists the models, GET /aliases their aliases, GET /jobs/{id}/checkpoints their epochs."
+    return f"There is no model {name!r}.", lists
+
+
+def is_aliased() -> ColumnElement[bool]:
+    """Return the condition that an alias means a checkpoint, which then must stay."""
+    return exists().where(aliases.c.job_id == checkpoints.c.job_id, aliases.c.epoch == checkpoints.c.epoch)
 
 
 def list_models(engine: Engine, *, after: str | None, limit: int) -> list[ModelRow]:
@@ -155,15 +171,19 @@ def files_of_job(engine: Engine, job_id: str) -> JobFiles:
 
 
 def trim_ended_jobs(engine: Engine, keep: int) -> list[str]:
-    """Forget all but the newest `keep` checkpoints of jobs that have ended; return the paths of their files."""
+    """Forget all but the newest `keep` checkpoints of jobs that have ended; return the paths of their files.
+
+    What an alias means stays.
+    """
     rank = func.row_number().over(partition_by=checkpoints.c.job_id, order_by=checkpoints.c.seq.desc()).label("rank")
     ranked = (
         select(checkpoints.c.job_id, checkpoints.c.seq, checkpoints.c.weights_path, checkpoints.c.resume_path, rank)
         .join(jobs, jobs.c.id == checkpoints.c.job_id)
-        .where(jobs.c.state.in_(["succeeded", "cancelled"]), checkpoints.c.phase == "train")
+        .where(jobs.c.state.in_(["succeeded", "cancelled"]), checkpoints.c.phase == "train", ~is_aliased())
         .subquery()
     )
     with writing(engine) as connection:
+        count_change(connection)
         old = connection.execute(select(ranked).where(ranked.c.rank > keep)).all()
         for row in old:
             connection.execute(

@@ -51,6 +51,12 @@ def append_event(connection: Connection, job_id: str, event_type: EventType, **d
     connection.execute(insert(events).values(id=event_id, job_id=job_id, type=event_type, at=now(), data=data))
 
 
+def count_change(connection: Connection) -> None:
+    """Raise the counter of events without one, in the caller's transaction: some name means another model now."""
+    counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + 1)
+    connection.execute(counted)
+
+
 def events_after(
     engine: Engine, after: int, *, job_ids: Collection[str] | None = None, limit: int = 1000
 ) -> Sequence[EventRow]:

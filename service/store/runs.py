@@ -17,7 +17,7 @@ from models.diagnosis import Diagnostics
 from models.results import EpochMetrics, Evaluation, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import Fenced, NotFound
-from service.store.checkpoints import CheckpointRow, NewCheckpoint, Phase, checkpoints_of
+from service.store.checkpoints import CheckpointRow, NewCheckpoint, Phase, checkpoints_of, is_aliased
 from service.store.engine import now, writing
 from service.store.events import EventType, append_event
 from service.store.jobs import EVENT_OF, JobState
@@ -247,7 +247,8 @@ def _trim(
     of_job = checkpoints.c.job_id == job_id
     columns = select(checkpoints.c.seq, checkpoints.c.weights_path, checkpoints.c.resume_path)
     newest_first = columns.where(of_job, checkpoints.c.phase == phase).order_by(checkpoints.c.seq.desc())
-    gone = [] if checkpoints_kept is None else connection.execute(newest_first.offset(checkpoints_kept)).all()
+    may_go = newest_first.where(~is_aliased())
+    gone = [] if checkpoints_kept is None else connection.execute(may_go.offset(checkpoints_kept)).all()
     if gone:
         connection.execute(delete(checkpoints).where(of_job, checkpoints.c.seq.in_([row.seq for row in gone])))
     with_resume = newest_first.where(checkpoints.c.resume_path.is_not(None))

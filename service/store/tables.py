@@ -155,6 +155,17 @@ deleted_jobs = Table(
     Column("deleted_at", Double, nullable=False),
 )
 
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("job_id", Text, ForeignKey("jobs.id"), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("aliases_by_job", "job_id"),
+)
+
 counters = Table(
     "counters",
     metadata,

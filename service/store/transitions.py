@@ -10,14 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, exists, insert, update
+from sqlalchemy import Connection, Engine, delete, exists, insert, select, update
 
-from service.errors import IllegalTransition
+from service.errors import IllegalTransition, ModelInUse
 from service.store.engine import now, writing
-from service.store.events import append_event
+from service.store.events import append_event, count_change
 from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run
 from service.store.runs import GRANTED, close_run_if_done, hold_run
-from service.store.tables import checkpoints, deleted_jobs, diagnostics, epochs, events, jobs, pretrain_epochs, runs
+from service.store.tables import (
+    aliases,
+    checkpoints,
+    deleted_jobs,
+    diagnostics,
+    epochs,
+    events,
+    jobs,
+    pretrain_epochs,
+    runs,
+)
 from service.store.workers import is_live
 
 Wish = Literal["cancel", "pause", "resume", "retry"]
@@ -96,7 +106,7 @@ def ask(connection: Connection, job_id: str, wish: Wish, worker_ttl_s: float) ->
 def delete_job(engine: Engine, job_id: str) -> None:
     """Delete a job with its checkpoints' rows, metrics and events, and note that its files are to be deleted.
 
-    Raises `IllegalTransition` while it runs, and `NotFound`.
+    Raises `IllegalTransition` while it runs, `ModelInUse` while it has an alias, and `NotFound`.
     """
     with writing(engine) as connection:
         job = _held(connection, job_id)
@@ -105,6 +115,13 @@ def delete_job(engine: Engine, job_id: str) -> None:
                 f"The job is {job.state}; a job cannot be deleted while a worker has it.",
                 f"Cancel it first: POST /jobs/{job_id}/cancel.",
             )
+        names = list(connection.execute(select(aliases.c.name).where(aliases.c.job_id == job_id)).scalars())
+        if names:
+            raise ModelInUse(
+                f"The model has the alias {', '.join(names)}.",
+                "Move or delete it first: PUT or DELETE /aliases/{name}.",
+            )
+        count_change(connection)
         for table in (events, epochs, pretrain_epochs, diagnostics, checkpoints):
             connection.execute(delete(table).where(table.c.job_id == job_id))
         connection.execute(delete(jobs).where(jobs.c.id == job_id))

@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ import pytest
 import torch
 import uvicorn
 from sqlalchemy import Engine
+from starlette.types import ASGIApp
 
 from models.checkpoint import weights_sha256
 from models.data import DataSet
 from models.spec import Architecture, TrainSpec
 from models.train import Training
-from service.app import create_app
+from service.app import create_application
 from service.artifacts import Artifacts
 from service.attempt import RunAttempt, make_attempt
 from service.commits import Commits
@@ -142,8 +143,8 @@ def undisturbed(data: DataSet, spec: TrainSpec = SMALL) -> str:
 class Api:
     """An API process's application, listening on a real port in a thread."""
 
-    def __init__(self, settings: Settings) -> None:
-        config = uvicorn.Config(create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=1)
+    def __init__(self, settings: Settings, make: Callable[[Settings], ASGIApp] = create_application) -> None:
+        config = uvicorn.Config(make(settings), port=0, log_config=None, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

@@ -15,6 +15,7 @@ from service.settings import Settings
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+DESCRIBED = [route for route in ROUTES if route.include_in_schema and route.response_model is not None]
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +42,18 @@ def test_every_operation_has_a_summary_a_description_an_example_and_its_errors(d
             assert {"401", "500"} <= statuses
             assert "404" in statuses or "{" not in path
             success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
-            assert success["content"]["application/json"]["example"]
+            if "application/json" in success.get("content", {}):
+                assert success["content"]["application/json"]["example"]
             for status, answer in operation["responses"].items():
-                if status >= "400":
+                if status >= "400" and status != "416":  # a Range outside of a file is no problem document
                     assert set(answer["content"]) == {"application/problem+json"}
 
 
 def test_there_is_an_example_for_every_operation_and_none_besides() -> None:
-    assert set(EXAMPLES) == {route.name for route in ROUTES if route.include_in_schema}
+    assert set(EXAMPLES) == {route.name for route in DESCRIBED}
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.include_in_schema], ids=lambda route: route.name)
+@pytest.mark.parametrize("route", DESCRIBED, ids=lambda route: route.name)
 def test_examples_are_valid_answers(route: APIRoute) -> None:
     TypeAdapter(route.response_model).validate_json(json.dumps(EXAMPLES[route.name]), strict=True)
 

@@ -74,6 +74,10 @@ bench: .venv/ready ## measure training beside the notebook's loop, torch, scikit
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@$(BIN)/python -m benchmarks.train
 
+.PHONY: bench-predict
+bench-predict: .venv/ready ## measure predictions beside the bare server, with wrk (5 minutes)
+	@$(BIN)/python -m benchmarks.predict
+
 .PHONY: bench-growth
 bench-growth: .venv/ready ## measure how cost grows with width, depth, batch, models and threads (10 minutes)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -91,6 +91,10 @@ class Answering:
         self.counts: dict[str, tuple[int, int]] = {}
         """By the name of the model: how often it was asked over the Open Inference Protocol, and of how many images."""
 
+    def look_again(self) -> None:
+        """Ask anew which models names mean, because this process has moved one."""
+        self._served.look_again()
+
     def count(self, name: str, images: int) -> None:
         """Count an inference."""
         if len(self.counts) < MOST_NAMES or name in self.counts:

@@ -61,6 +61,10 @@ class ServedModels:
             return None
         return self._served(name)
 
+    def look_again(self) -> None:
+        """Trust nothing that was found before: a name has been moved by this process."""
+        self._looked_at = -float("inf")
+
     async def find(self, name: str) -> Served:
         """Return what answers to a name now, and remember it. Raises `NotFound`, `CheckpointDamaged`."""
         before = time.monotonic()

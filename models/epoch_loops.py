@@ -63,7 +63,8 @@ class DeviceLoop:
         self._losses = torch.zeros((steps, step.count), device=device)
         self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
         self._columns = torch.arange(batch, device=device)
-        self._graph = self._captured() if device.type == "cuda" else None
+        worth_it = device.type == "cuda" and self._whole_batches >= STEPS_PER_GRAPH
+        self._graph = self._captured() if worth_it else None
 
     def run(self, orders: Tensor, lrs: Sequence[float], after_steps: Callable[[int], None]) -> Tensor:
         """Take all steps; see `EpochLoop.run`. Waits until the device has taken all but those of the last replay."""
@@ -102,7 +103,7 @@ class DeviceLoop:
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(min(WARM_UP_STEPS, self._whole_batches)):
+            for _ in range(WARM_UP_STEPS):
                 self._advance()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()

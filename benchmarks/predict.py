@@ -8,8 +8,11 @@ beside onnxruntime in this process, and while two trainings keep the cores busy.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -33,6 +36,8 @@ from service.images import encode_png
 from service.local_service import LocalService, environment_without_settings, free_port
 
 CONNECTIONS = (1, 16, 64)
+PEERS = Path(__file__).parent / "peers"
+PEER_NAMES = ("litserve", "bentoml", "mlserver")
 BATCH, IN_FLIGHT = 1000, 4
 BARS = {
     "raw at 1": 0.50,
@@ -69,6 +74,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--training-seconds", type=int, default=60)
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        help="folder of virtual environments named litserve, bentoml and mlserver, each with its package",
+    )
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("This needs wrk (Debian: apt-get install wrk).")
@@ -98,6 +108,8 @@ def main() -> None:
         with _uvicorn("benchmarks.bare_server:bare") as bare, _fanin_api(home, processes=2) as two:
             rows = {"bare uvicorn": (bare, "raw", bare.url), "raw": (two, "raw", f"{two.url}?model={small}")}
             result["two_processes"] = _compared(rows, scripts, options, connections=(64,))
+        if options.peers is not None:
+            result["peers"] = _peers(home, small, scripts, options, Path(folder))
         result["start_s"] = _start_s(home, small)
         result["beside_training"] = _beside_training(home, small, scripts, options.training_seconds)
     write_json("predict", "make bench-predict", {"rounds": options.rounds, "seconds": options.seconds} | result)
@@ -165,6 +177,66 @@ def _fanin_api(home: Path, processes: int = 1) -> Iterator[Server]:
             one.wait()
 
 
+def _peer_command(name: str, python: Path, port: int, folder: Path) -> tuple[list[str], str]:
+    """Return how to start a peer, and where it predicts."""
+    url = f"http://127.0.0.1:{port}"
+    if name == "litserve":
+        return [str(python), str(PEERS / "litserve_server.py"), str(port)], f"{url}/predict"
+    if name == "bentoml":
+        command = [str(python.with_name("bentoml")), "serve", "bentoml_service:Digits", "--port", str(port)]
+        return command, f"{url}/predict"
+    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
+    shutil.copytree(PEERS / "mlserver_model", folder / "mlserver", dirs_exist_ok=True)
+    shutil.copy(PEERS / "forward.py", folder)
+    (folder / "mlserver" / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0, "debug": False}))
+    return [str(python.with_name("mlserver")), "start", str(folder / "mlserver")], f"{url}/v2/models/digits/infer"
+
+
+@contextmanager
+def _peer(name: str, environments: Path, weights: Path, folder: Path) -> Iterator[Server]:
+    command, url = _peer_command(name, environments / name / "bin" / "python", free_port(), folder)
+    environment = environment_without_settings() | {"PEER_WEIGHTS": str(weights), "OPENBLAS_NUM_THREADS": "1"}
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=PEERS, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_until(lambda: _answers(url), 120, name)
+        yield Server(url, [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)])
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _peers(
+    home: Path, model: str, scripts: dict[str, Path], options: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
+    """Let peers take turns with Fanin, all with JSON; return rates, and Fanin's over the best peer's."""
+    weights = folder / "weights.npz"
+    with ExitStack() as stack:
+        fanin = stack.enter_context(_fanin_api(home))
+        weights.write_bytes(
+            httpx.get(f"{fanin.url.removesuffix('/predict')}/models/{model}/weights?format=npz").content
+        )
+        bare = stack.enter_context(_uvicorn("benchmarks.bare_server:bare"))
+        rows = {"bare uvicorn": (bare, "raw", bare.url)}
+        rows["raw"] = (fanin, "raw", f"{fanin.url}?model={model}")
+        rows["json"] = (fanin, "json", f"{fanin.url}?model={model}")
+        names = [name for name in PEER_NAMES if (options.peers / name).exists()]
+        for name in names:
+            server = stack.enter_context(_peer(name, options.peers, weights, folder))
+            rows[name] = (server, "oip" if name == "mlserver" else "pixels", server.url)
+        found = _compared(rows, scripts, options)
+    for count in CONNECTIONS:
+        best = max(found[f"{name} at {count}"]["per_s"] for name in names)
+        for form in ("raw", "json"):
+            found[f"{form} over the best peer at {count}"] = round(found[f"{form} at {count}"]["per_s"] / best, 2)
+    print({name: value for name, value in found.items() if "best peer" in name})
+    return found
+
+
 def _trained(client: httpx.Client, preset: str) -> str:
     job_id: str = finished_job(client, {"preset": preset, "epochs": 1})["id"]
     return job_id
@@ -179,6 +251,8 @@ def _scripts(folder: Path, image: Any) -> dict[str, Path]:
         "raw": (image.tobytes(), "application/octet-stream"),
         "png": (encode_png(image), "image/png"),
         "json": (str(image.tolist()).replace(" ", "").encode(), "application/json"),
+        "pixels": (json.dumps({"pixels": image.ravel().tolist()}).encode(), "application/json"),
+        "oip": (json.dumps({"inputs": [_oip_input(image)]}).encode(), "application/json"),
     }
     scripts = {}
     for name, (body, media_type) in bodies.items():
@@ -189,6 +263,10 @@ def _scripts(folder: Path, image: Any) -> dict[str, Path]:
             f'wrk.headers["Content-Type"] = "{media_type}"\n'
         )
     return scripts
+
+
+def _oip_input(image: Any) -> dict[str, Any]:
+    return {"name": "images", "shape": [1, 784], "datatype": "UINT8", "data": image.ravel().tolist()}
 
 
 def _wrk(server: Server, url: str, script: Path, connections: int, seconds: int) -> Load:

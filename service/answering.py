@@ -87,7 +87,6 @@ class Answering:
         self._served = served
         self._pool = ThreadPoolExecutor(threads, "predict")
         self._waiting: dict[str, list[_Waiting]] = {}
-
         self.counts: dict[str, tuple[int, int]] = {}
         """By the name of the model: how often it was asked over the Open Inference Protocol, and of how many images."""
 
@@ -150,7 +149,7 @@ class Answering:
         except BaseException as error:
             for _, future in others:
                 if not future.done():
-                    future.set_exception(error if isinstance(error, Exception) else Unavailable("It was cancelled."))
+                    future.set_exception(error if isinstance(error, Exception) else Unavailable("The service stops."))
             raise
         start = len(images)
         for own, future in others:

@@ -15,6 +15,7 @@ from models.init.by_fans import XavierNormal
 from models.mlp import Network
 from models.predict import Predictor
 from models.spec import Activation, Architecture, TrainSpec
+from models.train import Training
 
 
 def predictor_of(network: Network, spec: TrainSpec) -> Predictor:
@@ -74,3 +75,13 @@ def test_memory_counts_all_weights() -> None:
     spec = TrainSpec(architecture=Architecture(hidden=(8,)))
     network = Network.empty(spec.architecture)
     assert predictor_of(network, spec).memory_bytes == 4 * spec.architecture.parameter_count
+
+
+def test_labels_are_those_of_the_training_framework_on_the_whole_test_set(mnist: DataSet) -> None:
+    training = Training([TrainSpec(epochs=1, data="mnist")], mnist, torch.device("cpu"))
+    training.run_epoch()
+    network, images = training.network(0), mnist.test.images
+    found = predictor_of(network, training.specs[0]).predict(images)
+    expected = torch.softmax(logits(network, torch.tensor(images.reshape(-1, 784)).float() / 255), dim=1).numpy()
+    assert np.abs(found - expected).max() < 1e-5
+    assert np.array_equal(found.argmax(1), expected.argmax(1))

@@ -1,0 +1,34 @@
+"""LitServe: POST /predict {"pixels": [784 numbers]}."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import litserve
+from forward import Forward
+
+
+class Digits(litserve.LitAPI):
+    """The network as LitServe wants it."""
+
+    def setup(self, device: str) -> None:
+        """Load the weights."""
+        self.forward = Forward()
+
+    def decode_request(self, request):  # LitServe would take an annotation for a parameter of the query
+        """Return the pixels of a request."""
+        return request["pixels"]
+
+    def predict(self, pixels: Any) -> Any:
+        """Return the probabilities."""
+        return self.forward(pixels)[0]
+
+    def encode_response(self, output: Any) -> dict[str, Any]:
+        """Return the answer."""
+        return {"label": int(output.argmax()), "probabilities": output.tolist()}
+
+
+if __name__ == "__main__":
+    server = litserve.LitServer(Digits(), accelerator="cpu")
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="error")

@@ -16,7 +16,7 @@ BIN := .venv/bin
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml constraints.txt $(wildcard models/native/*.[ch])
 	@test -n "$(PYTHON)" || { echo "Fanin needs Python 3.11 or newer; none was found. Say which: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -106,4 +106,4 @@ load: .venv/ready ## submit 1,000 tiny jobs by 16 clients to 4 workers, on SQLit
 
 .PHONY: clean
 clean: ## delete .venv and caches; data/ and var/ stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info build models/native/*.so

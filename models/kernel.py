@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import warnings
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -98,6 +99,16 @@ def stride_of(width: int) -> int:
     return columns + LINE if columns % SETS == 0 else columns
 
 
+LAYOUT = (2, *map(ctypes.sizeof, (LayerOfKernel, OptimizerOfKernel, ListsOfKernel, StepOfKernel)))
+
+
+def _is_of_this_version(library: ctypes.CDLL) -> bool:
+    try:
+        return tuple((ctypes.c_int64 * len(LAYOUT)).in_dll(library, "fanin_layout")) == LAYOUT
+    except ValueError:
+        return False
+
+
 class Kernel(NamedTuple):
     """A loaded variant; its functions take the address of a `StepOfKernel`."""
 
@@ -124,6 +135,11 @@ def load_kernel(variant: Variant) -> Kernel | None:
         return None
     # torch is loaded by now, and the kernel shares its OpenMP: two would keep two teams of threads.
     library = ctypes.CDLL(found.origin)
+    if not _is_of_this_version(library):
+        warnings.warn(
+            f"{found.origin} is of another version of Fanin and is not used: install Fanin again.", stacklevel=2
+        )
+        return None
     functions = library.fanin_step_float32, library.fanin_step_float64
     for function in functions:
         function.argtypes, function.restype = [ctypes.c_void_p], None

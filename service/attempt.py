@@ -55,7 +55,7 @@ class RunAttempt:
         self._on_gpu = surroundings.device.kind != "cpu"
         self._live = dict(enumerate(attempt.members))
         self._watch = Watch(surroundings.engine, attempt, surroundings.stall_limit_s, surroundings.end_process)
-        self._commits = Commits(surroundings, attempt, data, self._watch)
+        self._commits = Commits(surroundings, attempt, data, self._watch, beside=self._on_gpu)
         self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
         self._committed_at = -float("inf")
         self._training_s = self._diagnosing_s = 0.0
@@ -123,9 +123,9 @@ class RunAttempt:
             self._someone_cancelled |= state in ("cancelling", "cancelled")
 
     def _commit(self, training: Training) -> None:
-        awaited = training.finished or self._watch.someone_pauses or self._around.draining()
-        is_idle = self._commits.idle and time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
-        if self._on_gpu and not is_idle and not awaited:
+        awaited = training.finished or self._watch.someone_pauses or self._around.draining() or not self._on_gpu
+        due = self._commits.idle and time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
+        if not due and not awaited:
             return
         self._let_go(training, self._commits.collected())
         self._commits.begin([self._ready(training, index, member) for index, member in self._live.items()])

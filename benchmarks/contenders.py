@@ -252,6 +252,8 @@ def main() -> None:
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     data = read_mnist(data_folder())
+    if options.name not in ("jax", "sklearn"):
+        import models.train  # noqa: F401 - loading torch is no part of training
     epoch_s, accuracies = [], []
     for number in range(options.models):
         spec = PRESETS[options.preset].model_copy(update={"seed": options.seed + number})

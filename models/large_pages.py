@@ -31,6 +31,8 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     return torch.frombuffer(memory, dtype=dtype, count=count, offset=-start % LARGE_PAGE_BYTES).view(shape)
 
 
-def moved(values: Tensor, device: torch.device) -> Tensor:
-    """Return a copy on a device, in large pages as `zeros` gives them."""
-    return zeros(tuple(values.shape), values.dtype, device).copy_(values)
+def columns(values: Tensor, chosen: Tensor, device: torch.device) -> Tensor:
+    """Return some columns of values [n, m] on a device, in large pages as `zeros` gives them."""
+    if device.type != "cpu":
+        return values.index_select(1, chosen).to(device)
+    return torch.index_select(values, 1, chosen, out=zeros((len(values), len(chosen)), values.dtype, device))

@@ -82,7 +82,7 @@ class Training:
         images = training_images(self._shared, data)
         labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64)
         self._pixels = _pixels_that_matter(images, self._shared)
-        self._images = large_pages.moved(images[:, self._pixels], device)
+        self._images = large_pages.columns(images, self._pixels, device)
         self._labels = labels.to(device)
         self._device = device
         self._engine = engine or best_engine(self._shared, device)

@@ -72,7 +72,7 @@ def test_measured_numbers_stand_in_the_file_that_a_command_wrote(document: str) 
         source = re.match(r"\]\(([\w./-]+\.json)\)", section)
         assert source is not None
         numbers = json.dumps(json.loads((ROOT / "docs" / source[1]).read_text()))
-        found = {f"{float(number):.4g}" for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", numbers)}
+        found = {f"{float(number):.6g}" for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", numbers)}
         for row in re.findall(r"^\|(.*)\|$", section, re.MULTILINE):
             for cell in re.findall(r"\*\*([\d.]+)\*\*", row):
                 digits = len(cell.partition(".")[2])

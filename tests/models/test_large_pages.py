@@ -8,7 +8,7 @@ import mmap
 import pytest
 import torch
 
-from models.large_pages import LARGE_PAGE_BYTES, moved, zeros
+from models.large_pages import LARGE_PAGE_BYTES, columns, zeros
 
 CPU = torch.device("cpu")
 HAS_LARGE_PAGES = hasattr(mmap, "MADV_HUGEPAGE")
@@ -36,6 +36,6 @@ def test_without_large_pages_it_is_torchs(monkeypatch: pytest.MonkeyPatch) -> No
     assert not zeros((1 << 20,), torch.float32, CPU).any()
 
 
-def test_a_copy_holds_what_it_was_made_of() -> None:
-    values = torch.arange(300_000, dtype=torch.float32).view(300, 1000).t()
-    assert torch.equal(moved(values, CPU), values)
+def test_chosen_columns_are_those_of_the_original() -> None:
+    values, chosen = torch.arange(800_000, dtype=torch.float32).view(1000, 800), torch.tensor([3, 5, *range(100, 700)])
+    assert torch.equal(columns(values, chosen, CPU), values[:, chosen])

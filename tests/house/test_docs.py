@@ -62,6 +62,19 @@ def test_the_version_is_the_newest_in_the_change_log() -> None:
     assert newest[1] == version
 
 
+def test_the_numbers_of_the_readme_are_those_that_were_measured() -> None:
+    measured = {
+        name: json.loads((ROOT / "docs/measurements" / f"{name}.json").read_text()) for name in ("acceptance", "train")
+    }
+    acceptance, kernel = measured["acceptance"], measured["train"]["epochs"]["mnist_nn_xavier, 1 thread"]["kernel"]
+    assert f"mean test accuracy {acceptance['mean_test_accuracy']:.4f}".replace(" 0.", " .") in README
+    assert f"mean training loss of the first epoch {acceptance['mean_epoch_1_loss']:.3f}".replace(" 0.", " .") in README
+    assert f"from zeros: exactly {acceptance['zeros_test_accuracy']:.4f}".replace(" 0.", " .") in README
+    assert acceptance["same_bits"]
+    assert f"takes {kernel['epoch_s']:.2f} s on one core: {kernel['over_jax']:.2f} of JAX's, a ninth of" in README
+    assert kernel["over_notebook"] < 1 / 9
+
+
 @pytest.mark.parametrize("document", ["performance.md", "operations.md"])
 def test_measured_numbers_stand_in_the_file_that_a_command_wrote(document: str) -> None:
     """Every bold number in a table is in the JSON file that is named last before it."""

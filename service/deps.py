@@ -15,6 +15,7 @@ from service.answering import Answering
 from service.artifacts import Artifacts
 from service.errors import MalformedBody, UnsupportedMediaType
 from service.events import EventHub
+from service.images import media_type_of
 from service.predictors import Predictors
 from service.previews import Previews
 from service.problems import Problem
@@ -63,7 +64,7 @@ Limit = Annotated[int, Depends(_coerced)]
 
 async def json_object(request: Request) -> dict[str, Any]:
     """Return the body as a JSON object. A missing Content-Type means JSON; NaN and Infinity are not JSON."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request.headers.get("content-type"))
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType(
             f"The body is declared as {media_type}; this operation reads JSON.",

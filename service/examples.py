@@ -205,6 +205,18 @@ def _list_of(*items: Any) -> dict[str, Any]:
     return {"object": "list", "data": list(items), "has_more": False}
 
 
+_ANSWER: dict[str, Any] = {
+    "label": 7,
+    "probabilities": [0.0, 0.0, 0.0003, 0.0012, 0.0, 0.0, 0.0, 0.9984, 0.0, 0.0001],
+    "model": {
+        "id": f"{JOB_ID}@15",
+        "scheme": "xavier_uniform",
+        "accuracy": 0.9781,
+        "evaluated_on": "mnist_test",
+        "weights_sha256": _WEIGHTS_SHA256,
+    },
+    "read_as": {"form": "png", "scale": "0-255", "fitted": False},
+}
 _ALIAS = {
     "object": "alias",
     "name": "champion",
@@ -340,30 +352,8 @@ EXAMPLES: dict[str, Any] = {
             [count if row == column else 0 for column in range(10)] for row, count in enumerate(_COUNTS)
         ],
     },
-    "predict": {
-        "label": 7,
-        "probabilities": [0.0, 0.0, 0.0003, 0.0012, 0.0, 0.0, 0.0, 0.9984, 0.0, 0.0001],
-        "model": {
-            "id": f"{JOB_ID}@15",
-            "scheme": "xavier_uniform",
-            "accuracy": 0.9781,
-            "evaluated_on": "mnist_test",
-            "weights_sha256": _WEIGHTS_SHA256,
-        },
-        "read_as": {"form": "png", "scale": "0-255", "fitted": False},
-    },
-    "predict_by": {
-        "label": 7,
-        "probabilities": [0.0, 0.0, 0.0003, 0.0012, 0.0, 0.0, 0.0, 0.9984, 0.0, 0.0001],
-        "model": {
-            "id": f"{JOB_ID}@15",
-            "scheme": "xavier_uniform",
-            "accuracy": 0.9781,
-            "evaluated_on": "mnist_test",
-            "weights_sha256": _WEIGHTS_SHA256,
-        },
-        "read_as": {"form": "png", "scale": "0-255", "fitted": False},
-    },
+    "predict": _ANSWER,
+    "predict_by": _ANSWER,
     "get_aliases": _list_of(_ALIAS),
     "get_one_alias": _ALIAS,
     "put_alias": _ALIAS,

@@ -58,6 +58,11 @@ class ReadImages:
     inverted: tuple[bool, ...]
 
 
+def media_type_of(header: str | None) -> str:
+    """Return a declared media type without its parameters, in lower case; empty if there is none."""
+    return (header or "").partition(";")[0].strip().lower()
+
+
 def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> ReadImages:
     """Read the images of one body; `media_type` without parameters, empty if the client did not say.
 

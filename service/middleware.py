@@ -56,7 +56,6 @@ class LimitBody:
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
-        self._detail = f"The body is larger than {limit_bytes} bytes."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection (ASGI)."""
@@ -65,8 +64,7 @@ class LimitBody:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdigit() or int(declared) > self._limit_bytes:
-            error = BodyTooLarge(self._detail, "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES.")
-            await problem_of(scope["path"], error)(scope, receive, send)
+            await problem_of(scope["path"], body_too_large(self._limit_bytes))(scope, receive, send)
             return
         received = 0
 
@@ -75,10 +73,17 @@ class LimitBody:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._limit_bytes:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail)
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, body_too_large(self._limit_bytes).detail)
             return message
 
         await self._app(scope, counted, send)
+
+
+def body_too_large(limit_bytes: int) -> BodyTooLarge:
+    """Return the error of a body over the limit."""
+    return BodyTooLarge(
+        f"The body is larger than {limit_bytes} bytes.", "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES."
+    )
 
 
 class AnswerHead:

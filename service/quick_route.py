@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import Callable
 
-import numpy as np
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -18,12 +17,11 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.digits import SIDE
 from models.errors import FaninError
 from service.answering import Answering, answer
-from service.errors import BodyTooLarge, MalformedBody
-from service.images import IMAGE_PIXELS, MOST_IMAGES, ReadImages, read_body, read_files
-from service.middleware import has_key, no_key
+from service.errors import MalformedBody
+from service.images import MOST_IMAGES, ReadImages, media_type_of, read_body, read_files
+from service.middleware import body_too_large, has_key, no_key
 from service.predict_query import PredictQuery, read_query
 from service.problems import problem_of, problem_of_lost_database, problem_of_unknown, problem_of_validation
 from service.store.engine import OUT_OF_REACH
@@ -32,7 +30,6 @@ log = logging.getLogger(__name__)
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 OF_MODEL = re.compile(r"/models/([^/]+)/predict")
-PRINTED = 0x20
 QUICK_BYTES = 16_384
 """A larger body is read on another thread: decoding it takes longer than the way there."""
 
@@ -84,7 +81,7 @@ class QuickRoute:
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         declared = header(scope, b"content-length")
         if declared and (not declared.isdigit() or int(declared) > self._limit_bytes):
-            raise self._too_large()
+            raise body_too_large(self._limit_bytes)
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -93,24 +90,14 @@ class QuickRoute:
             more = message.get("more_body", False)
             size += len(parts[-1])
             if size > self._limit_bytes:
-                raise self._too_large()
+                raise body_too_large(self._limit_bytes)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"The body is larger than {self._limit_bytes} bytes.",
-            "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES.",
-        )
 
 
 async def respond(answering: Answering, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:
     """Return the content of the answer to a body, its media type, and the model that answered (JOB@EPOCH)."""
-    media_type = _media_type(header(scope, b"content-type"))
-    if len(body) == IMAGE_PIXELS and media_type == "application/octet-stream" and not query.fit and body[0] < PRINTED:
-        # What is asked most, one raw image; a picture of 784 bytes begins with a greater byte.
-        images = np.frombuffer(body, np.uint8).reshape(1, SIDE, SIDE)
-        read = ReadImages(images, "raw", "0-255", False, False, ())
-    elif media_type == "multipart/form-data":
+    media_type = media_type_of(header(scope, b"content-type"))
+    if media_type == "multipart/form-data":
         read = await _read_form(scope, body, fit=query.fit)
     elif len(body) > QUICK_BYTES or query.fit:
         read = await run_in_threadpool(read_body, body, media_type, fit=query.fit, scale=query.scale)
@@ -126,7 +113,7 @@ async def _read_form(scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
     try:
         async with Request(scope, receive).form(max_files=MOST_IMAGES, max_fields=100) as form:
             uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            files = [(await upload.read(), _media_type(upload.content_type)) for upload in uploads]
+            files = [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
     except MultiPartException as error:
         raise MalformedBody(f"The body is not a form: {error.message}", "Let the client set the boundary.") from error
     return await run_in_threadpool(read_files, files, fit=fit)
@@ -138,10 +125,6 @@ def header(scope: Scope, name: bytes) -> str:
         if own == name:
             return str(value.decode("latin-1"))
     return ""
-
-
-def _media_type(declared: str | None) -> str:
-    return (declared or "").partition(";")[0].strip().lower()
 
 
 def _problem(path: str, error: Exception) -> Response:

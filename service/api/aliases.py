@@ -11,13 +11,14 @@ from service.api.paging import page
 from service.deps import After, GetParts, Limit, problems
 from service.schemas import Alias, Page, alias_view
 from service.store.aliases import delete_alias, get_alias, list_aliases, set_alias
+from service.store.checkpoints import ALIAS_PATTERN
 
 router = APIRouter(prefix="/aliases", tags=["models"])
 
 Name = Annotated[
     str,
     Path(
-        pattern=r"^(?!latest$)[a-z][a-z0-9-]{0,62}$".replace("(?!latest$)", ""),
+        pattern=rf"^{ALIAS_PATTERN}$",
         description="Lower-case letters, digits and dashes, up to 63; not latest.",
     ),
 ]

@@ -15,7 +15,7 @@ from models.errors import InvalidImage
 from models.spec import CLASSES
 from service.deps import GetParts, problems
 from service.errors import MalformedBody
-from service.images import ReadImages, read_base64, read_body
+from service.images import ReadImages, media_type_of, read_base64, read_body
 from service.problems import invalid_body
 from service.schemas import Answer
 
@@ -68,7 +68,7 @@ async def classify(parts: GetParts, model_id: str, request: Request) -> list[Sco
     Pictures of other sizes than 28x28 are cropped, scaled and centred as MNIST was made.
     """
     body = await request.body()
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request.headers.get("content-type"))
     read, top_k = await run_in_threadpool(_read, body, media_type)
     probabilities = (await parts.answering.predicted(model_id, read.images[:1])).probabilities[0]
     best = np.argsort(-probabilities, kind="stable")[:top_k]

@@ -17,7 +17,8 @@ from service.store.tables import aliases, checkpoints, deleted_jobs, jobs, runs
 
 Phase = Literal["pretrain", "train"]
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
-ALIAS = re.compile(r"(?!latest$)[a-z][a-z0-9-]{0,62}")
+ALIAS_PATTERN = r"[a-z][a-z0-9-]{0,62}"
+ALIAS = re.compile(rf"(?!latest$){ALIAS_PATTERN}")
 
 
 @dataclass(frozen=True)

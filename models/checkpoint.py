@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -85,7 +84,7 @@ def decode(content: bytes) -> Checkpoint:
         metadata = CheckpointMetadata.model_validate_json(header.metadata[METADATA_KEY])
     except (ValidationError, KeyError) as error:
         raise CheckpointDamaged(f"The checkpoint's metadata cannot be read: {error}.") from error
-    expected = _expected_shapes(metadata.spec)
+    expected = metadata.spec.architecture.weight_shapes
     shapes = {name: tensor.shape for name, tensor in weights.items()}
     if shapes != expected:
         raise CheckpointDamaged(f"The checkpoint holds tensors {shapes}; its spec needs {expected}.")
@@ -95,14 +94,6 @@ def decode(content: bytes) -> Checkpoint:
             f"The checkpoint's weights have SHA-256 {found}, its metadata says {metadata.weights_sha256}."
         )
     return Checkpoint(weights, metadata)
-
-
-def _expected_shapes(spec: TrainSpec) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for index, (fan_in, fan_out) in enumerate(pairwise(spec.architecture.sizes)):
-        shapes[f"layers.{index}.weight"] = (fan_out, fan_in)
-        shapes[f"layers.{index}.bias"] = (fan_out,)
-    return shapes
 
 
 def decode_resume(content: bytes, epoch: int) -> Weights:

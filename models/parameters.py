@@ -91,41 +91,30 @@ class StackedParameters:
 
     def network(self, index: int) -> Network:
         """Return a copy of one network, float32 on the CPU."""
-        layers = []
-        for number, views in enumerate(self.layers):
-            weight = views.weight[index].to("cpu", torch.float32).t()
-            if number == 0:
-                whole = self._first_weights[index].clone()
-                whole[:, self._pixels] = weight
-                weight = whole
-            layers.append(Layer(weight.clone(memory_format=torch.contiguous_format), _on_cpu(views.bias[index, 0])))
-        return Network(tuple(layers), self.architecture.activation)
+        layers = tuple(
+            Layer(
+                self._weight(views, number, index, self._first_weights[index], torch.float32),
+                views.bias[index, 0].to("cpu", torch.float32, copy=True),
+            )
+            for number, views in enumerate(self.layers)
+        )
+        return Network(layers, self.architecture.activation)
 
     def named(self, flat: Tensor, index: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Return one network's part of a flat buffer by the names and in the shapes of its weights, a copy on the CPU.
 
         What belongs to pixels that take no part is zero.
         """
+        nothing = torch.zeros(self._first_weights[index].shape, dtype=dtype)
         found = {}
         for number, views in enumerate(self.views(flat)):
-            weight = views.weight[index].to("cpu", dtype).t()
-            if number == 0:
-                whole = weight.new_zeros(self._first_weights[index].shape)
-                whole[:, self._pixels] = weight
-                weight = whole
-            found[f"layers.{number}.weight"] = weight.clone(memory_format=torch.contiguous_format)
+            found[f"layers.{number}.weight"] = self._weight(views, number, index, nothing, dtype)
             found[f"layers.{number}.bias"] = views.bias[index, 0].to("cpu", dtype, copy=True)
         return found
 
     def load_named(self, flat: Tensor, index: int, named: Mapping[str, NDArray[np.float32]]) -> None:
         """Put back what `named` returned. Raises `CheckpointDamaged` if it is of another network."""
-        sizes = self.architecture.sizes
-        expected: dict[str, tuple[int, ...]] = {}
-        expected |= {
-            f"layers.{number}.weight": (sizes[number + 1], sizes[number]) for number in range(len(self.layers))
-        }
-        expected |= {f"layers.{number}.bias": (sizes[number + 1],) for number in range(len(self.layers))}
-        if {name: values.shape for name, values in named.items()} != expected:
+        if {name: values.shape for name, values in named.items()} != self.architecture.weight_shapes:
             raise CheckpointDamaged(
                 "What the optimizer remembers is of another network, or was written by another version.",
                 "Train the job anew.",
@@ -133,6 +122,13 @@ class StackedParameters:
         for number, views in enumerate(self.views(flat)):
             weight, bias = (torch.tensor(named[f"layers.{number}.{part}"]) for part in ("weight", "bias"))
             self._fill(views, index, self._rows_of(number, weight), bias)
+
+    def _weight(self, views: LayerViews, number: int, index: int, rest: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return a copy of a weight [fan_out, fan_in] on the CPU; pixels that take no part have what `rest` holds."""
+        weight = views.weight[index].to("cpu", dtype).t()
+        if number > 0:
+            return weight.clone(memory_format=torch.contiguous_format)
+        return rest.clone().index_copy_(1, self._pixels, weight)
 
     def _rows_of(self, number: int, weight: Tensor) -> Tensor:
         return (weight[:, self._pixels] if number == 0 else weight).t()
@@ -157,7 +153,3 @@ def _lay_out(sizes: Sequence[int], stride_of: Callable[[int], int]) -> tuple[lis
 def rounded_up(number: int, multiple: int) -> int:
     """Return the smallest multiple that is not below `number`."""
     return -(-number // multiple) * multiple
-
-
-def _on_cpu(values: Tensor) -> Tensor:
-    return values.to("cpu", torch.float32, copy=True)

@@ -22,7 +22,7 @@ from models.init.base import Generators
 from models.init.pretrained import Dbn
 from models.mlp import Network
 from models.preview import BEFORE_PRETRAINING, Preview
-from models.spec import DataChoice, TrainSpec, misfit
+from models.spec import DataChoice, TrainSpec
 from models.train import first_network, training_images
 
 
@@ -31,9 +31,6 @@ def preview(spec: TrainSpec, data: DataSet) -> Preview:
 
     A scheme that pre-trains is shown before that, and `note` says so. Raises `InvalidSpec` if the data is too little.
     """
-    problem = misfit(spec, len(data.train.labels))
-    if problem:
-        raise InvalidSpec(f"{problem} (data set: {data.name}).")
     images = training_images(spec, data)
     scheme = spec.init
     if isinstance(scheme, Dbn):

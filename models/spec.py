@@ -66,6 +66,15 @@ class Architecture(_Part):
         return (PIXELS, *self.hidden, CLASSES)
 
     @property
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each tensor, by the name that checkpoints give it."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for index, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
+            shapes[f"layers.{index}.weight"] = (fan_out, fan_in)
+            shapes[f"layers.{index}.bias"] = (fan_out,)
+        return shapes
+
+    @property
     def parameter_count(self) -> int:
         """Return the number of weights and biases."""
         return sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(self.sizes))

@@ -74,12 +74,9 @@ class Training:
         self.specs = list(specs)
         self.data = data
         self._shared = _shared_part(self.specs)
-        problem = misfit(self._shared, len(data.train.labels))
-        if problem:
-            raise InvalidSpec(f"{problem} (data set: {data.name}).")
+        images = training_images(self._shared, data)
         kept = len(data.train.labels) - self._shared.validation_images
         self._validation = Digits(data.train.images[kept:], data.train.labels[kept:])
-        images = training_images(self._shared, data)
         labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64)
         self._pixels = _pixels_that_matter(images, self._shared)
         self._images = large_pages.columns(images, self._pixels, device)
@@ -189,8 +186,9 @@ class Training:
                 between_steps(StepProgress(number, done, self.steps_per_epoch, images, seconds))
 
         losses = self._loop.run(orders, lrs, after_steps).cpu()
-        for step, of_step in enumerate(losses, start=1):
-            self._check_losses(of_step, number, step, orders)
+        if self._device.type != "cpu":  # there each step was looked at when it was taken
+            for step, of_step in enumerate(losses, start=1):
+                self._check_losses(of_step, number, step, orders)
         loss_sums, hits = self._step.take_sums()
         seconds = time.perf_counter() - started
         self.epoch = number
@@ -332,7 +330,13 @@ def _first_below(losses: Sequence[float], steps_before: int) -> int | None:
 
 
 def training_images(spec: TrainSpec, data: DataSet) -> torch.Tensor:
-    """Return the images that a spec trains on, uint8 [n, 784] on the CPU: all but those held out at the end."""
+    """Return the images that a spec trains on, uint8 [n, 784] on the CPU: all but those held out at the end.
+
+    Raises `InvalidSpec` if the spec cannot be trained on this data.
+    """
+    problem = misfit(spec, len(data.train.labels))
+    if problem:
+        raise InvalidSpec(f"{problem} (data set: {data.name}).")
     kept = len(data.train.labels) - spec.validation_images
     return torch.tensor(data.train.images[:kept].reshape(kept, PIXELS))
 

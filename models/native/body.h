@@ -66,7 +66,9 @@ static inline long NAME(list_bytes)(const uint8_t *from, const REAL *of_byte, lo
     return count;
 }
 
-static void NAME(list)(struct NAME(lists) *lists, long image, const REAL *row) {
+/* List what is not zero of an image's row, or of its pixels where `row` is NULL. */
+static inline __attribute__((always_inline)) void NAME(list)(struct NAME(lists) *lists, long image, const REAL *row,
+                                                             const uint8_t *pixels, const REAL *of_byte) {
     uint16_t *places = lists->places + image * lists->capacity;
     REAL *values = lists->values + image * lists->capacity;
     int32_t *starts = lists->starts + image * lists->blocks;
@@ -74,20 +76,8 @@ static void NAME(list)(struct NAME(lists) *lists, long image, const REAL *row) {
     for (long block = 0; block < lists->blocks - 1; block++) {
         const long first = block * BLOCK_ROWS, end = first + BLOCK_ROWS, last = end < lists->width ? end : lists->width;
         starts[block] = (int32_t)count;
-        count = LIST_VALUES(row, first, last, places, values, count);
-    }
-    starts[lists->blocks - 1] = (int32_t)count;
-}
-
-static void NAME(list_pixels)(struct NAME(lists) *lists, long image, const uint8_t *pixels, const REAL *of_byte) {
-    uint16_t *places = lists->places + image * lists->capacity;
-    REAL *values = lists->values + image * lists->capacity;
-    int32_t *starts = lists->starts + image * lists->blocks;
-    long count = 0;
-    for (long block = 0; block < lists->blocks - 1; block++) {
-        const long first = block * BLOCK_ROWS, end = first + BLOCK_ROWS, last = end < lists->width ? end : lists->width;
-        starts[block] = (int32_t)count;
-        count = LIST_BYTES(pixels, of_byte, first, last, places, values, count);
+        count = row ? LIST_VALUES(row, first, last, places, values, count)
+                    : LIST_BYTES(pixels, of_byte, first, last, places, values, count);
     }
     starts[lists->blocks - 1] = (int32_t)count;
 }
@@ -189,7 +179,7 @@ static void NAME(run_images)(const struct NAME(step) *step, long first, long las
     REAL of_byte[256];
     for (int i = 0; i < 256; i++) of_byte[i] = (REAL)i / (REAL)255;
     for (long image = first; image < last; image++)
-        NAME(list_pixels)(step->inputs, image, step->images + step->chosen[image] * step->layers[0].fan_in, of_byte);
+        NAME(list)(step->inputs, image, NULL, step->images + step->chosen[image] * step->layers[0].fan_in, of_byte);
     for (long l = 0; l < count; l++) {
         const struct layer *layer = step->layers + l;
         const REAL *weight = step->values + layer->at;
@@ -199,13 +189,13 @@ static void NAME(run_images)(const struct NAME(step) *step, long first, long las
         NAME(activate)(step->activation, (REAL)step->slope, step->h[l] + first * layer->stride,
                        (last - first) * layer->stride);
         for (long image = first; image < last; image++)
-            NAME(list)(step->inputs + l + 1, image, step->h[l] + image * layer->stride);
+            NAME(list)(step->inputs + l + 1, image, step->h[l] + image * layer->stride, NULL, NULL);
     }
     for (long image = first; image < last; image++) NAME(lose)(step, image);
     for (long l = count - 1; l > 0; l--) {
         const struct layer *layer = step->layers + l;
         for (long image = first; image < last; image++)
-            NAME(list)(step->scratch + l, image, step->dz[l] + image * layer->stride);
+            NAME(list)(step->scratch + l, image, step->dz[l] + image * layer->stride, NULL, NULL);
         NAME(product)(step->scratch + l, first, last, step->transposed + layer->transposed_at, layer[-1].columns,
                       layer->transposed_stride, NULL, step->dz[l - 1]);
         NAME(pass_back)(step->activation, (REAL)step->slope, step->dz[l - 1] + first * layer->transposed_stride,

@@ -48,6 +48,7 @@ class Mcnemar(_Part):
 class Group(_Part):
     """The members of an experiment that differ in nothing but their seed."""
 
+    name: str = Field(description="The label in short, with only what tells it from the other groups.")
     label: dict[str, Any] = Field(description="The fields of the spec in which groups differ.")
     n: int
     seeds: list[int]
@@ -64,6 +65,7 @@ class Pair(_Part):
     seeds: list[int]
     accuracy_difference: MeanInterval = Field(description="First less second, seed by seed.")
     mcnemar: list[Mcnemar] = Field(description="Where it is known which images each model has right.")
+    verdict: str = Field(description="What this says of the two, in words.")
 
 
 class Comparison(_Part):
@@ -97,6 +99,7 @@ def compare(members: Sequence[Compared]) -> Comparison:
     for one in members:
         groups.setdefault(one.spec.model_dump_json(exclude={"seed"}), []).append(one)
     labels = [{name: flattened(group[0].spec).get(name) for name in fields} for group in groups.values()]
+    names = short_names([flattened(group[0].spec) for group in groups.values()])
     listed = list(groups.values())
     judged = {(one.evaluated_on, one.n_images) for one in members}
     evaluated_on, n_images = judged.pop() if len(judged) == 1 else (None, None)
@@ -104,11 +107,11 @@ def compare(members: Sequence[Compared]) -> Comparison:
         evaluated_on=evaluated_on,
         n_images=n_images,
         differing_fields=fields,
-        groups=[_group(label, group) for label, group in zip(labels, listed, strict=True)],
+        groups=[_group(*named) for named in zip(names, labels, listed, strict=True)],
         pairs=[
             pair
-            for (i, first), (j, second) in combinations(enumerate(listed), 2)
-            if (pair := _pair(labels[i], labels[j], first, second)) is not None
+            for first, second in combinations(zip(names, labels, listed, strict=True), 2)
+            if (pair := _pair(first, second)) is not None
         ],
     )
 
@@ -132,6 +135,26 @@ def differing_fields(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names, but for the seed, under which not all have the same value."""
     names = list(dict.fromkeys(name for one in flat for name in one))
     return [name for name in names if name != "seed" and len({repr(one.get(name)) for one in flat}) > 1]
+
+
+def short_names(flat: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a name for each flattened spec: its scheme, and of the other fields those that tell equal schemes apart.
+
+    Specs that differ in more than their seed have different names.
+    """
+    schemes = {one["init.scheme"] for one in flat}
+    told = {scheme: differing_fields([one for one in flat if one["init.scheme"] == scheme]) for scheme in schemes}
+    return [", ".join([one["init.scheme"], *_fields_shown(one, told[one["init.scheme"]])]) for one in flat]
+
+
+def _fields_shown(flat: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    return [f"{name.rpartition('.')[2]} {_shown(flat[name])}" for name in names if flat.get(name) is not None]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} x {value[0]}" if len(set(value)) == 1 else "-".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
@@ -160,10 +183,11 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), discordant, 0.5)))
 
 
-def _group(label: dict[str, Any], members: Sequence[Compared]) -> Group:
+def _group(name: str, label: dict[str, Any], members: Sequence[Compared]) -> Group:
     ordered = sorted(members, key=lambda one: one.spec.seed)
     losses = [one.final_train_loss for one in ordered if one.final_train_loss is not None]
     return Group(
+        name=name,
         label=label,
         n=len(ordered),
         seeds=[one.spec.seed for one in ordered],
@@ -174,21 +198,51 @@ def _group(label: dict[str, Any], members: Sequence[Compared]) -> Group:
 
 
 def _pair(
-    first_label: dict[str, Any], second_label: dict[str, Any], first: Sequence[Compared], second: Sequence[Compared]
+    first: tuple[str, dict[str, Any], Sequence[Compared]], second: tuple[str, dict[str, Any], Sequence[Compared]]
 ) -> Pair | None:
-    by_seed = [{one.spec.seed: one for one in group} for group in (first, second)]
+    (first_name, first_label, _), (second_name, second_label, _) = first, second
+    by_seed = [{one.spec.seed: one for one in group} for _, _, group in (first, second)]
     seeds = sorted(set(by_seed[0]) & set(by_seed[1]))
     both = [(by_seed[0][seed], by_seed[1][seed]) for seed in seeds]
     both = [(one, other) for one, other in both if one.evaluated_on == other.evaluated_on]
     if not both:
         return None
+    difference = mean_interval([one.accuracy - other.accuracy for one, other in both])
+    tests = [_mcnemar(one, other) for one, other in both if one.right is not None and other.right is not None]
     return Pair(
         first=first_label,
         second=second_label,
         seeds=[one.spec.seed for one, _ in both],
-        accuracy_difference=mean_interval([one.accuracy - other.accuracy for one, other in both]),
-        mcnemar=[_mcnemar(one, other) for one, other in both if one.right is not None and other.right is not None],
+        accuracy_difference=difference,
+        mcnemar=tests,
+        verdict=_verdict(first_name, second_name, len(both), difference, tests),
     )
+
+
+def _verdict(first: str, second: str, seeds: int, difference: MeanInterval, tests: Sequence[Mcnemar]) -> str:
+    """Say in words what a difference shows: over seeds by its interval, of one seed by McNemar's test."""
+    better, worse = (first, second) if difference.mean >= 0 else (second, first)
+    points = f"{100 * abs(difference.mean):.2f} points of accuracy"
+    if difference.low is None or difference.high is None:
+        return _verdict_of_one_seed(better, worse, points, tests)
+    low, high = (difference.low, difference.high) if better == first else (-difference.high, -difference.low)
+    interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}"
+    if low > 0:
+        return f"{better} is better than {worse}: by {points} on average over {seeds} seeds ({interval})."
+    return (
+        f"{seeds} seeds show no difference between {first} and {second}: {better} is ahead by {points} on average, "
+        f"less than seeds alone can make ({interval})."
+    )
+
+
+def _verdict_of_one_seed(better: str, worse: str, points: str, tests: Sequence[Mcnemar]) -> str:
+    ahead = f"With its one seed {better} is ahead of {worse} by {points}"
+    more = "Train more seeds to see what the schemes make of it."
+    if not tests:
+        return f"{ahead}. {more}"
+    p_value = tests[0].p_value
+    chance = "more than the choice of test images explains" if p_value < 1 - LEVEL else "no more than chance"
+    return f"{ahead}: {chance} (McNemar p = {p_value:.2g}). {more}"
 
 
 def _mcnemar(first: Compared, second: Compared) -> Mcnemar:

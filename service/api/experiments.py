@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy import Connection
 
-from models.comparison import Comparison, compare, differing_fields, flattened
+from models.comparison import Comparison, compare, differing_fields, flattened, short_names
 from models.recipes import LONG, RECIPES
 from service.api.events import RESPONSES, HowAsked, events_answer
 from service.api.paging import page
@@ -98,6 +98,7 @@ class Member(Answer):
     job_id: str
     state: JobState
     seed: int
+    name: str = Field(description="The label in short; members that differ in nothing but their seed share it.")
     label: dict[str, Any] = Field(description="The fields of its spec in which members differ.")
     accuracy: float | None
 
@@ -264,7 +265,7 @@ def _answer_in(connection: Connection, experiment_id: str) -> dict[str, Any]:
 
 def _fields(row: ExperimentRow, members: list[MemberRow]) -> dict[str, Any]:
     flat = [flattened(member.spec) for member in members]
-    names = differing_fields(flat)
+    fields_of_labels = differing_fields(flat)
     return _summary(row, dict(Counter(member.state for member in members))) | {
         "request": row.request,
         "members": [
@@ -272,10 +273,11 @@ def _fields(row: ExperimentRow, members: list[MemberRow]) -> dict[str, Any]:
                 job_id=member.job_id,
                 state=member.state,
                 seed=member.spec.seed,
-                label={name: fields.get(name) for name in names},
+                name=name,
+                label={field: fields.get(field) for field in fields_of_labels},
                 accuracy=member.evaluation.accuracy if member.evaluation else None,
             )
-            for member, fields in zip(members, flat, strict=True)
+            for member, fields, name in zip(members, flat, short_names(flat), strict=True)
         ],
     }
 

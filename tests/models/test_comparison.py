@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from models.comparison import Compared, compare, mcnemar_p, mean_interval
+from models.comparison import Compared, compare, flattened, mcnemar_p, mean_interval, short_names
 from models.init.base import Scheme
 from models.init.by_fans import HeNormal, XavierUniform
-from models.spec import TrainSpec
+from models.spec import Architecture, TrainSpec
 
 
 def member(
@@ -83,3 +83,55 @@ def test_accuracies_of_different_images_are_not_compared() -> None:
 
 def test_nothing_to_compare_is_no_error() -> None:
     assert compare([]).groups == []
+
+
+def verdict(first: list[float], second: list[float], right: tuple[list[int], list[int]] | None = None) -> str:
+    """The verdict on two schemes with these accuracies, seed by seed."""
+    members = [
+        member(scheme, seed, accuracy, right and right[number])
+        for number, (scheme, accuracies) in enumerate(((HeNormal(), first), (XavierUniform(), second)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    return compare(members).pairs[0].verdict
+
+
+def test_a_verdict_names_the_better_one_where_the_interval_of_the_difference_leaves_out_zero() -> None:
+    ahead = verdict([0.98, 0.981, 0.979], [0.970, 0.972, 0.971])
+    assert ahead.startswith(
+        "he_normal is better than xavier_uniform: by 0.90 points of accuracy on average over 3 seeds"
+    )
+    behind = verdict([0.970, 0.972, 0.971], [0.98, 0.981, 0.979])
+    assert behind.startswith("xavier_uniform is better than he_normal: by 0.90 points")
+    intervals = [text[text.index("(") :] for text in (ahead, behind)]
+    assert intervals[0] == intervals[1]
+
+
+def test_a_verdict_on_an_interval_with_zero_in_it_is_that_nothing_is_shown() -> None:
+    said = verdict([0.98, 0.97, 0.99], [0.97, 0.98, 0.98])
+    assert said.startswith(
+        "3 seeds show no difference between he_normal and xavier_uniform: he_normal is ahead by 0.33"
+    )
+
+
+def test_a_verdict_on_one_seed_rests_on_the_images_and_asks_for_more_seeds() -> None:
+    alike = verdict([0.75], [0.5], ([1, 1, 1, 0], [0, 1, 0, 1]))
+    assert "no more than chance (McNemar p = 1)" in alike
+    assert "Train more seeds" in alike
+    better = verdict([1.0], [0.0], ([1] * 10, [0] * 10))
+    assert "more than the choice of test images explains (McNemar p = 0.002)" in better
+    assert verdict([0.9], [0.8]).startswith("With its one seed he_normal is ahead of xavier_uniform by 10.00 points")
+
+
+def test_a_short_name_is_the_scheme_and_what_tells_equal_schemes_apart() -> None:
+    specs = [
+        TrainSpec(init=HeNormal()),
+        TrainSpec(init=XavierUniform(gain=0.25), architecture=Architecture(hidden=(512,) * 10)),
+        TrainSpec(init=XavierUniform(gain=4), architecture=Architecture(hidden=(256, 128))),
+        TrainSpec(init=HeNormal(), seed=1),
+    ]
+    assert short_names([flattened(spec) for spec in specs]) == [
+        "he_normal",
+        "xavier_uniform, hidden 10 x 512, gain 0.25",
+        "xavier_uniform, hidden 256-128, gain 4",
+        "he_normal",
+    ]

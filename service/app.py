@@ -31,6 +31,7 @@ from service.api import (
     mistakes,
     models,
     oip,
+    page,
     predict,
     schemes,
     weights,
@@ -95,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
+    page.install(app)
     problems.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     app.add_middleware(LimitBody, limit_bytes=settings.max_body_bytes)

@@ -15,11 +15,11 @@ from service.problems import problem_of, problem_of_unknown
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS = ("/healthz", "/readyz", "/docs", "/openapi.json", "/static-docs")
+OPEN_PATHS = ("/healthz", "/readyz", "/docs", "/openapi.json", "/static-docs", "/web")
 
 
 class RequireKey:
-    """Refuse requests without `Authorization: Bearer <key>`, health checks and the API's description excepted."""
+    """Refuse requests without `Authorization: Bearer <key>`, but for health checks, the page and the description."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app = app

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import DBAPIError
 
 from service.deps import GetParts, problems
@@ -12,12 +11,6 @@ from service.schemas import Answer
 from service.store.engine import require_tables
 
 router = APIRouter(tags=["health"])
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """Lead a browser to the description of the API."""
-    return RedirectResponse("/docs")
 
 
 class Health(Answer):

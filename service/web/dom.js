@@ -1,0 +1,48 @@
+/** Building the page's elements. Text is always set as text, never as HTML. */
+
+/**
+ * Return a new element. Attributes: a function under `on...` listens (`onclick`), `true` sets an empty attribute, `false`,
+ * `null` and `undefined` leave it out. Children: nodes, texts, or lists of them; empty ones are left out.
+ */
+export function element(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+        if (typeof value === "function") made.addEventListener(name.slice(2), value);
+        else if (value === true) made.setAttribute(name, "");
+        else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+    }
+    made.append(...listed(children));
+    return made;
+}
+
+/** Put children in place of all that a node holds. */
+export function fill(node, ...children) {
+    node.replaceChildren(...listed(children));
+    return node;
+}
+
+/** Tell a short message: it is shown at the foot of the page, and read out by screen readers. */
+export function say(text) {
+    document.getElementById("said").textContent = text;
+}
+
+/** Return a button. */
+export function button(label, onclick, attributes = {}) {
+    return element("button", { type: "button", onclick, ...attributes }, label);
+}
+
+/** Return a labelled field: a label, the control in it, and a hint. */
+export function field(label, control, hint = null) {
+    return element("label", { class: "field" }, element("span", {}, label), control, hint && element("small", {}, hint));
+}
+
+/** Return a select of [value, text] pairs. */
+export function choice(options, value, onchange, attributes = {}) {
+    const made = element("select", { onchange: () => onchange(made.value), ...attributes });
+    made.append(...options.map(([key, text]) => element("option", { value: key, selected: key === value }, text)));
+    return made;
+}
+
+function listed(children) {
+    return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+}

@@ -1,0 +1,13 @@
+/** Watch: all jobs and experiments; or one experiment, or some jobs, as they train. */
+
+import { list } from "../address.js";
+import { openOverview } from "../watch_overview.js";
+import { openTraining } from "../watch_training.js";
+
+/** Open the view in a container; `signal` aborts when it is left. */
+export function open(container, params, signal) {
+    const jobs = list(params, "jobs");
+    const experiment = params.get("experiment");
+    if (experiment || jobs.length) openTraining(container, { experiment, jobs }, params, signal);
+    else openOverview(container, params, signal);
+}

@@ -1,0 +1,104 @@
+"""A real Chromium on the page, with a witness of all it complains of and all it asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS: dict[str, dict[str, Any]] = json.loads((ROOT / "openapi" / "openapi.json").read_text())["paths"]
+PAGE_FILES = re.compile(r"/|/web/[\w./-]+|/favicon\.ico")
+DEADLINE_MS = 30_000.0
+
+
+def chromium_path() -> str:
+    """Return where Chromium is; skip the test where it is not."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("needs Chromium: `apt-get install chromium`, or CHROMIUM=/path/to/it")
+    return path
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Start Chromium. Its sandbox needs privileges that containers and root do not have."""
+    return playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
+
+
+@dataclass
+class Witness:
+    """What a page has complained of and asked for."""
+
+    base_url: str
+    complaints: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    def watch(self, context: BrowserContext) -> None:
+        """Listen to all pages of a context."""
+        context.on("request", lambda request: self.requests.append(request))
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on(
+            "console",
+            lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None,
+        )
+
+    def check(self, *, expected_complaints: str | None = None) -> None:
+        """Check that nothing was complained of but what was expected, and that all requests were to the public API."""
+        unexpected = [
+            one for one in self.complaints if not (expected_complaints and re.search(expected_complaints, one))
+        ]
+        assert not unexpected, "\n".join(unexpected)
+        for request in self.requests:
+            if request.url.startswith(("data:", "blob:")):
+                continue
+            assert request.url.startswith(f"{self.base_url}/"), f"another host was asked: {request.url}"
+            address = urlsplit(request.url)
+            if PAGE_FILES.fullmatch(address.path):
+                continue
+            known = parameters_of(request.method.lower(), address.path)
+            assert known is not None, f"{request.method} {address.path} is not in openapi.json"
+            assert {name for name, _ in parse_qsl(address.query)} <= known, request.url
+
+
+def parameters_of(method: str, path: str) -> set[str] | None:
+    """Return the names of the query parameters of the operation at a path; None if there is no such operation."""
+    for template, operations in OPERATIONS.items():
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, path) and method in operations:
+            return {one["name"] for one in operations[method].get("parameters", []) if one["in"] == "query"}
+    return None
+
+
+@contextmanager
+def visit(browser: Browser, base_url: str, *, expected_complaints: str | None = None, **options: Any) -> Iterator[Page]:
+    """Give a page in a fresh profile; in the end check its witness."""
+    context = browser.new_context(base_url=base_url, **options)
+    context.set_default_timeout(DEADLINE_MS)
+    witness = Witness(base_url)
+    witness.watch(context)
+    page = context.new_page()
+    try:
+        yield page
+        witness.check(expected_complaints=expected_complaints)
+    finally:
+        context.close()
+
+
+def points(page: Page, name: str) -> int:
+    """Return how many points the lines of a chart have together."""
+    figure = page.locator("figure.chart", has=page.get_by_role("heading", name=name, exact=True))
+    count: int = figure.locator(".plot").evaluate(
+        "plot => (plot.data ?? []).filter(one => one.mode?.includes('lines') && one.fill !== 'toself')"
+        ".reduce((sum, one) => sum + one.x.length, 0)"
+    )
+    return count

@@ -1,0 +1,289 @@
+"""The page as a student uses it: start schemes, watch them part ways, draw a digit, and read the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from benchmarks.machines import wait_until
+from tests.e2e.conftest import Service, wait_for_state
+from tests.web.browsing import points, visit
+
+pytestmark = pytest.mark.e2e
+
+TINY = "network=own&depth=2&width=32&schemes=zeros,he_normal&seeds=0,1&epochs=60"
+
+
+def test_a_student_starts_two_schemes_of_two_seeds_and_sees_the_curves_move_before_they_end(page: Page) -> None:
+    page.goto(f"/#/start?{TINY}")
+    expect(page.get_by_role("button", name="Train 4 models")).to_be_enabled()
+    expect(page.get_by_text("Measured on training images of mnist_5k.")).to_be_visible()
+    page.get_by_role("button", name="Train 4 models").click()
+    expect(page).to_have_url(re.compile("#/watch\\?experiment=exp_"))
+    first = wait_until(lambda: points(page, "Training loss"), what="a first point")
+    wait_until(lambda: points(page, "Training loss") > 2 * first, what="more points")
+    assert page.locator(".state.succeeded").count() < 4, "the curves moved only when all had ended"
+    expect(page.locator("tbody .state.succeeded")).to_have_count(4, timeout=60_000)
+    wait_until(lambda: points(page, "Training loss") == 2 * 60, what="all points")
+    expect(page.get_by_text("All have ended.")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^zeros: activation"))).to_be_visible()
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_text("he_normal is better than zeros")).to_be_visible()
+
+
+def test_a_preview_tells_before_training_that_zeros_cannot_learn(page: Page) -> None:
+    page.goto("/#/start?schemes=zeros,he_normal")
+    said = page.locator(".said-of")
+    expect(said).to_contain_text("zeros: symmetry unbroken")
+    expect(said).to_contain_text("he_normal: fine")
+
+
+def test_a_seven_drawn_by_a_pointer_is_read_as_a_seven(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
+    body = {"architecture": {"hidden": [128]}, "init": {"scheme": "he_normal"}, "data": "mnist_5k", "epochs": 8}
+    job_id = lab.client.post("/jobs", json=body).json()["id"]
+    wait_for_state(lab.client, job_id, "succeeded")
+    page.goto(f"/#/try?models={job_id},{experiment['members'][0]['job_id']}")
+    box = page.locator("#drawing").bounding_box()
+    assert box is not None
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    page.mouse.move(*at(0.28, 0.25))
+    page.mouse.down()
+    page.mouse.move(*at(0.72, 0.25), steps=8)
+    page.mouse.move(*at(0.45, 0.8), steps=8)
+    page.mouse.up()
+    trained = page.get_by_role("article", name="Answer of he_normal")
+    expect(trained.locator(".big")).to_have_text("7")
+    expect(page.get_by_role("article", name="Answer of zeros")).to_be_visible()
+    expect(page.get_by_role("img", name="The 28x28 picture that the network saw")).to_be_visible()
+    expect(page.get_by_text("he_normal says 7")).to_be_visible()
+
+
+def test_a_test_digit_and_the_models_asked_are_there_again_after_a_reload(
+    page: Page, experiment: dict[str, Any]
+) -> None:
+    job_id = experiment["members"][-1]["job_id"]
+    page.goto(f"/#/try?models={job_id}")
+    page.get_by_role("button", name="Random test digit").click()
+    expect(page.get_by_role("article", name="Answer of he_normal")).to_be_visible()
+    address, said = page.url, page.locator(".answer").inner_text()
+    assert "digit=" in address
+    page.reload()
+    expect(page.locator(".answer")).to_have_text(re.compile(re.escape(said.split("\n")[0])))
+    assert page.locator(".answer").inner_text() == said
+    assert page.url == address
+
+
+def test_an_uploaded_picture_is_answered_and_one_that_is_none_is_refused_with_the_reason(
+    browser: Browser, lab: Service, experiment: dict[str, Any]
+) -> None:
+    digit = lab.client.get("/datasets/mnist_5k/test/3", headers={"Accept": "image/png"}).content
+    with visit(browser, lab.base_url, expected_complaints="status of 4") as page:
+        page.goto(f"/#/try?models={experiment['members'][-1]['job_id']}")
+        upload = page.get_by_label("Upload a picture of a digit")
+        upload.set_input_files({"name": "digit.png", "mimeType": "image/png", "buffer": digit})
+        expect(page.locator(".answer .big")).to_be_visible()
+        upload.set_input_files({"name": "digit.png", "mimeType": "image/png", "buffer": digit[:40]})
+        expect(page.get_by_role("alert").filter(has_text="PNG")).to_be_visible()
+
+
+def test_a_job_is_cancelled_from_the_list(page: Page, lab: Service) -> None:
+    body = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 5000}
+    job_id = lab.client.post("/jobs", json=body).json()["id"]
+    page.goto("/#/watch")
+    row = page.locator("tr", has=page.locator(f'a[href*="{job_id}"]'))
+    row.get_by_role("button", name=re.compile("^Cancel")).click()
+    expect(row.locator(".state")).to_have_text("cancelled")
+    assert lab.job(job_id)["state"] == "cancelled"
+
+
+def test_a_job_is_paused_and_goes_on_from_its_own_view(page: Page, lab: Service) -> None:
+    body = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 400}
+    job_id = lab.client.post("/jobs", json=body).json()["id"]
+    page.goto(f"/#/watch?jobs={job_id}")
+    expect(page.locator(".state")).to_have_text("running")
+    page.get_by_role("button", name=re.compile("^Pause")).click()
+    expect(page.locator(".state")).to_have_text("paused")
+    page.get_by_role("button", name=re.compile("^Resume")).click()
+    expect(page.locator(".state")).to_have_text("running")
+    page.get_by_role("button", name=re.compile("^Cancel")).click()
+    expect(page.locator(".state")).to_have_text("cancelled")
+
+
+def test_a_failed_job_says_why_and_what_to_do(page: Page, lab: Service) -> None:
+    body = {
+        "architecture": {"hidden": [32, 32], "activation": "identity"},
+        "init": {"scheme": "normal", "std": 10},
+        "optimizer": {"name": "sgd", "lr": 10},
+        "data": "mnist_5k",
+        "epochs": 1,
+    }
+    job_id = lab.client.post("/jobs", json=body).json()["id"]
+    error = wait_for_state(lab.client, job_id, "failed")["error"]
+    page.goto("/#/watch?state=failed")
+    row = page.locator("tr", has=page.locator(f'a[href*="{job_id}"]'))
+    expect(row).to_contain_text(error["detail"])
+    expect(row).to_contain_text(error["mend"])
+    expect(row.get_by_role("button", name=re.compile("^Retry"))).to_be_visible()
+
+
+def test_a_view_of_layers_is_the_same_after_a_reload(page: Page, experiment: dict[str, Any]) -> None:
+    page.goto(f"/#/watch?experiment={experiment['id']}")
+    page.get_by_label("What").select_option("dz_rms")
+    page.get_by_label(re.compile("^As")).select_option("ridges")
+    for _ in range(2):
+        figure = page.get_by_role("img", name=re.compile("^he_normal: gradient"))
+        expect(figure).to_be_visible()
+        assert figure.evaluate("plot => plot.data[1].fill") == "tonexty"
+        assert "measure=dz_rms" in page.url
+        assert "form=ridges" in page.url
+        page.reload()
+        expect(page.get_by_label("What")).to_have_value("dz_rms")
+
+
+def test_the_start_form_works_by_keyboard_alone(page: Page) -> None:
+    page.goto("/#/start?schemes=&seeds=0&epochs=1&network=own&depth=1&width=8")
+    keys = page.keyboard
+    expect(page.get_by_role("combobox", name="Network")).to_be_visible()
+
+    def tab_to(name: str) -> None:
+        for _ in range(80):
+            keys.press("Tab")
+            if page.evaluate("document.activeElement.closest('label, button')?.textContent ?? ''").startswith(name):
+                return
+        pytest.fail(f"{name} cannot be reached by the Tab key")
+
+    tab_to("He / Kaiming normal")
+    keys.press("Space")
+    expect(page.get_by_role("checkbox", name="He / Kaiming normal")).to_be_checked()
+    expect(page.get_by_text("W ~ N(0, s^2), s = g / sqrt(f)")).to_be_visible()
+    tab_to("Seeds")
+    keys.press("End")
+    keys.type(",1")
+    expect(page.get_by_role("button", name="Train 2 models")).to_be_enabled()
+    tab_to("Train 2 models")
+    keys.press("Enter")
+    expect(page).to_have_url(re.compile("#/watch\\?experiment=exp_"))
+    expect(page.locator("tbody .state.succeeded")).to_have_count(2)
+
+
+def test_a_scheme_with_a_parameter_is_in_the_address_and_in_the_request(page: Page, lab: Service) -> None:
+    page.goto("/#/start?schemes=xavier_uniform&seeds=0&epochs=0&network=own&depth=1&width=8")
+    page.get_by_text("Parameters").click()
+    page.get_by_label(re.compile("^gain")).fill("4")
+    page.get_by_label(re.compile("^gain")).press("Tab")
+    expect(page.locator(".said-of")).to_contain_text("xavier_uniform, gain 4")
+    page.reload()
+    expect(page.get_by_label(re.compile("^gain"))).to_have_value("4")
+    page.get_by_role("button", name="Train 1 model").click()
+    expect(page).to_have_url(re.compile("#/watch\\?experiment=exp_"))
+    found = lab.client.get(f"/experiments/{page.url.partition('experiment=')[2]}").json()
+    assert found["request"]["schemes"] == [{"scheme": "xavier_uniform", "gain": 4}]
+
+
+def test_a_wrong_number_is_told_where_it_stands(browser: Browser, lab: Service) -> None:
+    with visit(browser, lab.base_url, expected_complaints="status of 422") as page:
+        page.goto("/#/start?network=own&width=9000")
+        expect(page.get_by_role("alert").first).to_contain_text("less than or equal to 8192")
+
+
+def test_the_curl_command_of_the_start_view_does_what_its_button_does(browser: Browser, lab: Service) -> None:
+    permissions = ["clipboard-read", "clipboard-write"]
+    with visit(browser, lab.base_url, permissions=permissions) as page:
+        page.goto("/#/start?schemes=zeros&seeds=5&epochs=0&network=own&depth=1&width=8")
+        page.get_by_role("button", name="Copy as curl").click()
+        expect(page.get_by_text("The curl command is copied.")).to_be_visible()
+        command = page.evaluate("navigator.clipboard.readText()")
+    answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    experiment = json.loads(answer)
+    assert [member["seed"] for member in experiment["members"]] == [5]
+    assert experiment["request"]["base"]["architecture"] == {"hidden": [8], "activation": "relu"}
+
+
+def test_mistakes_are_shown_for_the_cell_that_is_pressed(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
+    job_id = experiment["members"][-1]["job_id"]
+    counts = lab.client.get(f"/models/{job_id}/evaluation").json()["confusion_matrix"]
+    label, answer = max(
+        ((row, column) for row in range(10) for column in range(10) if row != column),
+        key=lambda one: counts[one[0]][one[1]],
+    )
+    page.goto(f"/#/understand?part=mistakes&model={job_id}")
+    page.get_by_role("button", name=f"{counts[label][answer]} times {label} taken for {answer}").click()
+    expect(page.get_by_role("heading", name=f"{label} taken for {answer}")).to_be_visible()
+    expect(page.locator(".mistakes img")).to_have_count(min(24, counts[label][answer]))
+
+
+def test_first_weights_are_those_of_the_model_at_each_epoch(
+    page: Page, lab: Service, experiment: dict[str, Any]
+) -> None:
+    zeros, he = experiment["members"][0]["job_id"], experiment["members"][-1]["job_id"]
+    page.goto(f"/#/understand?part=weights&model={he}")
+    expect(page.locator("canvas.tile")).to_have_count(32)
+    drawn = page.locator("canvas.tile").first.evaluate("one => one.toDataURL()")
+    page.get_by_role("slider").press("Home")
+    expect(page.get_by_text("0: before training")).to_be_visible()
+    tile = page.locator("canvas.tile").first
+    wait_until(lambda: tile.evaluate("one => one.toDataURL()") != drawn, what="other weights")
+    page.goto(f"/#/understand?part=weights&model={zeros}")
+    expect(page.get_by_text("Every weight is exactly 0")).to_be_visible()
+
+
+def test_a_claim_is_tried_by_a_press_and_its_verdict_is_shown(page: Page, lab: Service) -> None:
+    page.goto("/#/understand?part=claims")
+    page.get_by_role("button", name="Run recipe R4", exact=True).click()
+    expect(page).to_have_url(re.compile("#/watch\\?experiment=exp_"))
+    experiment_id = page.url.partition("experiment=")[2]
+    expect(page.locator("tbody .state.succeeded")).to_have_count(13, timeout=90_000)
+    page.goto("/#/understand?part=claims")
+    card = page.locator("article", has=page.get_by_role("heading", name=re.compile("^R4 ")))
+    verdict = lab.client.get(f"/experiments/{experiment_id}").json()["verdict"]
+    expect(card).to_contain_text(verdict["measured"])
+    expect(card.locator(".state")).to_have_text("holds" if verdict["holds"] else "does not hold")
+
+
+def test_an_alias_is_set_moved_and_deleted(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
+    first, second = experiment["members"][0]["job_id"], experiment["members"][-1]["job_id"]
+    page.goto(f"/#/models?model={first}")
+    page.get_by_label("Give it a new alias").fill("champion")
+    page.get_by_role("button", name="Set").click()
+    expect(page.get_by_role("row", name=re.compile("champion"))).to_be_visible()
+    assert lab.client.get("/aliases/champion").json()["model"].startswith(first)
+    page.goto(f"/#/models?model={second}")
+    page.get_by_role("row", name=re.compile("champion")).get_by_role("button", name=re.compile("^Move")).click()
+    expect(page.get_by_text("champion is moved.")).to_be_visible()
+    assert lab.client.get("/aliases/champion").json()["model"].startswith(second)
+    page.get_by_role("button", name="Delete alias champion").click()
+    expect(page.get_by_text("No alias yet.")).to_be_visible()
+    assert lab.client.get("/aliases/champion").status_code == httpx.codes.NOT_FOUND
+
+
+def test_weights_are_downloaded_as_the_service_gives_them(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
+    job_id = experiment["members"][-1]["job_id"]
+    page.goto(f"/#/models?model={job_id}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as onnx").click()
+    assert download.value.suggested_filename == f"{job_id}.onnx"
+    expected = lab.client.get(f"/models/{job_id}/weights", params={"format": "onnx"}).content
+    assert download.value.path().read_bytes() == expected
+
+
+def test_a_model_is_deleted_after_a_question(page: Page, lab: Service) -> None:
+    body = {"architecture": {"hidden": [8]}, "data": "mnist_5k", "epochs": 0}
+    job_id = lab.client.post("/jobs", json=body).json()["id"]
+    wait_for_state(lab.client, job_id, "succeeded")
+    page.goto(f"/#/models?model={job_id}")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Delete it").click()
+    assert lab.client.get(f"/models/{job_id}").status_code == httpx.codes.OK
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_role("heading", name=job_id)).to_be_hidden()
+    assert lab.client.get(f"/models/{job_id}").status_code == httpx.codes.NOT_FOUND

@@ -3,7 +3,7 @@
 import { comparisonOf, comparisonTableOf, listExperiments } from "./api.js";
 import { accuracyAxis, chart, draw, errorOf } from "./charts.js";
 import { copyAsCurl } from "./curl.js";
-import { button, choice, element, field, fill } from "./dom.js";
+import { button, choice, element, field, fill, scrolled } from "./dom.js";
 import { saveBlob } from "./download.js";
 import { number, percent, when } from "./format.js";
 import { act, empty, fillLater } from "./notices.js";
@@ -79,7 +79,7 @@ function table(groups, fields, on, images) {
     });
     const caption = on ? `On ${images.toLocaleString("en")} images of ${on}. Of the specs, only what differs.` : "Evaluated on different images.";
     const head = element("thead", {}, element("tr", {}, heads.map((one) => element("th", { scope: "col" }, one))));
-    return element("div", { class: "scroll" }, element("table", {}, element("caption", {}, caption), head, element("tbody", {}, rows)));
+    return scrolled("Groups in rows", "", element("table", {}, element("caption", {}, caption), head, element("tbody", {}, rows)));
 }
 
 function figureCell(text) {

@@ -2,7 +2,7 @@
 
 import { evaluationOf, mistakesOf } from "./api.js";
 import { copyAsCurl } from "./curl.js";
-import { button, element, fill } from "./dom.js";
+import { button, element, fill, scrolled } from "./dom.js";
 import { number, percent } from "./format.js";
 import { empty, failure, loading } from "./notices.js";
 import { faded, styleOf } from "./palette.js";
@@ -71,7 +71,7 @@ function matrix(counts, chosen) {
     const rows = DIGITS.map((label) => element("tr", {}, element("th", { scope: "row" }, String(label)), DIGITS.map((answer) => cell(label, answer))));
     const caption = "Rows: what the digit is. Columns: what the model says. A press on a number shows those digits.";
     const table = element("table", { class: "confusion" }, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, rows));
-    return { node: element("div", { class: "scroll" }, table), press };
+    return { node: scrolled("Confusion matrix", "", table), press };
 }
 
 async function showMistakes(place, modelId, cell, signal) {

@@ -36,6 +36,11 @@ export function field(label, control, hint = null) {
     return element("label", { class: "field" }, element("span", {}, label), control, hint && element("small", {}, hint));
 }
 
+/** Return a box in which something wide, such as a table, is scrolled sideways, by keys too. */
+export function scrolled(name, kind, ...children) {
+    return element("div", { class: `scroll ${kind}`, role: "region", "aria-label": name, tabindex: "0" }, children);
+}
+
 /** Return a select of [value, text] pairs. */
 export function choice(options, value, onchange, attributes = {}) {
     const made = element("select", { onchange: () => onchange(made.value), ...attributes });

@@ -2,7 +2,7 @@
 
 import { link } from "./address.js";
 import { cancelJob, pauseJob, resumeJob, retryJob } from "./api.js";
-import { button, element, fill } from "./dom.js";
+import { button, element, fill, scrolled } from "./dom.js";
 import { duration, number, percent } from "./format.js";
 import { act } from "./notices.js";
 import { ENDED } from "./run_history.js";
@@ -37,7 +37,7 @@ export function jobRows(caption, acted, extra = () => null) {
         if (!isSame) body.replaceChildren(...wanted);
         for (const id of rows.keys()) if (!lines.some((line) => line.id === id)) rows.delete(id);
     }
-    return { node: element("div", { class: "scroll cards" }, table), show };
+    return { node: scrolled("Jobs in rows", "cards", table), show };
 }
 
 function row(first, acted, extra) {

@@ -3,7 +3,7 @@
 import { go, keep, link } from "./address.js";
 import { listExperiments, listJobs, streamOfJobs } from "./api.js";
 import { copyAsCurl } from "./curl.js";
-import { button, choice, element, field, fill } from "./dom.js";
+import { button, choice, element, field, fill, scrolled } from "./dom.js";
 import { layers, when } from "./format.js";
 import { jobRows } from "./job_rows.js";
 import { empty, failure, fillLater } from "./notices.js";
@@ -50,7 +50,7 @@ function openExperiments(card, signal, after = undefined) {
             after !== undefined && button("Newest", () => openExperiments(card, signal), { class: "quiet" }),
             page.has_more && button("Older", () => openExperiments(card, signal, page.data.at(-1).id), { class: "quiet" }),
         );
-        return [head, element("div", { class: "scroll cards" }, table), pages];
+        return [head, scrolled("Experiments in rows", "cards", table), pages];
     });
 }
 

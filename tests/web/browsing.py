@@ -14,12 +14,29 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, expect
+
+from benchmarks.machines import wait_until
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS: dict[str, dict[str, Any]] = json.loads((ROOT / "openapi" / "openapi.json").read_text())["paths"]
 PAGE_FILES = re.compile(r"/|/web/[\w./-]+|/favicon\.ico")
 DEADLINE_MS = 30_000.0
+
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+VIEWS = {
+    "start": "/#/start",
+    "watch-all": "/#/watch",
+    "watch": "/#/watch?experiment={experiment}",
+    "understand-weights": "/#/understand?part=weights&model={job}",
+    "understand-mistakes": "/#/understand?part=mistakes&model={job}",
+    "understand-compare": "/#/understand?part=compare&experiment={experiment}",
+    "understand-claims": "/#/understand?part=claims",
+    "try": "/#/try?models={job},latest&digit=8",
+    "models": "/#/models?model={job}",
+}
+"""The views' addresses, with things to show in them."""
 
 
 def chromium_path() -> str:
@@ -92,6 +109,18 @@ def visit(browser: Browser, base_url: str, *, expected_complaints: str | None = 
         witness.check(expected_complaints=expected_complaints)
     finally:
         context.close()
+
+
+def settle(page: Page) -> None:
+    """Wait until a view shows what it has: nothing loads, previews are made, and charts are drawn."""
+    expect(page.locator("h1").first).to_be_visible()
+
+    def is_settled() -> bool:
+        loading = page.locator(".spinner").count() + page.get_by_text(re.compile("^Looking at")).count()
+        undrawn = page.locator(".plot:not(.js-plotly-plot)").count()
+        return loading + undrawn == 0
+
+    wait_until(is_settled, what="the view to settle")
 
 
 def points(page: Page, name: str) -> int:

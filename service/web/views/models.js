@@ -3,7 +3,7 @@
 import { keep, link } from "../address.js";
 import { deleteAlias, everyPage, listAliases, listModels, setAlias } from "../api.js";
 import { copyAsCurl } from "../curl.js";
-import { button, element, fill } from "../dom.js";
+import { button, element, fill, scrolled } from "../dom.js";
 import { layers, percent, shortId, when } from "../format.js";
 import { modelCard } from "../model_card.js";
 import { act, empty, fillLater } from "../notices.js";
@@ -57,7 +57,7 @@ function table(models) {
         );
     });
     const head = element("tr", {}, heads.map((one) => element("th", { scope: "col", class: /Seed|Epoch|Acc/.test(one) && "figure" }, one)));
-    return element("div", { class: "scroll cards" }, element("table", {}, element("thead", {}, head), element("tbody", {}, rows)));
+    return scrolled("Models in rows", "cards", element("table", {}, element("thead", {}, head), element("tbody", {}, rows)));
 }
 
 function showAliases(card, model, changed, signal) {
@@ -77,7 +77,7 @@ function showAliases(card, model, changed, signal) {
             ),
         );
         const heads = ["Alias", "Means", "Set", ""].map((one) => element("th", { scope: "col" }, one || "Actions"));
-        return [head, about, element("div", { class: "scroll cards" }, element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows)))];
+        return [head, about, scrolled("Aliases in rows", "cards", element("table", {}, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows)))];
     });
 }
 

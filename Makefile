@@ -92,6 +92,10 @@ bench-rbm: .venv/ready ## measure RBM training beside scikit-learn's (3 minutes)
 bench-diagnostics: .venv/ready ## measure what the records of layers cost (1 minute)
 	@$(BIN)/python -m benchmarks.diagnostics
 
+.PHONY: screenshots
+screenshots: .venv/ready ## take pictures of the page's views into var/screenshots, with Chromium (3 minutes)
+	@$(BIN)/python -m tests.web.screenshots var/screenshots
+
 .PHONY: acceptance
 acceptance: .venv/ready ## check the promised numbers through the API on full MNIST (5 minutes)
 	@$(BIN)/python -m benchmarks.acceptance

@@ -20,9 +20,10 @@ const HEADS = ["Model", "State", "Progress", "Loss (nats)", "Accuracy", ""];
 
 /**
  * Return {node, show}. `show(lines)` takes [{id, name, state, epoch, epochs, progress, loss, accuracy, error}]; `acted(id, job)` is
- * called when somebody has cancelled, paused, resumed or retried one. `extra(line)` returns a node before a row's name.
+ * called when somebody has cancelled, paused, resumed or retried one. `extra(line)` returns a node before a row's name; brief rows
+ * leave out loss and accuracy.
  */
-export function jobRows(caption, acted, extra = () => null) {
+export function jobRows(caption, acted, { extra = () => null, isBrief = false } = {}) {
     const rows = new Map();
     const body = element("tbody");
     const heads = HEADS.map((head) => element("th", { scope: "col", class: /Loss|Acc/.test(head) && "figure" }, head || element("span", {}, "Actions")));
@@ -37,7 +38,7 @@ export function jobRows(caption, acted, extra = () => null) {
         if (!isSame) body.replaceChildren(...wanted);
         for (const id of rows.keys()) if (!lines.some((line) => line.id === id)) rows.delete(id);
     }
-    return { node: scrolled("Jobs in rows", "cards", table), show };
+    return { node: scrolled("Jobs in rows", isBrief ? "cards brief" : "cards", table), show };
 }
 
 function row(first, acted, extra) {

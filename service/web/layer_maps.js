@@ -43,8 +43,8 @@ export function layerMaps(params, signal) {
     };
     async function ask() {
         waiting = null;
-        askedAt = Date.now();
         const stale = groups.filter(({ jobId, checkpoints }) => (records.get(jobId)?.checkpoints ?? 0) < checkpoints);
+        if (stale.length > 0) askedAt = Date.now();
         try {
             await Promise.all(
                 stale.map(async ({ jobId, checkpoints }) => records.set(jobId, { checkpoints, epochs: (await diagnosticsOf(jobId)).data })),

@@ -67,7 +67,7 @@ function openJobs(card, params, signal) {
                 watch.disabled = chosen.size === 0;
             },
         });
-    const rows = jobRows("Newest first. Choose some to watch them together.", () => refresh(), tick);
+    const rows = jobRows("Newest first. Choose some to watch them together.", () => refresh(), { extra: tick, isBrief: true });
     const pages = element("div", { class: "row" });
     const place = element("div", { class: "view" });
     const turn = (changes) => {
@@ -137,7 +137,6 @@ function openJobs(card, params, signal) {
 /** Return a job of the API as a line of the table. */
 export function lineOf(job) {
     const { init, architecture, seed, epochs } = job.spec;
-    const metrics = job.metrics?.at(-1);
     return {
         id: job.id,
         name: `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}`,
@@ -145,7 +144,7 @@ export function lineOf(job) {
         epoch: job.epoch,
         epochs,
         progress: job.progress,
-        loss: job.progress?.running_loss ?? metrics?.train_loss_mean ?? null,
+        loss: null, // a list of jobs says neither
         accuracy: null,
         error: job.error,
     };

@@ -33,7 +33,7 @@ VIEWS = {
     "understand-mistakes": "/#/understand?part=mistakes&model={job}",
     "understand-compare": "/#/understand?part=compare&experiment={experiment}",
     "understand-claims": "/#/understand?part=claims",
-    "try": "/#/try?models={job},latest&digit=8",
+    "try": "/#/try?models={job},{zeros}&digit=8",
     "models": "/#/models?model={job}",
 }
 """The views' addresses, with things to show in them."""
@@ -111,12 +111,21 @@ def visit(browser: Browser, base_url: str, *, expected_complaints: str | None = 
         context.close()
 
 
+def address_of(view: str, experiment: dict[str, Any]) -> str:
+    """Return a view's address for an experiment whose first member has zeros and whose last has learned."""
+    first, last = experiment["members"][0]["job_id"], experiment["members"][-1]["job_id"]
+    return VIEWS[view].format(experiment=experiment["id"], job=last, zeros=first)
+
+
+UNSETTLED = re.compile("^(Looking at|Connecting|Nothing is recorded yet)")
+
+
 def settle(page: Page) -> None:
     """Wait until a view shows what it has: nothing loads, previews are made, and charts are drawn."""
     expect(page.locator("h1").first).to_be_visible()
 
     def is_settled() -> bool:
-        loading = page.locator(".spinner").count() + page.get_by_text(re.compile("^Looking at")).count()
+        loading = page.locator(".spinner").count() + page.get_by_text(UNSETTLED).count()
         undrawn = page.locator(".plot:not(.js-plotly-plot)").count()
         return loading + undrawn == 0
 

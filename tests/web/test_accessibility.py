@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import Service
-from tests.web.browsing import DESKTOP, PHONE, VIEWS, settle, visit
+from tests.web.browsing import DESKTOP, PHONE, VIEWS, address_of, settle, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -20,7 +20,7 @@ def test_axe_finds_nothing_serious(
     browser: Browser, lab: Service, experiment: dict[str, Any], view: str, scheme: str, size: dict[str, int]
 ) -> None:
     with visit(browser, lab.base_url, color_scheme=scheme, viewport=size, bypass_csp=True) as page:
-        page.goto(VIEWS[view].format(experiment=experiment["id"], job=experiment["members"][-1]["job_id"]))
+        page.goto(address_of(view, experiment))
         settle(page)
         found = Axe().run(page).response["violations"]
         grave = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found if is_grave(one)]

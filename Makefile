@@ -78,6 +78,10 @@ bench: .venv/ready ## measure training beside the notebook's loop, torch, scikit
 bench-predict: .venv/ready ## measure predictions beside the bare server, with wrk (5 minutes)
 	@$(BIN)/python -m benchmarks.predict
 
+.PHONY: bench-web
+bench-web: .venv/ready ## measure how quickly the page is there and whether it stays smooth, with Chromium (1 minute)
+	@$(BIN)/python -m benchmarks.web
+
 .PHONY: bench-growth
 bench-growth: .venv/ready ## measure how cost grows with width, depth, batch, models and threads (10 minutes)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -6,6 +6,8 @@ import { inkOf } from "./palette.js";
 
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset" };
 const drawn = new Map();
+const waiting = new Set();
+let queue = Promise.resolve();
 let plotly = null;
 
 /**
@@ -21,17 +23,32 @@ export function chart(name, note = null, kind = "") {
  * Draw traces into a chart, or draw it anew. `make` returns {traces, layout, summary} in the colours of the moment: it is
  * called again when the page turns light or dark. `summary` says in words what there is to see.
  */
-export async function draw(figure, make) {
+export function draw(figure, make) {
     const plot = figure.querySelector(".plot");
+    const isNew = !waiting.has(plot);
     drawn.set(plot, make);
-    await (plotly ??= loadPlotly());
-    if (drawn.get(plot) === make && plot.isConnected) render(plot, make);
+    waiting.add(plot);
+    if (isNew) queue = queue.then(() => drawNext(plot));
+}
+
+/** Draw one chart of the queue, in a turn of its own, so that clicks and keys are heard between two charts. */
+async function drawNext(plot) {
+    try {
+        await (plotly ??= loadPlotly());
+    } catch (error) {
+        plot.textContent = error.message;
+        waiting.delete(plot);
+        return;
+    }
+    await new Promise((resolve) => setTimeout(resolve));
+    waiting.delete(plot);
+    if (plot.isConnected) render(plot, drawn.get(plot));
 }
 
 /** Draw all charts anew that are on the page. */
 export function redrawAll() {
     for (const [plot, make] of drawn) {
-        if (plot.isConnected) render(plot, make);
+        if (plot.isConnected) draw(plot.parentElement, make);
         else forget(plot);
     }
 }
@@ -68,7 +85,7 @@ export function errorOf(accuracy) {
 function render(plot, make) {
     const { traces, layout, summary } = make();
     if (summary) plot.setAttribute("aria-label", `${plot.parentElement.querySelector("h3").textContent}. ${summary}`);
-    if (globalThis.Plotly) globalThis.Plotly.react(plot, traces, themed(layout), CONFIG);
+    globalThis.Plotly.react(plot, traces, themed(layout), CONFIG);
     for (const [other] of drawn) if (!other.isConnected) forget(other);
 }
 
@@ -100,7 +117,15 @@ function themed(layout) {
 
 function loadPlotly() {
     return new Promise((resolve, reject) => {
-        const script = element("script", { src: "/web/plotly.min.js", onload: resolve, onerror: () => reject(new Error("Plotly could not be loaded.")) });
+        const script = element("script", {
+            src: "/web/plotly.min.js",
+            onload: resolve,
+            onerror: () => {
+                script.remove();
+                plotly = null; // the next chart tries again
+                reject(new Error("Plotly could not be loaded."));
+            },
+        });
         document.head.append(script);
     });
 }

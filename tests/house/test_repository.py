@@ -23,7 +23,7 @@ def tracked() -> list[Path]:
 
 def test_no_file_of_the_house_is_too_long_or_vaguely_named() -> None:
     for path in tracked():
-        if path.suffix == ".py" and "tests" not in path.parts:
+        if path.suffix in {".py", ".js"} and "tests" not in path.parts:
             assert len(path.read_text().splitlines()) <= LONGEST_FILE, path
         assert path.name not in VAGUE_NAMES
 
@@ -42,7 +42,7 @@ def test_no_registry_address_or_path_of_a_machine_is_committed() -> None:
         if (
             path != Path(__file__)
             and path.name != "Dockerfile"
-            and path.suffix in {".py", ".txt", ".md", ".toml", ".json", ""}
+            and path.suffix in {".py", ".js", ".css", ".html", ".txt", ".md", ".toml", ".json", ""}
         ):
             assert not forbidden.search(path.read_text()), path
 

@@ -30,12 +30,16 @@ export function open(container, params, signal) {
 function page(schemes, datasets, params, signal) {
     const state = Object.fromEntries(Object.keys(USUAL).map((name) => [name, params.get(name) ?? USUAL[name]]));
     let settling = 0;
+    let isOpen = false;
     const changed = () => {
         const chosen = picker.chosen();
         keep({ ...different(state), ...schemesToAddress(chosen) });
         own.hidden = state.network !== "own";
+        const models = chosen.length * seedsOf(state).length;
+        submit.textContent = models ? `Train ${counted(models, "model")}` : "Train";
+        submit.disabled = models === 0;
         clearTimeout(settling);
-        settling = setTimeout(() => look(state, chosen, panel, told, submit, signal), SETTLE_MS);
+        settling = setTimeout(() => look(state, chosen, panel, told, signal), isOpen ? SETTLE_MS : 0);
     };
     const set = (name) => (value) => {
         state[name] = value;
@@ -75,6 +79,7 @@ function page(schemes, datasets, params, signal) {
         refused,
     );
     changed();
+    isOpen = true;
     const before = element("section", { class: "card", "aria-label": "Before training" }, element("h2", {}, "Before training"), panel.node);
     return element("div", { class: "columns" }, form, before);
 }
@@ -104,12 +109,9 @@ function baseOf({ network, depth, width, activation, epochs }) {
 }
 
 /** Ask the service what the request would be, tell it, and show the schemes' previews on that network. */
-async function look(state, schemes, panel, told, submit, signal) {
+async function look(state, schemes, panel, told, signal) {
     const seeds = seedsOf(state);
-    const models = schemes.length * seeds.length;
-    submit.textContent = models ? `Train ${counted(models, "model")}` : "Train";
-    submit.disabled = models === 0;
-    if (models === 0) {
+    if (schemes.length === 0 || seeds.length === 0) {
         told.textContent = "Choose at least one scheme and one seed.";
         panel.show([]);
         return;

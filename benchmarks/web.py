@@ -1,0 +1,130 @@
+"""How quickly the page is there, what it weighs, and whether it stays smooth with 64 members and 200 jobs.
+
+In a fresh profile of Chromium, over loopback: until the start form can be used (its button is enabled), and until its
+previews are drawn; then the longest time that the page's thread was taken (100 ms is what a person feels) while an
+experiment of 64 members trains, and while 200 jobs are listed. Medians of the visits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.report import print_table, write_json
+from service.api.page import WEB
+from tests.e2e.conftest import Service
+from tests.web.browsing import launch, points, settle, visit
+
+FIRST_VIEW_LIMIT_S = 1.0
+OWN_FILES_LIMIT_BYTES = 150_000
+BASE = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 4, "test_curve": True}
+SCHEMES = ["he_normal", "xavier_uniform", "lecun_normal", "zeros"]
+LONG_TASKS = (
+    "globalThis.longTasks = [];"
+    "new PerformanceObserver(list => longTasks.push(...list.getEntries().map(one => one.duration)))"
+    ".observe({ type: 'longtask', buffered: true });"
+)
+
+
+def main() -> None:
+    """Measure, print the table, write JSON; end with status 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--visits", type=int, default=7)
+    options = parser.parse_args()
+    with fresh_service() as service, sync_playwright() as playwright:
+        browser = launch(playwright)
+        first = [first_view(browser, service) for _ in range(options.visits)]
+        results = {name: round(statistics.median(one[name] for one in first), 3) for name in first[0]}
+        results |= crowded(browser, service)
+    results["own_files_bytes"] = sum(path.stat().st_size for path in WEB.rglob("*") if path.is_file())
+    print_table(["what", "measured"], [[name, str(value)] for name, value in results.items()])
+    write_json("web", "make bench-web", {"visits": options.visits, "page": results})
+    if results["usable_s"] > FIRST_VIEW_LIMIT_S or results["own_files_bytes"] > OWN_FILES_LIMIT_BYTES:
+        raise SystemExit(1)
+
+
+@contextmanager
+def fresh_service() -> Iterator[Service]:
+    """Give a service with the 5,000 digits on which nothing was trained yet."""
+    with tempfile.TemporaryDirectory() as home:
+        service = Service(Path(home), Path(home) / "no-data")
+        service.start()
+        try:
+            yield service
+        finally:
+            service.close()
+
+
+def first_view(browser: Browser, service: Service) -> dict[str, float]:
+    """Open the page in a fresh profile, with an empty cache, and wait until it can be used, and until it is drawn."""
+    with visit(browser, service.base_url) as page:
+        started = time.perf_counter()
+        page.goto("/", wait_until="commit")
+        page.get_by_role("button", name="Train 6 models").wait_for()
+        usable_s = time.perf_counter() - started
+        settle(page)
+        drawn_s = time.perf_counter() - started
+        paint_ms = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        entries = "performance.getEntriesByType('resource')"
+        sent = page.evaluate(
+            f"{entries}.filter(one => /web\\/(?!plotly-)/.test(one.name)).map(one => one.encodedBodySize)"
+        )
+        plotly = page.evaluate(
+            f"{entries}.filter(one => /plotly-?[\\d.]*min/.test(one.name)).map(one => one.encodedBodySize)"
+        )
+    return {
+        "first_paint_s": paint_ms / 1e3,
+        "usable_s": usable_s,
+        "previews_drawn_s": drawn_s,
+        "own_files_compressed_bytes": sum(sent) - sum(plotly),
+        "plotly_compressed_bytes": max(plotly),
+    }
+
+
+def crowded(browser: Browser, service: Service) -> dict[str, float]:
+    """Watch 64 members train, all in view, then page through 200 jobs."""
+    experiments = [
+        service.client.post(
+            "/experiments", json={"base": BASE, "schemes": SCHEMES, "seeds": [*range(first, first + 16)]}
+        )
+        for first in (0, 16, 32, 48)
+    ]
+    experiment_id = experiments[0].raise_for_status().json()["id"]
+    with visit(browser, service.base_url) as page:
+        page.add_init_script(LONG_TASKS)
+        page.goto(f"/#/watch?experiment={experiment_id}&rows=all")
+        page.locator("tbody tr").nth(63).wait_for()
+        while points(page, "Training loss") < 2:
+            time.sleep(0.1)
+        at_first = longest_since_start(page)
+        page.get_by_text("All have ended.").wait_for(timeout=300_000)
+        during = longest_since_start(page)
+        page.goto("/#/watch")
+        page.locator("section[aria-label=Jobs] tbody tr").nth(24).wait_for()
+        for _ in range(6):
+            page.get_by_role("button", name="Older").last.click()
+            settle(page)
+        listing = longest_since_start(page)
+    return {
+        "longest_task_loading_ms": at_first,
+        "longest_task_64_members_training_ms": during,
+        "longest_task_200_jobs_ms": listing,
+    }
+
+
+def longest_since_start(page: Page) -> float:
+    """Return the longest task since the last call, in ms; 0 if none took 50 ms."""
+    found: Any = page.evaluate("Math.round(Math.max(0, ...longTasks.splice(0)))")
+    return float(found)
+
+
+if __name__ == "__main__":
+    main()

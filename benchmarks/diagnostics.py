@@ -72,8 +72,12 @@ def _write_checkpoint(training: Training, spec: TrainSpec, artifacts: Artifacts)
         spec=spec, epoch=snapshot.epoch, final=False, data="mnist", data_sha256="", weights_sha256=digest
     )
     stem = f"jobs/{spec.architecture.parameter_count}/{snapshot.epoch:06d}"
-    artifacts.write(f"{stem}.weights.safetensors", encode(snapshot.weights, metadata))
-    artifacts.write(f"{stem}.resume.safetensors", encode_resume(snapshot.optimizer, snapshot.epoch))
+    artifacts.write_all(
+        {
+            f"{stem}.weights.safetensors": encode(snapshot.weights, metadata),
+            f"{stem}.resume.safetensors": encode_resume(snapshot.optimizer, snapshot.epoch),
+        }
+    )
 
 
 def _timed(call: Callable[[], object]) -> float:

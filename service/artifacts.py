@@ -10,13 +10,16 @@ import hashlib
 import os
 import shutil
 import uuid
-from contextlib import suppress
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from models.errors import CheckpointDamaged
 from service.errors import Unavailable
 
 JOBS = "jobs"
+FILES_AT_ONCE = 4
 
 
 def job_folder(job_id: str) -> str:
@@ -34,27 +37,49 @@ class Artifacts:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._disk = ThreadPoolExecutor(FILES_AT_ONCE, "disk")
 
     def write(self, path: str, content: bytes) -> str:
-        """Write a new file that survives a power cut, and return its SHA-256 in hex.
+        """Write a new file as `write_all` does, and return its SHA-256 in hex."""
+        return self.write_all({path: content})[path]
 
-        Raises `FileExistsError` rather than change a file.
+    def write_all(self, contents: Mapping[str, bytes]) -> dict[str, str]:
+        """Write new files that survive a power cut, and return the SHA-256 of each in hex, by its path.
+
+        They are brought to the disk at the same time, and hashed meanwhile. Raises `FileExistsError` rather than change
+        a file. None is there before all have reached the disk; then they appear one after another, in their order.
         """
-        target = self._root / path
-        if target.exists():
-            raise FileExistsError(f"{target} exists already; checkpoint files are never changed")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        targets = {path: self._root / path for path in contents}
+        for target in targets.values():
+            if target.exists():
+                raise FileExistsError(f"{target} exists already; checkpoint files are never changed")
+            target.parent.mkdir(parents=True, exist_ok=True)
+        parts = {path: one.with_name(f".{one.name}.{uuid.uuid4().hex}.part") for path, one in targets.items()}
         try:
-            with part.open("xb") as file:
+            digests = self._written({parts[path]: content for path, content in contents.items()})
+            for path, target in targets.items():
+                parts[path].replace(target)
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+        for folder in {target.parent for target in targets.values()}:
+            _fsync_folder(folder)
+        return dict(zip(contents, digests, strict=True))
+
+    def _written(self, contents: Mapping[Path, bytes]) -> list[str]:
+        """Write files and wait until the disk has them; return their hashes."""
+        with ExitStack() as files:
+            reaching_disk: list[Future[None]] = []
+            files.callback(lambda: wait(reaching_disk))  # a file stays open as long as it is being brought to the disk
+            for path, content in contents.items():
+                file = files.enter_context(path.open("xb"))
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-        _fsync_folder(target.parent)
-        return hashlib.sha256(content).hexdigest()
+                reaching_disk.append(self._disk.submit(os.fsync, file.fileno()))
+            digests = [hashlib.sha256(content).hexdigest() for content in contents.values()]
+            for one in reaching_disk:
+                one.result()
+        return digests
 
     def read(self, path: str, sha256: str) -> bytes:
         """Read a file. Raises `CheckpointDamaged` if it is missing or not the bytes that were written.

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data import DataSet
@@ -110,22 +110,21 @@ class Commits:
             data_sha256=self._data.sha256,
             weights_sha256=digest,
         )
-        weights = encode(snapshot.weights, metadata)
-        artifacts = self._around.artifacts
+        weights_path = f"{stem}.weights.safetensors"
+        files = {weights_path: encode(snapshot.weights, metadata)}
         # Written even where the optimizer remembers nothing (SGD without momentum): what is missing is then damage.
         resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not ready.final else None
-        resume: dict[str, Any] = {"resume_path": None, "resume_file_sha256": None}
-        weights_file_sha256 = artifacts.write(f"{stem}.weights.safetensors", weights)
         if resume_path is not None:
-            content = encode_resume(snapshot.optimizer, snapshot.epoch)
-            resume = {"resume_path": resume_path, "resume_file_sha256": artifacts.write(resume_path, content)}
+            files[resume_path] = encode_resume(snapshot.optimizer, snapshot.epoch)
+        digests = self._around.artifacts.write_all(files)
         return NewCheckpoint(
             phase="train",
             epoch=snapshot.epoch,
             final=ready.final,
-            weights_path=f"{stem}.weights.safetensors",
-            weights_bytes=len(weights),
+            weights_path=weights_path,
+            weights_bytes=len(files[weights_path]),
             weights_sha256=digest,
-            weights_file_sha256=weights_file_sha256,
-            **resume,
+            weights_file_sha256=digests[weights_path],
+            resume_path=resume_path,
+            resume_file_sha256=None if resume_path is None else digests[resume_path],
         )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,33 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("os.fsync", no_space)
     with pytest.raises(OSError, match="No space"):
         Artifacts(tmp_path).write("x", b"content")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_written_together_each_with_its_own_hash(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    contents = {"a/x": b"first", "a/y": b"second", "b/z": b""}
+    digests = artifacts.write_all(contents)
+    assert digests == {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
+    assert artifacts.list_below("") == sorted(contents)
+    assert all(artifacts.read(path, digests[path]) == content for path, content in contents.items())
+
+
+def test_of_files_that_are_written_together_none_is_there_if_the_disk_refuses_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = os.fsync, 0
+
+    def second_fails(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(28, "No space left on device")
+        original(descriptor)
+
+    monkeypatch.setattr("os.fsync", second_fails)
+    with pytest.raises(OSError, match="No space"):
+        Artifacts(tmp_path).write_all({"x": b"first", "y": b"second"})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -175,6 +175,7 @@ _EXPERIMENT_ID = "exp_01a20b6507307f2dac4975e582124723"
 _EXPERIMENT_SUMMARY: dict[str, Any] = {
     "id": _EXPERIMENT_ID,
     "object": "experiment",
+    "name": "he_normal; 1 seed",
     "recipe": None,
     "states": {"succeeded": 1},
     "has_ended": True,

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from models.comparison import Comparison, compare, differing_fields, flattened, short_names
 from models.recipes import LONG, RECIPES
+from models.spec import DEFAULT_SEED
 from service.api.events import RESPONSES, HowAsked, events_answer
 from service.api.paging import page
 from service.deps import After, GetParts, IdempotencyKey, JsonObject, Limit, Parts, problems, unquoted
@@ -64,6 +65,7 @@ _SUBMIT_BODY = {
         }
     },
 }
+MOST_NAMED = 4
 BODY_MODELS = (ExperimentBody, RecipeBody)
 """Models that request bodies refer to; the application adds them to the OpenAPI document."""
 
@@ -117,6 +119,7 @@ class ExperimentSummary(Answer):
 
     id: str
     object: Literal["experiment"] = "experiment"
+    name: str = Field(description="What it tries, in short: its recipe, or its schemes and seeds.")
     recipe: str | None
     states: dict[JobState, int] = Field(description="How many members are in each state.")
     has_ended: bool = Field(description="Whether all members have.")
@@ -286,6 +289,7 @@ def _summary(row: ExperimentRow, states: dict[JobState, int]) -> dict[str, Any]:
     base = f"/experiments/{row.id}"
     return {
         "id": row.id,
+        "name": _name(row),
         "recipe": row.recipe,
         "states": states,
         "has_ended": set(states) <= ENDED,
@@ -294,6 +298,18 @@ def _summary(row: ExperimentRow, states: dict[JobState, int]) -> dict[str, Any]:
             self=base, events=f"{base}/events", comparison=f"{base}/comparison", cancel=f"{base}/cancel"
         ),
     }
+
+
+def _name(row: ExperimentRow) -> str:
+    if row.recipe is not None:
+        recipe = RECIPES.get(row.recipe)
+        return f"{row.recipe} {recipe.title.replace('_', ' ')}" if recipe else row.recipe
+    request = row.request
+    schemes = request.get("schemes") or [request.get("base", {}).get("init", {})]
+    names = [one if isinstance(one, str) else one.get("scheme", "xavier_uniform") for one in schemes]
+    shown = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    seeds = len(request.get("seeds", [DEFAULT_SEED]))
+    return f"{shown}; {seeds} seed{'' if seeds == 1 else 's'}"
 
 
 NOT_ENDED = "Not all members have ended."

@@ -7,23 +7,23 @@ const KEY = "fanin.key";
 
 /** An error that the service explains: `message` names the cause and the mend. */
 export class Problem extends Error {
-    constructor(status, document) {
-        super(document.detail);
-        this.status = status;
-        this.errors = document.errors ?? [];
-    }
+  constructor(status, document) {
+    super(document.detail);
+    this.status = status;
+    this.errors = document.errors ?? [];
+  }
 }
 
 /** The service does not answer at all. */
 export class Offline extends Error {
-    constructor() {
-        super("The service does not answer. Is it running, and is this machine on its network?");
-    }
+  constructor() {
+    super("The service does not answer. Is it running, and is this machine on its network?");
+  }
 }
 
 /** Remember the service's key until the browser's tab is closed. */
 export function useKey(key) {
-    sessionStorage.setItem(KEY, key);
+  sessionStorage.setItem(KEY, key);
 }
 
 export const listSchemes = () => call("GET", "/init-schemes");
@@ -44,7 +44,7 @@ export const deleteJob = (id) => call("DELETE", `/jobs/${safe(id)}`);
 
 export const listRecipes = () => call("GET", "/recipes");
 export const submitExperiment = (body, key) =>
-    call("POST", "/experiments", { body, headers: { "Idempotency-Key": key } });
+  call("POST", "/experiments", { body, headers: { "Idempotency-Key": key } });
 export const listExperiments = (query) => call("GET", "/experiments", { query });
 export const getExperiment = (id) => call("GET", `/experiments/${safe(id)}`);
 export const comparisonOf = (id) => call("GET", `/experiments/${safe(id)}/comparison`);
@@ -57,66 +57,66 @@ export const evaluationOf = (id) => call("GET", `/models/${safe(id)}/evaluation`
 export const mistakesOf = (id, query) => call("GET", `/models/${safe(id)}/mistakes`, { query });
 export const weightsOf = (id, format) => call("GET", `/models/${safe(id)}/weights`, { query: { format }, as: "blob" });
 export const weightBytesOf = (id, first, last) =>
-    call("GET", `/models/${safe(id)}/weights`, { headers: { Range: `bytes=${first}-${last}` }, as: "arrayBuffer" });
+  call("GET", `/models/${safe(id)}/weights`, { headers: { Range: `bytes=${first}-${last}` }, as: "arrayBuffer" });
 export const predict = (content, type, query) =>
-    call("POST", "/predict", { query, content, headers: { "Content-Type": type } });
+  call("POST", "/predict", { query, content, headers: { "Content-Type": type } });
 
 export const listAliases = (query) => call("GET", "/aliases", { query });
 export const setAlias = (name, model, condition) =>
-    call("PUT", `/aliases/${safe(name)}`, { body: { model }, headers: condition });
+  call("PUT", `/aliases/${safe(name)}`, { body: { model }, headers: condition });
 export const deleteAlias = (name, version) =>
-    call("DELETE", `/aliases/${safe(name)}`, { headers: { "If-Match": `"${version}"` } });
+  call("DELETE", `/aliases/${safe(name)}`, { headers: { "If-Match": `"${version}"` } });
 
 export const isAlive = () => call("GET", "/healthz");
 
-/** Open the stream of events of an experiment, or of up to a hundred jobs. Returns the response, whose body is the stream. */
+/** Open the stream of events of an experiment, or of up to 100 jobs: returns the response. */
 export const streamOfExperiment = (id, lastId, signal) => call("GET", `/experiments/${safe(id)}/events`, streaming(lastId, signal));
 export const streamOfJobs = (ids, lastId, signal) => call("GET", "/events", { query: { job: ids.join(",") }, ...streaming(lastId, signal) });
 
 /** Give all items of a list, page after page, to a limit. */
 export async function everyPage(list, query = {}, most = 1000, idOf = (item) => item.id) {
-    const found = [];
-    for (let after; found.length < most; after = idOf(found.at(-1))) {
-        const page = await list({ ...query, limit: 100, after });
-        found.push(...page.data);
-        if (!page.has_more) break;
-    }
-    return found;
+  const found = [];
+  for (let after; found.length < most; after = idOf(found.at(-1))) {
+    const page = await list({ ...query, limit: 100, after });
+    found.push(...page.data);
+    if (!page.has_more) break;
+  }
+  return found;
 }
 
 const safe = encodeURIComponent;
 
 function streaming(lastId, signal) {
-    const since = lastId === null ? {} : { "Last-Event-ID": String(lastId) };
-    return { headers: { Accept: "text/event-stream", ...since }, as: "response", signal };
+  const since = lastId === null ? {} : { "Last-Event-ID": String(lastId) };
+  return { headers: { Accept: "text/event-stream", ...since }, as: "response", signal };
 }
 
 /** Send one request. Raises `Problem`, `Offline`, or the signal's AbortError. */
 async function call(method, path, { query = {}, body, content, headers = {}, accept = "application/json", as = "json", signal } = {}) {
-    const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
-    const address = given.length ? `${path}?${new URLSearchParams(given)}` : path;
-    const key = sessionStorage.getItem(KEY);
-    const all = { Accept: accept, ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
-    if (body !== undefined) all["Content-Type"] = "application/json";
-    const response = await sent(address, { method, headers: all, body: body === undefined ? content : JSON.stringify(body), signal });
-    if (!response.ok) throw await problemIn(response);
-    return as === "response" ? response : response[as]();
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const address = given.length ? `${path}?${new URLSearchParams(given)}` : path;
+  const key = sessionStorage.getItem(KEY);
+  const all = { Accept: accept, ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
+  if (body !== undefined) all["Content-Type"] = "application/json";
+  const response = await sent(address, { method, headers: all, body: body === undefined ? content : JSON.stringify(body), signal });
+  if (!response.ok) throw await problemIn(response);
+  return as === "response" ? response : response[as]();
 }
 
 async function sent(address, request) {
-    try {
-        const response = await fetch(address, request);
-        dispatchEvent(new Event("fanin-answered"));
-        return response;
-    } catch (error) {
-        if (error.name === "AbortError") throw error;
-        dispatchEvent(new Event("fanin-silent"));
-        throw new Offline();
-    }
+  try {
+    const response = await fetch(address, request);
+    dispatchEvent(new Event("fanin-answered"));
+    return response;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    dispatchEvent(new Event("fanin-silent"));
+    throw new Offline();
+  }
 }
 
 async function problemIn(response) {
-    const document = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
-    if (response.status === 401) dispatchEvent(new Event("fanin-key-needed"));
-    return new Problem(response.status, document);
+  const document = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
+  if (response.status === 401) dispatchEvent(new Event("fanin-key-needed"));
+  return new Problem(response.status, document);
 }

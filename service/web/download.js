@@ -2,10 +2,10 @@
 
 /** Offer a blob to the reader as a file. */
 export function saveBlob(blob, name) {
-    const address = URL.createObjectURL(blob);
-    const anchor = document.createElement("a");
-    anchor.href = address;
-    anchor.download = name;
-    anchor.click();
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  const address = URL.createObjectURL(blob);
+  const anchor = document.createElement("a");
+  anchor.href = address;
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
 }

@@ -13,87 +13,116 @@ let leaving = new AbortController();
 
 /** Show the view that the address names. A view gets its container, its parameters, and a signal that it is left. */
 async function show() {
-    const { view, params } = address.read();
-    const name = view in VIEWS ? view : "start";
-    leaving.abort();
-    leaving = new AbortController();
-    const { signal } = leaving;
-    document.title = `${VIEWS[name]} · Fanin`;
-    showTabs(name);
-    const container = element("div", { class: `view ${name}` });
-    fill(document.getElementById("main"), container);
-    const { open } = await import(`./views/${name}.js`);
-    if (!signal.aborted) open(container, params, signal);
+  const { view, params } = address.read();
+  const name = Object.hasOwn(VIEWS, view) ? view : "start";
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  document.title = `${VIEWS[name]} · Fanin`;
+  showTabs(name);
+  const container = element("div", { class: `view ${name}` });
+  fill(document.getElementById("main"), container);
+  const { open } = await import(`./views/${name}.js`);
+  if (!signal.aborted) open(container, params, signal);
 }
 
+const tabs = new Map(Object.entries(VIEWS).map(([name, title]) => [name, element("a", { href: address.link(name) }, title)]));
+
 function showTabs(present) {
-    const tabs = Object.entries(VIEWS).map(([name, title]) =>
-        element("a", { href: address.link(name), "aria-current": name === present && "page" }, title),
-    );
-    fill(document.getElementById("views"), tabs);
+  const nav = document.getElementById("views");
+  if (!nav.children.length) fill(nav, [...tabs.values()]);
+  for (const [name, tab] of tabs) {
+    if (name === present) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+}
+
+/** What had the keyboard's focus may be gone with the view before: then it goes on from the top of the new one. */
+function keepFocus() {
+  if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
+}
+
+/** Tell what is painted in colours of the moment that these have changed; the rest follows the style sheet by itself. */
+function repaint() {
+  redrawAll();
+  dispatchEvent(new Event("fanin-theme"));
 }
 
 function setUpTheme() {
-    const control = document.getElementById("theme");
-    const names = Object.keys(THEMES);
-    const use = (theme) => {
-        localStorage.setItem("fanin.theme", theme);
-        document.documentElement.dataset.theme = theme;
-        control.textContent = THEMES[theme];
-        redrawAll();
-    };
-    control.addEventListener("click", () => use(names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length]));
-    use(names.includes(localStorage.getItem("fanin.theme")) ? localStorage.getItem("fanin.theme") : "auto");
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+  const control = document.getElementById("theme");
+  const names = Object.keys(THEMES);
+  const use = (theme) => {
+    localStorage.setItem("fanin.theme", theme);
+    document.documentElement.dataset.theme = theme;
+    control.textContent = THEMES[theme];
+    repaint();
+  };
+  control.addEventListener("click", () => use(names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length]));
+  use(names.includes(localStorage.getItem("fanin.theme")) ? localStorage.getItem("fanin.theme") : "auto");
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 }
 
 function setUpOfflineBanner() {
-    const banner = document.getElementById("offline");
-    let asking = null;
-    addEventListener("fanin-silent", () => {
-        banner.textContent = "The service does not answer. What is shown may be old; it is asked again every two seconds.";
-        banner.hidden = false;
-        asking ??= setInterval(() => isAlive().catch(() => {}), ALIVE_INTERVAL_MS);
-    });
-    addEventListener("fanin-answered", () => {
-        if (banner.hidden) return;
-        banner.hidden = true;
-        clearInterval(asking);
-        asking = null;
-        say("The service answers again.");
-    });
+  const banner = document.getElementById("offline");
+  let asking = null;
+  addEventListener("fanin-silent", () => {
+    banner.textContent = "The service does not answer. What is shown may be old; it is asked again every 2 s.";
+    banner.hidden = false;
+    asking ??= setInterval(() => isAlive().catch(() => {}), ALIVE_INTERVAL_MS);
+  });
+  addEventListener("fanin-answered", () => {
+    if (banner.hidden) return;
+    banner.hidden = true;
+    clearInterval(asking);
+    asking = null;
+    say("The service answers again.");
+  });
 }
 
 function setUpKey() {
-    addEventListener("fanin-key-needed", () => {
-        if (document.querySelector("dialog[open]")) return;
-        const input = element("input", { type: "password", autocomplete: "current-password", required: true });
-        const dialog = element(
-            "dialog",
-            { "aria-label": "Key of the service" },
-            element(
-                "form",
-                {
-                    onsubmit: (event) => {
-                        event.preventDefault();
-                        useKey(input.value);
-                        dialog.close();
-                        show();
-                    },
-                },
-                element("p", {}, "This service needs its key, the value of FANIN_API_KEY. It is kept until this tab is closed."),
-                field("Key", input),
-                element("p", { class: "row" }, element("button", {}, "Use it"), button("Not now", () => dialog.close(), { class: "quiet" })),
-            ),
-        );
-        dialog.addEventListener("close", () => dialog.remove());
-        document.body.append(dialog);
-        dialog.showModal();
+  const banner = element("p", { class: "banner", hidden: true }, "This service needs its key. ", button("Give the key", () => askForKey(), { class: "quiet small" }));
+  document.getElementById("offline").after(banner);
+  let isGiven = false;
+  function askForKey() {
+    banner.hidden = true;
+    const input = element("input", { type: "password", autocomplete: "current-password", required: true });
+    const use = (event) => {
+      event.preventDefault();
+      useKey(input.value);
+      isGiven = true;
+      dialog.close("used");
+      show();
+    };
+    const dialog = element(
+      "dialog",
+      { "aria-label": "Key of the service" },
+      element(
+        "form",
+        { onsubmit: use },
+        isGiven && element("p", { class: "refused", role: "alert" }, "That key was refused."),
+        element("p", {}, "This service needs its key, the value of FANIN_API_KEY. It is kept until this tab is closed."),
+        field("Key", input),
+        element("p", { class: "row" }, element("button", {}, "Use it"), button("Not now", () => dialog.close(), { class: "quiet" })),
+      ),
+    );
+    dialog.addEventListener("close", () => {
+      banner.hidden = dialog.returnValue === "used";
+      dialog.remove();
     });
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+  addEventListener("fanin-key-needed", () => {
+    if (banner.hidden && !document.querySelector("dialog[open]")) askForKey();
+  });
 }
 
 setUpTheme();
 setUpOfflineBanner();
 setUpKey();
-addEventListener("hashchange", show);
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its #main would be read as a view
+  document.getElementById("main").focus();
+});
+addEventListener("hashchange", () => show().then(keepFocus));
 show();

@@ -7,17 +7,17 @@ const MODELS_SHOWN = 100;
 
 /** Return the models that can be chosen, as [{id, text}]: latest, every alias, and the newest hundred jobs' models. */
 export async function choosableModels() {
-    const [models, aliases] = await Promise.all([listModels({ limit: MODELS_SHOWN }), listAliases({ limit: MODELS_SHOWN })]);
-    if (models.data.length === 0) return [];
-    return [
-        { id: "latest", text: "latest: the last job that succeeded" },
-        ...aliases.data.map((one) => ({ id: one.name, text: `${one.name}: alias of ${shortId(one.model)}` })),
-        ...models.data.map((model) => ({ id: model.id, text: describe(model) })),
-    ];
+  const [models, aliases] = await Promise.all([listModels({ limit: MODELS_SHOWN }), listAliases({ limit: MODELS_SHOWN })]);
+  if (models.data.length === 0) return [];
+  return [
+    { id: "latest", text: "latest: the last job that succeeded" },
+    ...aliases.data.map((one) => ({ id: one.name, text: `${one.name}: alias of ${shortId(one.model)}` })),
+    ...models.data.map((model) => ({ id: model.id, text: describe(model) })),
+  ];
 }
 
 /** Return a model in words: its scheme, network, seed and accuracy. */
 export function describe({ id, spec, accuracy }) {
-    const { init, architecture, seed } = spec;
-    return `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}${accuracy === null ? "" : `, ${percent(accuracy)}`} (${shortId(id)})`;
+  const { init, architecture, seed } = spec;
+  return `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}${accuracy === null ? "" : `, ${percent(accuracy)}`} (${shortId(id)})`;
 }

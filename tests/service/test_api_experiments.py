@@ -52,6 +52,32 @@ def test_members_are_every_scheme_with_every_seed(api: httpx.Client) -> None:
     assert api.get("/experiments").json()["data"][0]["id"] == found["id"]
 
 
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({}, "he_normal, xavier_uniform; 2 seeds"),
+        ({"schemes": [], "depths": [1, 2], "seeds": [0]}, "xavier_uniform; 1 seed"),
+        (
+            {"schemes": ["zeros", "constant", "he_normal", "he_uniform", "identity", "lsuv"], "seeds": [0, 1, 2]},
+            "zeros, constant, he_normal, he_uniform and 2 more; 3 seeds",
+        ),
+    ],
+)
+def test_an_experiment_is_named_by_its_schemes_and_seeds(api: httpx.Client, body: dict[str, Any], name: str) -> None:
+    assert submitted(api, **body)["name"] == name
+    assert api.get("/experiments").json()["data"][0]["name"] == name
+
+
+def test_a_member_is_named_by_what_tells_it_from_others(api: httpx.Client) -> None:
+    names = [
+        one["name"] for one in submitted(api, schemes=["zeros", {"scheme": "xavier_uniform", "gain": 2}])["members"]
+    ]
+    assert names == ["zeros", "zeros", "xavier_uniform", "xavier_uniform"]
+    gains = [{"scheme": "xavier_uniform", "gain": gain} for gain in (1, 2)]
+    names = [one["name"] for one in submitted(api, schemes=gains, seeds=[0])["members"]]
+    assert names == ["xavier_uniform, gain 1", "xavier_uniform, gain 2"]
+
+
 def test_depths_and_variants_multiply(api: httpx.Client) -> None:
     found = submitted(api, schemes=[], depths=[1, 3], variants=[{"batch_size": 20}, {"batch_size": 40}], seeds=[0])
     labels = [(one["label"]["architecture.hidden"], one["label"]["batch_size"]) for one in found["members"]]

@@ -98,9 +98,21 @@ def test_a_module_asks_through_the_api_file_alone_and_makes_no_markup_of_text(pa
     assert text.startswith("/**"), "a module says first what it is about"
 
 
-def test_all_modules_are_named_in_the_page_and_are_there() -> None:
+def needed_by(*names: str) -> set[str]:
+    """Return modules and all that they import, in turn."""
+    found, waiting = set[str](), list(names)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        for imported in re.findall(r'from "(\.{1,2}/[\w/.]+)"', (WEB / name).read_text()):
+            other = (WEB / name).parent.joinpath(imported).resolve().relative_to(WEB).as_posix()
+            waiting += [other] if other not in found else []
+    return found
+
+
+def test_what_the_first_view_needs_is_asked_for_at_once() -> None:
     named = set(re.findall(r'(?:modulepreload" href|script type="module" src)="/web/([\w/.]+)"', INDEX))
-    assert named == {path.relative_to(WEB).as_posix() for path in MODULES}
+    assert named == needed_by("main.js", "views/start.js")
     assert not re.search(r"<style|\sstyle=|\son\w+=|https?://", INDEX)
 
 

@@ -49,6 +49,8 @@ def call(page: Page, module: str, function: str, *arguments: Any) -> Any:
         ("duration", 0.5, "0.5 s"),
         ("duration", 75, "1 min 15 s"),
         ("duration", 7260, "2 h 1 min"),
+        ("duration", 119.7, "2 min 0 s"),
+        ("duration", 59.8, "1 min 0 s"),
         ("bytes", 1079000, "1.1 MB"),
         ("layers", [256, 256], "784-256-256-10"),
         ("layers", [128] * 30, "784-30 × 128-10"),
@@ -92,11 +94,24 @@ def test_a_command_says_what_curl_would_not_do_by_itself(
     assert made == f"{expected} '{lab.base_url}{request_['path']}'"
 
 
+def test_specs_are_named_by_their_scheme_and_what_tells_them_apart(modules: Page) -> None:
+    relu = {"architecture": {"hidden": [32], "activation": "relu"}, "init": {"scheme": "he_normal"}, "seed": 0}
+    sigmoid = {"architecture": {"hidden": [32], "activation": "sigmoid"}, "init": {"scheme": "he_normal"}, "seed": 1}
+    deep = {"architecture": {"hidden": [8] * 3, "activation": "relu"}, "init": {"scheme": "xavier_uniform", "gain": 2}}
+    assert call(modules, "spec_names", "namesOf", [relu, sigmoid]) == [
+        "he_normal, activation relu",
+        "he_normal, activation sigmoid",
+    ]
+    assert call(modules, "spec_names", "namesOf", [relu, relu | {"seed": 5}]) == ["he_normal", "he_normal"]
+    named = call(modules, "spec_names", "namesOf", [relu, deep])
+    assert named == ["he_normal, hidden 1 x 32", "xavier_uniform, hidden 3 x 8, gain 2"]
+
+
 def history_after(page: Page, *events: dict[str, Any]) -> dict[str, Any]:
     """Return what is known of job `a` after events."""
     found: dict[str, Any] = page.evaluate(
         "async events => { const {newHistory, take} = await import('/web/run_history.js');"
-        "const all = newHistory(['a']);"
+        "const all = newHistory([{id: 'a', state: 'queued'}]);"
         "for (const event of events) take(all, event); return all.get('a'); }",
         [{"job_id": "a", "data": {}} | event for event in events],
     )
@@ -135,11 +150,11 @@ def test_events_of_other_jobs_are_left_alone(modules: Page) -> None:
 def test_a_curve_is_the_mean_of_its_seeds_between_the_lowest_and_the_highest(modules: Page) -> None:
     found = modules.evaluate(
         "async () => { const {newHistory, take, curvesOf} = await import('/web/run_history.js');"
-        "const all = newHistory(['a', 'b', 'c']);"
+        "const all = newHistory(['a', 'b', 'c'].map(id => ({id, state: 'queued'})));"
         "for (const [job_id, epoch, x] of [['a', 1, 1], ['b', 1, 3], ['a', 2, 5], ['c', 1, 9]])"
         "take(all, {job_id, type: 'job.epoch', data: {epoch, x}});"
         "const members = [['a', 'he'], ['b', 'he'], ['c', 'zeros']].map(([job_id, name]) => ({job_id, name}));"
-        "return curvesOf(all, members, one => one.x); }"
+        "return curvesOf(all, members, job => job.epochs.map(one => [one.epoch, one.x])); }"
     )
     assert found == [
         {"name": "he", "epochs": [1, 2], "mean": [2, 5], "low": [1, 5], "high": [3, 5], "seeds": 2},

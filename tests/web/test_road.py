@@ -139,10 +139,10 @@ def test_a_view_of_layers_is_the_same_after_a_reload(page: Page, experiment: dic
     page.goto(f"/#/watch?experiment={experiment['id']}")
     page.get_by_label("What").select_option("dz_rms")
     page.get_by_label(re.compile("^As")).select_option("ridges")
+    figure = page.get_by_role("img", name=re.compile("^he_normal: gradient"))
     for _ in range(2):
-        figure = page.get_by_role("img", name=re.compile("^he_normal: gradient"))
         expect(figure).to_be_visible()
-        assert figure.evaluate("plot => plot.data[1].fill") == "tonexty"
+        wait_until(lambda: figure.evaluate("plot => plot.data?.[1]?.fill") == "tonexty", what="ridgelines")
         assert "measure=dz_rms" in page.url
         assert "form=ridges" in page.url
         page.reload()

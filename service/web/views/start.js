@@ -11,141 +11,150 @@ import { randomKey } from "../random_key.js";
 import { schemePicker, schemesFromAddress, schemesToAddress } from "../scheme_picker.js";
 
 const NETWORKS = [
-    ["mnist_nn_xavier", "mnist_nn_xavier: 784-256-256-10, the first notebook"],
-    ["mnist_nn_deep", "mnist_nn_deep: 784-512-512-512-512-10, the second"],
-    ["own", "a network of my own"],
+  ["mnist_nn_xavier", "mnist_nn_xavier: 784-256-256-10, first notebook"],
+  ["mnist_nn_deep", "mnist_nn_deep: 784-512-512-512-512-10, second"],
+  ["own", "a network of my own"],
 ];
 const ACTIVATIONS = ["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
 const USUAL = { network: "mnist_nn_xavier", depth: "10", width: "128", activation: "relu", schemes: "zeros,xavier_uniform,he_normal", seeds: "0,1", epochs: "5" };
 const SETTLE_MS = 350;
 
-/** Open the view in a container; `signal` aborts when it is left. */
+/** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {
-    fillLater(container, "the schemes", signal, async () => {
-        const [schemes, datasets] = await Promise.all([listSchemes(), listDatasets()]);
-        return page(schemes.data, datasets.data, params, signal);
-    });
+  const load = () => Promise.all([listSchemes(), listDatasets()]);
+  fillLater(container, "the schemes", signal, load, ([schemes, datasets]) => page(schemes.data, datasets.data, params, signal));
 }
 
 function page(schemes, datasets, params, signal) {
-    const state = Object.fromEntries(Object.keys(USUAL).map((name) => [name, params.get(name) ?? USUAL[name]]));
-    let settling = 0;
-    let isOpen = false;
-    const changed = () => {
-        const chosen = picker.chosen();
-        keep({ ...different(state), ...schemesToAddress(chosen) });
-        own.hidden = state.network !== "own";
-        const models = chosen.length * seedsOf(state).length;
-        submit.textContent = models ? `Train ${counted(models, "model")}` : "Train";
-        submit.disabled = models === 0;
-        clearTimeout(settling);
-        settling = setTimeout(() => look(state, chosen, panel, told, signal), isOpen ? SETTLE_MS : 0);
-    };
-    const set = (name) => (value) => {
-        state[name] = value;
-        changed();
-    };
-    const input = (name, attributes) =>
-        element("input", { name, value: state[name], required: true, oninput: (event) => set(name)(event.target.value), ...attributes });
-    const picker = schemePicker(schemes, schemesFromAddress(params, USUAL.schemes), changed);
-    const panel = previewPanel(signal);
-    const told = element("p", { class: "faint", role: "status" });
-    const submit = element("button", {}, "Train");
-    const own = element(
-        "div",
-        { class: "row" },
-        field("hidden layers", input("depth", { type: "number", min: 1, max: 64 })),
-        field("units in each", input("width", { type: "number", min: 1, max: 8192 })),
-        field("activation", choice(ACTIVATIONS.map((one) => [one, one]), state.activation, set("activation"))),
-    );
-    const refused = element("div");
-    const form = element(
-        "form",
-        { class: "card", onsubmit: (event) => start(event, state, picker, submit, refused), oninput: () => fill(refused) },
-        element("h1", {}, "What does initialization do?"),
-        element("p", {}, "Choose schemes, and train the same network from each of them. Watch them part ways."),
-        notOnMnist(datasets),
-        field("Network", choice(NETWORKS, state.network, set("network"), { name: "network" })),
-        own,
-        element("fieldset", {}, element("legend", {}, "Schemes"), picker.node),
-        element(
-            "div",
-            { class: "row" },
-            field("Seeds", input("seeds", { pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*", title: "whole numbers with commas between them" }), "one model for each, with commas between"),
-            field("Epochs", input("epochs", { type: "number", min: 0, max: 10000 }), "passes over the training images"),
-        ),
-        element("div", { class: "row" }, submit, copyAsCurl(() => ({ method: "POST", path: "/experiments", body: requestOf(state, picker.chosen()) }))),
-        told,
-        refused,
-    );
+  const state = Object.fromEntries(Object.keys(USUAL).map((name) => [name, params.get(name) ?? USUAL[name]]));
+  let settling = 0;
+  let isOpen = false;
+  let turn = 0;
+  const changed = () => {
+    const chosen = picker.chosen();
+    if (isOpen) keep({ ...different(state), ...schemesToAddress(chosen) });
+    own.hidden = state.network !== "own";
+    const models = chosen.length * seedsOf(state).length;
+    submit.textContent = models ? `Train ${counted(models, "model")}` : "Train";
+    submit.disabled = models === 0;
+    clearTimeout(settling);
+    const mine = ++turn;
+    const isOld = () => signal.aborted || mine !== turn;
+    settling = setTimeout(() => look(state, chosen, panel, told, isOld), isOpen ? SETTLE_MS : 0);
+  };
+  const set = (name) => (value) => {
+    state[name] = value;
     changed();
-    isOpen = true;
-    const before = element("section", { class: "card", "aria-label": "Before training" }, element("h2", {}, "Before training"), panel.node);
-    return element("div", { class: "columns" }, form, before);
+  };
+  const input = (name, attributes) =>
+    element("input", { name, value: state[name], required: true, oninput: (event) => set(name)(event.target.value), ...attributes });
+  const picker = schemePicker(schemes, schemesFromAddress(params, USUAL.schemes), changed);
+  const panel = previewPanel(signal);
+  const told = element("p", { class: "faint", role: "status" });
+  const submit = element("button", {}, "Train");
+  const own = element(
+    "div",
+    { class: "row" },
+    field("hidden layers", input("depth", { type: "number", min: 1, max: 64 })),
+    field("units in each", input("width", { type: "number", min: 1, max: 8192 })),
+    field("activation", choice(ACTIVATIONS.map((one) => [one, one]), state.activation, set("activation"))),
+  );
+  const refused = element("div");
+  const form = element(
+    "form",
+    { class: "card", onsubmit: (event) => start(event, requestOf(state, picker.chosen()), submit, refused, signal), oninput: () => fill(refused) },
+    element("h1", {}, "What does initialization do?"),
+    element("p", {}, "Train the same network from several schemes, and watch them part ways."),
+    notOnMnist(datasets),
+    field("Network", choice(NETWORKS, state.network, set("network"), { name: "network" })),
+    own,
+    element("fieldset", {}, element("legend", {}, "Schemes"), picker.node),
+    element(
+      "div",
+      { class: "row" },
+      field("Seeds", input("seeds", { pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*", title: "whole numbers with commas between them" }), "one model for each, with commas between"),
+      field("Epochs", input("epochs", { type: "number", min: 0, max: 10000 }), "passes over the training images"),
+    ),
+    element("div", { class: "row" }, submit, copyAsCurl(() => ({ method: "POST", path: "/experiments", body: requestOf(state, picker.chosen()) }))),
+    told,
+    refused,
+  );
+  changed();
+  isOpen = true;
+  const before = element("section", { class: "card", "aria-label": "Before training" }, element("h2", {}, "Before training"), panel.node);
+  return element("div", { class: "columns" }, form, before);
 }
 
 function different(state) {
-    return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, value === USUAL[name] ? null : value]));
+  return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, value === USUAL[name] ? null : value]));
 }
 
 function notOnMnist(datasets) {
-    const mnist = datasets.find(({ name }) => name === "mnist");
-    return mnist?.available ? null : element("p", { class: "notice" }, `The full MNIST is not on this machine: ${mnist?.detail ?? ""} Until then models learn from 5,000 real digits.`);
+  const mnist = datasets.find(({ name }) => name === "mnist");
+  return mnist?.available ? null : element("p", { class: "notice" }, `The full MNIST is not on this machine: ${mnist?.detail ?? ""} Until then models learn from 5,000 real digits.`);
 }
 
 /** Return the body of POST /experiments for what the form says. */
-export function requestOf(state, schemes) {
-    return { base: baseOf(state), schemes: schemes.map((one) => (Object.keys(one).length > 1 ? one : one.scheme)), seeds: seedsOf(state) };
+function requestOf(state, schemes) {
+  return { base: baseOf(state), schemes: schemes.map((one) => (Object.keys(one).length > 1 ? one : one.scheme)), seeds: seedsOf(state) };
 }
 
 function seedsOf({ seeds }) {
-    return [...new Set(seeds.split(",").map((one) => one.trim()).filter(Boolean).map(Number))];
+  return [...new Set(seeds.split(",").map((one) => one.trim()).filter(Boolean).map(Number))];
 }
 
 function baseOf({ network, depth, width, activation, epochs }) {
-    const common = { epochs: Number(epochs), test_curve: true };
-    if (network !== "own") return { preset: network, ...common };
-    return { architecture: { hidden: Array(Math.min(64, Number(depth) || 1)).fill(Number(width)), activation }, ...common };
+  const common = { epochs: Number(epochs), test_curve: true };
+  if (network !== "own") return { preset: network, ...common };
+  return { architecture: { hidden: Array(Math.min(64, Number(depth) || 1)).fill(Number(width)), activation }, ...common };
 }
 
 /** Ask the service what the request would be, tell it, and show the schemes' previews on that network. */
-async function look(state, schemes, panel, told, signal) {
-    const seeds = seedsOf(state);
-    if (schemes.length === 0 || seeds.length === 0) {
-        told.textContent = "Choose at least one scheme and one seed.";
-        panel.show([]);
-        return;
-    }
-    try {
-        const { spec, parameter_count: parameters, estimated_duration_s: seconds } = await estimate({ ...baseOf(state), init: schemes[0], seed: seeds[0] });
-        if (signal.aborted) return;
-        const time = seconds === null ? "" : ` About ${duration(seconds)} each on this service.`;
-        told.textContent = `${layers(spec.architecture.hidden)}, ${spec.architecture.activation}: ${parameters.toLocaleString("en")} parameters.${time}`;
-        const body = { architecture: spec.architecture, seed: seeds[0] };
-        panel.show(schemes.map((init) => ({ name: nameOf(init), init, body })));
-    } catch (error) {
-        if (!signal.aborted) fill(told, failure(error));
-    }
+async function look(state, schemes, panel, told, isOld) {
+  const seeds = seedsOf(state);
+  if (schemes.length === 0 || seeds.length === 0) {
+    told.textContent = "Choose at least one scheme and one seed.";
+    panel.show([]);
+    return;
+  }
+  try {
+    const found = await Promise.all(schemes.map((init) => estimate({ ...baseOf(state), init, seed: seeds[0] })));
+    if (isOld()) return;
+    const { spec, parameter_count: parameters } = found[0];
+    const shape = `${layers(spec.architecture.hidden)}, ${spec.architecture.activation}`;
+    told.textContent = `${shape}: ${parameters.toLocaleString("en")} parameters.${timeOf(found.map((one) => one.estimated_duration_s))}`;
+    const body = { architecture: spec.architecture, seed: seeds[0] };
+    panel.show(schemes.map((init) => ({ name: nameOf(init), init, body })));
+  } catch (error) {
+    if (isOld()) return;
+    fill(told, failure(error));
+    panel.show([]);
+  }
+}
+
+function timeOf(seconds) {
+  if (seconds.includes(null)) return "";
+  const [least, most] = [Math.min(...seconds), Math.max(...seconds)].map(duration);
+  return ` About ${least === most ? least : `${least} to ${most}`} each on this service.`;
 }
 
 function nameOf({ scheme, ...parameters }) {
-    return [scheme, ...Object.entries(parameters).map(([name, value]) => `${name} ${value}`)].join(", ");
+  return [scheme, ...Object.entries(parameters).map(([name, value]) => `${name} ${value}`)].join(", ");
 }
 
 let submission = null;
 
-async function start(event, state, picker, submit, refused) {
-    event.preventDefault();
-    const body = requestOf(state, picker.chosen());
-    const text = JSON.stringify(body);
-    if (submission?.text !== text) submission = { text, key: randomKey() };
-    submit.disabled = true;
-    try {
-        const experiment = await submitExperiment(body, submission.key);
-        submission = null;
-        go("watch", { experiment: experiment.id });
-    } catch (error) {
-        fill(refused, failure(error));
-        submit.disabled = false;
-    }
+async function start(event, body, submit, refused, signal) {
+  event.preventDefault();
+  const text = JSON.stringify(body);
+  if (submission?.text !== text) submission = { text, key: randomKey() };
+  submit.disabled = true;
+  try {
+    const experiment = await submitExperiment(body, submission.key);
+    submission = null;
+    if (!signal.aborted) go("watch", { experiment: experiment.id });
+  } catch (error) {
+    fill(refused, failure(error));
+    submit.disabled = false;
+  }
 }

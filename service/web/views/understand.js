@@ -1,52 +1,62 @@
 /** Understand: what a network has learned, what it gets wrong, how schemes compare, and what has been claimed of them. */
 
 import { keep, link } from "../address.js";
-import { claimsPanel } from "../claims.js";
-import { comparisonPanel } from "../comparison.js";
-import { confusionPanel } from "../confusion.js";
+import { getModel } from "../api.js";
+import { claimsPanel, loadClaims } from "../claims.js";
+import { comparisonPanel, loadExperiments } from "../comparison.js";
+import { confusionPanel, loadEvaluation } from "../confusion.js";
 import { choice, element, field, fill } from "../dom.js";
 import { choosableModels } from "../model_choice.js";
 import { empty, fillLater } from "../notices.js";
-import { weightTiles } from "../weight_tiles.js";
+import { loadWeights, weightTiles } from "../weight_tiles.js";
 
 const PARTS = {
-    weights: { title: "First weights", ofModel: weightTiles },
-    mistakes: { title: "Mistakes", ofModel: confusionPanel },
-    compare: { title: "Compare schemes" },
-    claims: { title: "Claims and recipes" },
+  weights: { title: "First weights", ofModel: { load: loadWeights, panel: weightTiles } },
+  mistakes: { title: "Mistakes", ofModel: { load: loadEvaluation, panel: confusionPanel } },
+  compare: { title: "Compare schemes" },
+  claims: { title: "Claims and recipes" },
 };
 
-/** Open the view in a container; `signal` aborts when it is left. */
+/** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {
-    const part = params.get("part") in PARTS ? params.get("part") : "weights";
-    const address = (name) => link("understand", { part: name, model: params.get("model"), experiment: params.get("experiment") });
-    const tabs = Object.entries(PARTS).map(([name, { title }]) =>
-        element("a", { class: "button quiet", href: address(name), "aria-current": name === part && "page" }, title),
-    );
-    const card = element("section", { class: "card", "aria-label": PARTS[part].title });
-    const place = element("div", { class: "view" });
-    fill(container, element("nav", { class: "row", "aria-label": "Parts of this view" }, tabs), card);
-    fill(card, element("h1", {}, PARTS[part].title), place);
-    const { ofModel } = PARTS[part];
-    if (ofModel) openOfModel(place, params, ofModel, signal);
-    else if (part === "claims") fillLater(place, "the claims", signal, claimsPanel);
-    else fillLater(place, "the experiments", signal, () => comparisonPanel(params.get("experiment"), (id) => keep({ experiment: id }), signal));
+  const part = Object.hasOwn(PARTS, params.get("part")) ? params.get("part") : "weights";
+  const chosen = { model: params.get("model"), experiment: params.get("experiment") };
+  const tabs = Object.entries(PARTS).map(([name, { title }]) => [name, element("a", { class: "button quiet", "aria-current": name === part && "page" }, title)]);
+  const choose = (changes) => {
+    Object.assign(chosen, changes);
+    for (const [name, tab] of tabs) tab.href = link("understand", { part: name, ...chosen });
+    if (!signal.aborted && Object.keys(changes).length) keep({ ...changes, epoch: null });
+  };
+  choose({});
+  const card = element("section", { class: "card", "aria-label": PARTS[part].title });
+  const place = element("div", { class: "view" });
+  fill(container, element("nav", { class: "row", "aria-label": "Parts of this view" }, tabs.map(([, tab]) => tab)), card);
+  fill(card, element("h1", {}, PARTS[part].title), place);
+  const { ofModel } = PARTS[part];
+  if (ofModel) openOfModel(place, { asked: chosen.model ?? "latest", choose, ofModel, params }, signal);
+  else if (part === "claims") fillLater(place, "the claims", signal, loadClaims, (claims) => claimsPanel(claims, signal));
+  else fillLater(place, "the experiments", signal, loadExperiments, (all) => comparisonPanel(all, chosen.experiment, (experiment) => choose({ experiment }), signal));
 }
 
-function openOfModel(place, params, ofModel, signal) {
-    fillLater(place, "the models", signal, async () => {
-        const models = await choosableModels();
-        if (models.length === 0) return empty("No model yet.", element("a", { class: "button", href: link("start") }, "Train some"));
-        const asked = params.get("model") ?? "latest";
-        const options = models.map(({ id, text }) => [id, text]);
-        if (!models.some(({ id }) => id === asked)) options.unshift([asked, asked]);
-        const panel = element("div", { class: "view" });
-        const show = (id) => fillLater(panel, "the model", signal, () => ofModel(id, signal));
-        const select = choice(options, asked, (id) => {
-            keep({ model: id });
-            show(id);
-        });
-        show(asked);
-        return [field("Model", select), panel];
+function openOfModel(place, { asked, choose, ofModel, params }, signal) {
+  fillLater(place, "the models", signal, choosableModels, (models) => {
+    if (models.length === 0) return empty("No model yet.", element("a", { class: "button", href: link("start") }, "Train some"));
+    const options = models.map(({ id, text }) => [id, text]);
+    if (!models.some(({ id }) => id === asked)) options.unshift([asked, asked]);
+    const panel = element("div", { class: "view" });
+    const show = (id) => fillLater(panel, "the model", signal, () => loadModel(id, ofModel), ([model, loaded]) => ofModel.panel(model, loaded, params, signal));
+    const select = choice(options, asked, (id) => {
+      choose({ model: id });
+      params.delete("epoch");
+      show(id);
     });
+    show(asked);
+    return [field("Model", select), panel];
+  });
+}
+
+/** Load what a part shows of a model; `latest` and an alias are looked up once, so that all of it is of one model. */
+async function loadModel(id, ofModel) {
+  const model = await getModel(id);
+  return [model, await ofModel.load(model)];
 }

@@ -4,10 +4,10 @@ import { list } from "../address.js";
 import { openOverview } from "../watch_overview.js";
 import { openTraining } from "../watch_training.js";
 
-/** Open the view in a container; `signal` aborts when it is left. */
+/** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {
-    const jobs = list(params, "jobs");
-    const experiment = params.get("experiment");
-    if (experiment || jobs.length) openTraining(container, { experiment, jobs }, params, signal);
-    else openOverview(container, params, signal);
+  const jobs = list(params, "jobs");
+  const experiment = params.get("experiment");
+  if (experiment || jobs.length) openTraining(container, { experiment, jobs }, params, signal);
+  else openOverview(container, params, signal);
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Response, Route, expect
 
 from tests.e2e.conftest import Service, wait_for_state
 from tests.web.browsing import settle, visit
@@ -22,6 +23,7 @@ class Held:
 
     def __init__(self, page: Page, pattern: str) -> None:
         self._is_holding = True
+        self._page = page
         self._routes: list[Route] = []
         page.route(re.compile(pattern), self._take)
 
@@ -36,10 +38,18 @@ class Held:
         self._is_holding = False
 
     def let_go(self) -> None:
-        """Answer what was held."""
+        """Let what was held be answered, and wait until the page has the answers."""
         self._is_holding = False
+        assert self._routes, "nothing was held"
         for route in self._routes:
-            route.continue_()
+            with self._page.expect_response(partial(answers, route.request)) as answer:
+                route.continue_()
+            answer.value.finished()
+        self._page.evaluate("new Promise(resolve => setTimeout(resolve))")
+
+
+def answers(request: Request, response: Response) -> bool:
+    return response.request == request
 
 
 def trained(lab: Service, **fields: Any) -> str:
@@ -54,9 +64,11 @@ def test_a_late_answer_for_another_model_does_not_replace_the_chosen_ones(
     zeros, he = experiment["members"][0]["job_id"], experiment["members"][-1]["job_id"]
     accuracy = lab.client.get(f"/models/{zeros}").json()["accuracy"]
     page.goto("/#/understand?part=mistakes")
+    settle(page)
     select = page.get_by_label(re.compile("^Model"))
-    held = Held(page, f"/models/{he}(@\\d+)?/evaluation")
-    select.select_option(he)
+    held = Held(page, f"/models/{he}[^/]*/evaluation")
+    with page.expect_request(re.compile(f"/models/{he}[^/]*/evaluation")):
+        select.select_option(he)
     select.select_option(zeros)
     expect(page.locator(".view strong")).to_have_text(f"{100 * accuracy:.2f} %")
     held.let_go()

@@ -95,6 +95,40 @@ def test_an_uploaded_picture_is_answered_and_one_that_is_none_is_refused_with_th
         expect(page.get_by_role("alert").filter(has_text="PNG")).to_be_visible()
 
 
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_that_is_dropped_or_pasted_is_answered(
+    page: Page, lab: Service, experiment: dict[str, Any], way: str
+) -> None:
+    digit = lab.client.get("/datasets/mnist_5k/test/3", headers={"Accept": "image/png"}).content
+    page.goto(f"/#/try?models={experiment['members'][-1]['job_id']}")
+    expect(page.locator("#drawing")).to_be_visible()
+    page.evaluate(
+        "([way, bytes]) => { const data = new DataTransfer();"
+        "data.items.add(new File([new Uint8Array(bytes)], 'digit.png', {type: 'image/png'}));"
+        "const board = document.getElementById('drawing');"
+        "if (way === 'drop') board.dispatchEvent(new DragEvent('drop', {dataTransfer: data}));"
+        "else document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data})); }",
+        [way, list(digit)],
+    )
+    expect(page.locator(".answer .big")).to_be_visible()
+
+
+def test_a_pre_trained_job_shows_its_machines_errors_and_their_filters(page: Page, lab: Service) -> None:
+    body = {
+        "architecture": {"hidden": [16, 8], "activation": "sigmoid"},
+        "init": {"scheme": "dbn", "rbm_epochs": 2},
+        "data": "mnist_5k",
+        "epochs": 1,
+    }
+    job_id = lab.client.post("/jobs", json=body).raise_for_status().json()["id"]
+    page.goto(f"/#/watch?jobs={job_id}")
+    expect(page.locator("tbody .state")).to_have_text("succeeded", timeout=60_000)
+    wait_until(lambda: points(page, "Pre-training") == 2 * 2, what="two epochs of two machines")
+    page.goto(f"/#/understand?part=weights&model={job_id}&epoch=0")
+    expect(page.get_by_text("the filters of the first restricted Boltzmann machine")).to_be_visible()
+    expect(page.locator("canvas.tile")).to_have_count(16)
+
+
 def test_a_job_is_cancelled_from_the_list(page: Page, lab: Service) -> None:
     body = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 5000}
     job_id = lab.client.post("/jobs", json=body).json()["id"]

@@ -10,6 +10,8 @@ import asyncio
 import json
 import logging
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 START_LIMIT_S = 60.0
 PREVIEW_LIMIT_S = 30.0
+TURN_LIMIT_S = 10.0
 LARGEST_PARAMETERS = 30_000_000
 LONGEST_ANSWER_BYTES = 2**20
 
@@ -37,8 +40,8 @@ class Previews:
     async def make(self, spec: TrainSpec) -> Preview:
         """Return the preview of a spec.
 
-        Raises `Unavailable` while another one is made, or if the data is missing or the process fails; `InvalidSpec`
-        if the network is too large to be looked at while somebody waits, or takes too long.
+        Raises `Unavailable` if others take longer than `TURN_LIMIT_S`, or if the data is missing or the process fails;
+        `InvalidSpec` if the network is too large to be looked at while somebody waits, or takes too long.
         """
         parameters = spec.architecture.parameter_count
         if parameters > LARGEST_PARAMETERS:
@@ -46,9 +49,7 @@ class Previews:
                 f"A preview is made of at most {LARGEST_PARAMETERS:,} parameters; this network has {parameters:,}.",
                 'Use fewer or narrower layers, or train it with "epochs": 0.',
             )
-        if self._turn.locked():
-            raise Unavailable("Another preview is being made.", "Try again in some seconds.")
-        async with self._turn:
+        async with self._own_turn():
             process = await self._ready()
             try:
                 async with asyncio.timeout(PREVIEW_LIMIT_S):
@@ -65,6 +66,18 @@ class Previews:
         if "error" in answer:
             raise (InvalidSpec if answer["is_spec"] else Unavailable)(answer["error"], answer["mend"])
         return Preview.model_validate(answer["preview"])
+
+    @asynccontextmanager
+    async def _own_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_LIMIT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Unavailable("Other previews are being made.", "Try again in some seconds.") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         """End the process, if there is one."""

@@ -111,7 +111,7 @@ async def preview_scheme(parts: GetParts, name: str, body: JsonObject) -> Previe
     """Look at the layers of a network as a scheme fills it, without training: measured, predicted, and a verdict.
 
     The same numbers as the first record of a job's diagnostics, but for dbn, whose layers are shown before they are
-    pre-trained. One preview is made at a time; 503 meanwhile.
+    pre-trained. One preview is made at a time; who waits for more than ten seconds is told so (503).
     """
     _scheme_named(name)
     try:

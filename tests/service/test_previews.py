@@ -106,15 +106,25 @@ def test_data_that_is_too_little_for_a_scheme_is_the_specs_fault(api: httpx.Clie
     assert "of which there are 4000" in document["detail"]
 
 
-def test_a_second_preview_at_the_same_time_is_told_to_come_back(api: httpx.Client) -> None:
-    look(api, "zeros")
-    body = {"architecture": {"hidden": [512] * 30}}
-
+def asked_at_once(api: httpx.Client, body: dict[str, Any]) -> list[httpx.Response]:
     def ask(_: int) -> httpx.Response:
         return httpx.post(f"{api.base_url}/init-schemes/he_normal/preview", json=body, timeout=60)
 
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(ask, range(4)))
+        return list(pool.map(ask, range(4)))
+
+
+def test_previews_that_are_asked_for_at_the_same_time_take_turns(api: httpx.Client) -> None:
+    answers = asked_at_once(api, {"architecture": {"hidden": [8]}})
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def test_a_preview_whose_turn_does_not_come_is_told_to_come_back(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(api, "zeros")
+    monkeypatch.setattr("service.previews.TURN_LIMIT_S", 0.05)
+    answers = asked_at_once(api, {"architecture": {"hidden": [512] * 30}})
     assert sorted({answer.status_code for answer in answers}) == [200, 503]
     busy = next(answer for answer in answers if answer.status_code == 503)
     assert "retry-after" in busy.headers

@@ -81,8 +81,8 @@ def test_a_late_estimate_of_another_network_is_dropped(page: Page) -> None:
     page.goto("/#/start?network=own&depth=2&width=16&schemes=zeros&seeds=0")
     expect(page.get_by_text("784-16-16-10, relu")).to_be_visible()
     held = Held(page, "validate_only")
-    page.get_by_label("units in each").fill("32")
-    page.wait_for_timeout(600)
+    with page.expect_request(re.compile("validate_only")):
+        page.get_by_label("units in each").fill("32")
     held.hold_no_more()
     page.get_by_label("units in each").fill("8")
     expect(page.get_by_text("784-8-8-10, relu")).to_be_visible()

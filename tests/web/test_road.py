@@ -211,7 +211,7 @@ def test_the_start_form_works_by_keyboard_alone(page: Page) -> None:
 
 def test_a_scheme_with_a_parameter_is_in_the_address_and_in_the_request(page: Page, lab: Service) -> None:
     page.goto("/#/start?schemes=xavier_uniform&seeds=0&epochs=0&network=own&depth=1&width=8")
-    page.get_by_text("Parameters").click()
+    page.get_by_text("Parameters", exact=True).click()
     page.get_by_label(re.compile("^gain")).fill("4")
     page.get_by_label(re.compile("^gain")).press("Tab")
     expect(page.locator(".said-of")).to_contain_text("xavier_uniform, gain 4")

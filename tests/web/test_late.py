@@ -19,32 +19,25 @@ TINY = {"architecture": {"hidden": [8]}, "data": "mnist_5k", "epochs": 1}
 
 
 class Held:
-    """Answers to requests whose address matches, held back until they are let go."""
+    """The answer to the first request whose address matches, held back until it is let go."""
 
     def __init__(self, page: Page, pattern: str) -> None:
-        self._is_holding = True
         self._page = page
-        self._routes: list[Route] = []
+        self._route: Route | None = None
         page.route(re.compile(pattern), self._take)
 
     def _take(self, route: Route) -> None:
-        if self._is_holding:
-            self._routes.append(route)
+        if self._route is None:
+            self._route = route
         else:
             route.continue_()
 
-    def hold_no_more(self) -> None:
-        """Let what is asked from now on be answered; what was held stays so."""
-        self._is_holding = False
-
     def let_go(self) -> None:
-        """Let what was held be answered, and wait until the page has the answers."""
-        self._is_holding = False
-        assert self._routes, "nothing was held"
-        for route in self._routes:
-            with self._page.expect_response(partial(answers, route.request)) as answer:
-                route.continue_()
-            answer.value.finished()
+        """Let what was held be answered, and wait until the page has the answer."""
+        assert self._route is not None, "nothing was held"
+        with self._page.expect_response(partial(answers, self._route.request)) as answer:
+            self._route.continue_()
+        answer.value.finished()
         self._page.evaluate("new Promise(resolve => setTimeout(resolve))")
 
 
@@ -83,7 +76,6 @@ def test_a_late_estimate_of_another_network_is_dropped(page: Page) -> None:
     held = Held(page, "validate_only")
     with page.expect_request(re.compile("validate_only")):
         page.get_by_label("units in each").fill("32")
-    held.hold_no_more()
     page.get_by_label("units in each").fill("8")
     expect(page.get_by_text("784-8-8-10, relu")).to_be_visible()
     held.let_go()

@@ -11,13 +11,12 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.machines import wait_until
 from benchmarks.report import print_table, write_json
 from service.api.page import WEB
 from tests.e2e.conftest import Service
@@ -39,28 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--visits", type=int, default=7)
     options = parser.parse_args()
-    with fresh_service() as service, sync_playwright() as playwright:
-        browser = launch(playwright)
-        first = [first_view(browser, service) for _ in range(options.visits)]
-        results = {name: round(statistics.median(one[name] for one in first), 3) for name in first[0]}
-        results |= crowded(browser, service)
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        home, browser = Path(name), launch(playwright)
+        with Service(home, home / "no-data") as service:
+            first = [first_view(browser, service) for _ in range(options.visits)]
+            results = {what: round(statistics.median(one[what] for one in first), 3) for what in first[0]}
+            results |= crowded(browser, service)
     results["own_files_kb"] = round(sum(path.stat().st_size for path in WEB.rglob("*") if path.is_file()) / 1e3, 1)
     print_table(["what", "measured"], [[name, str(value)] for name, value in results.items()])
     write_json("web", "make bench-web", {"visits": options.visits, "page": results})
     if results["usable_s"] > FIRST_VIEW_LIMIT_S or results["own_files_kb"] > OWN_FILES_LIMIT_KB:
         raise SystemExit(1)
-
-
-@contextmanager
-def fresh_service() -> Iterator[Service]:
-    """Give a service with the 5,000 digits on which nothing was trained yet."""
-    with tempfile.TemporaryDirectory() as home:
-        service = Service(Path(home), Path(home) / "no-data")
-        service.start()
-        try:
-            yield service
-        finally:
-            service.close()
 
 
 def first_view(browser: Browser, service: Service) -> dict[str, float]:
@@ -102,8 +90,7 @@ def crowded(browser: Browser, service: Service) -> dict[str, float]:
         page.add_init_script(LONG_TASKS)
         page.goto(f"/#/watch?experiment={experiment_id}&rows=all")
         page.locator("tbody tr").nth(63).wait_for()
-        while points(page, "Training loss") < 2:
-            time.sleep(0.1)
+        wait_until(lambda: points(page, "Training loss") >= 2, what="points")
         at_first = longest_since_start(page)
         page.get_by_text("All have ended.").wait_for(timeout=300_000)
         during = longest_since_start(page)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from models.comparison import Comparison, compare, differing_fields, flattened, short_names
 from models.recipes import LONG, RECIPES
-from models.spec import DEFAULT_SEED
+from models.spec import DEFAULT_SEED, TrainSpec
 from service.api.events import RESPONSES, HowAsked, events_answer
 from service.api.paging import page
 from service.deps import After, GetParts, IdempotencyKey, JsonObject, Limit, Parts, problems, unquoted
@@ -66,6 +66,7 @@ _SUBMIT_BODY = {
     },
 }
 MOST_NAMED = 4
+USUAL_SCHEME = TrainSpec().init.scheme  # of both presets too
 BODY_MODELS = (ExperimentBody, RecipeBody)
 """Models that request bodies refer to; the application adds them to the OpenAPI document."""
 
@@ -306,7 +307,7 @@ def _name(row: ExperimentRow) -> str:
         return f"{row.recipe} {recipe.title.replace('_', ' ')}" if recipe else row.recipe
     request = row.request
     schemes = request.get("schemes") or [request.get("base", {}).get("init", {})]
-    names = [one if isinstance(one, str) else one.get("scheme", "xavier_uniform") for one in schemes]
+    names = [one if isinstance(one, str) else one.get("scheme", USUAL_SCHEME) for one in schemes]
     shown = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
     seeds = len(request.get("seeds", [DEFAULT_SEED]))
     return f"{shown}; {seeds} seed{'' if seeds == 1 else 's'}"

@@ -21,6 +21,9 @@ export class Offline extends Error {
   }
 }
 
+/** Say whether a key is sent. */
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 /** Remember the service's key until the browser's tab is closed. */
 export function useKey(key) {
   sessionStorage.setItem(KEY, key);

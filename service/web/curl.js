@@ -1,5 +1,6 @@
 /** The request behind a view as a curl command: whatever the page does, a shell can do. */
 
+import { hasKey } from "./api.js";
 import { button, say } from "./dom.js";
 
 /** Return a button that copies the command of a request; `describe` returns {method, path, body, file} when it is pressed. */
@@ -23,7 +24,7 @@ export function copyAsCurl(describe) {
 export function curlOf({ method = "GET", path, body, file, accept }) {
   const parts = ["curl -sS"];
   if (method !== "GET" && !((body || file) && method === "POST")) parts.push(`-X ${method}`);
-  if (sessionStorage.getItem("fanin.key")) parts.push('-H "Authorization: Bearer $FANIN_API_KEY"');
+  if (hasKey()) parts.push('-H "Authorization: Bearer $FANIN_API_KEY"');
   if (accept) parts.push(`-H ${quoted(`Accept: ${accept}`)}`);
   if (accept === "text/event-stream") parts.push("-N");
   if (body) parts.push("-H 'Content-Type: application/json'", `-d ${quoted(JSON.stringify(body))}`);

@@ -48,13 +48,21 @@ export function scrolled(name, kind, ...children) {
 }
 
 /**
- * Return a table in a box that scrolls. Rows are a list of them, or a tbody. Heads that `figures` matches stand over numbers. On a phone a table of kind "cards" shows
- * each row as a card.
+ * Return a table in a box that scrolls. Rows are a list of them, or a tbody. Heads that `figures` matches stand over numbers. On a
+ * phone a table of kind "cards" shows each row as a card.
  */
 export function tableOf(name, heads, rows, { caption = null, kind = "", figures = /^$/ } = {}) {
   const cells = heads.map((head) => element("th", { scope: "col", class: figures.test(head) && "figure" }, head));
   const table = element("table", {}, caption && element("caption", {}, caption), element("thead", {}, element("tr", {}, cells)), Array.isArray(rows) ? element("tbody", {}, rows) : rows);
   return scrolled(name, kind, table);
+}
+
+/** Return the buttons of a list in pages: `after` is where this page starts, and `turn(after)` shows another. */
+export function pager(page, after, turn) {
+  return [
+    after && button("Newest", () => turn(""), { class: "quiet" }),
+    page.has_more && button("Older", () => turn(page.data.at(-1).id), { class: "quiet" }),
+  ];
 }
 
 /** Return a select of [value, text] pairs. */

@@ -53,6 +53,11 @@ export function layers(hidden) {
   return `784-${alike ? `${hidden.length} × ${hidden[0]}` : hidden.join("-")}-10`;
 }
 
+/** Return a spec in words: "he_normal, 784-32-10, seed 0". */
+export function specInWords({ init, architecture, seed }) {
+  return `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}`;
+}
+
 /** Return a count with its noun: (1, "seed") -> "1 seed". */
 export function counted(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;

@@ -27,7 +27,7 @@ const MOST_DECADES = 6; // what is smaller than the largest by more is drawn as 
 /** Return {node, show}; `show(groups)` takes [{name, jobId, checkpoints}] and asks anew for those with more checkpoints. */
 export function layerMaps(params, signal) {
   const state = { measure: params.get("measure") ?? "a_rms", form: params.get("form") ?? "map" };
-  if (!(state.measure in MEASURES)) state.measure = "a_rms";
+  if (!Object.hasOwn(MEASURES, state.measure)) state.measure = "a_rms";
   const records = new Map();
   const figures = new Map();
   const place = element("div", { class: "charts" });

@@ -1,7 +1,7 @@
 /** Choosing a model among those that the service keeps: aliases first, then the newest. */
 
 import { listAliases, listModels } from "./api.js";
-import { layers, percent, shortId } from "./format.js";
+import { percent, shortId, specInWords } from "./format.js";
 
 const MODELS_SHOWN = 100;
 
@@ -17,7 +17,6 @@ export async function choosableModels() {
 }
 
 /** Return a model in words: its scheme, network, seed and accuracy. */
-export function describe({ id, spec, accuracy }) {
-  const { init, architecture, seed } = spec;
-  return `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}${accuracy === null ? "" : `, ${percent(accuracy)}`} (${shortId(id)})`;
+function describe({ id, spec, accuracy }) {
+  return `${specInWords(spec)}${accuracy === null ? "" : `, ${percent(accuracy)}`} (${shortId(id)})`;
 }

@@ -3,8 +3,8 @@
 import { go, keep, link } from "./address.js";
 import { listExperiments, listJobs, streamOfJobs } from "./api.js";
 import { copyAsCurl } from "./curl.js";
-import { button, choice, element, field, fill, tableOf } from "./dom.js";
-import { layers, when } from "./format.js";
+import { button, choice, element, field, fill, pager, tableOf } from "./dom.js";
+import { specInWords, when } from "./format.js";
 import { jobRows } from "./job_rows.js";
 import { empty, failure, fillLater } from "./notices.js";
 import { ENDED } from "./run_history.js";
@@ -29,7 +29,7 @@ export function openOverview(container, params, signal) {
 function openExperiments(card, params, signal) {
   let after = params.get("experiments") ?? "";
   let shown = "";
-  const turn = (to) => () => {
+  const turn = (to) => {
     after = to;
     keep({ experiments: to });
     load();
@@ -61,12 +61,7 @@ function experimentsOf(page, after, turn) {
       element("td", {}, element("a", { href: link("understand", { part: "compare", experiment: one.id }), "aria-label": `Compare ${one.name}` }, "Compare")),
     ),
   );
-  const pages = element(
-    "div",
-    { class: "row" },
-    after && button("Newest", turn(""), { class: "quiet" }),
-    page.has_more && button("Older", turn(page.data.at(-1).id), { class: "quiet" }),
-  );
+  const pages = element("div", { class: "row" }, pager(page, after, turn));
   return [head, tableOf("Experiments in rows", ["Experiment", "Members", "Result"], rows, { kind: "cards" }), pages];
 }
 
@@ -139,11 +134,7 @@ function openJobs(card, params, askExperiments, signal) {
     const pageKey = `${state.after} ${page.has_more && page.data.at(-1).id}`;
     if (pages.dataset.key === pageKey) return undefined;
     pages.dataset.key = pageKey;
-    return void fill(
-      pages,
-      state.after && button("Newest", () => turn({ after: "" }), { class: "quiet" }),
-      page.has_more && button("Older", () => turn({ after: page.data.at(-1).id }), { class: "quiet" }),
-    );
+    return void fill(pages, pager(page, state.after, (after) => turn({ after })));
   }
   const filter = choice(STATES.map((one) => [one, one || "any"]), state.state, (value) => turn({ state: value, after: "" }));
   fill(
@@ -157,14 +148,13 @@ function openJobs(card, params, askExperiments, signal) {
 
 /** Return a job of the API as a line of the table. */
 function lineOf(job) {
-  const { init, architecture, seed, epochs } = job.spec;
   return {
     id: job.id,
-    name: `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}`,
+    name: specInWords(job.spec),
     state: job.state,
     attempt: job.attempt,
     epoch: job.epoch,
-    epochs,
+    epochs: job.spec.epochs,
     progress: job.progress,
     loss: null, // a list of jobs says neither
     accuracy: null,

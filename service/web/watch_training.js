@@ -79,7 +79,7 @@ function page(shown, params, signal) {
   const device = element("p", { class: "faint" });
   const problem = element("div");
   const progress = new Map();
-  const isAll = { value: params.get("rows") === "all" || shown.members.length <= ROWS_AT_FIRST };
+  let isAll = params.get("rows") === "all" || shown.members.length <= ROWS_AT_FIRST;
   const networks = [...new Set(shown.members.map((one) => layers(one.hidden)))];
   const rows = jobRows(`${networks.slice(0, 4).join(", ")}${networks.length > 4 ? ", …" : ""}. Loss: of the last epoch, mean.`, (id, job) => {
     history.get(id).state = job.state;
@@ -87,11 +87,11 @@ function page(shown, params, signal) {
     soon();
   });
   const expand = button(`Show all ${shown.members.length} models`, () => {
-    isAll.value = true;
+    isAll = true;
     keep({ rows: "all" });
     expand.hidden = true;
     soon();
-  }, { class: "quiet", hidden: isAll.value });
+  }, { class: "quiet", hidden: isAll });
   let timer = null;
   const soon = () => {
     timer ??= setTimeout(() => {
@@ -100,7 +100,7 @@ function page(shown, params, signal) {
     }, DRAW_GAP_MS);
   };
   function showAll() {
-    const members = isAll.value ? shown.members : shown.members.slice(0, ROWS_AT_FIRST);
+    const members = isAll ? shown.members : shown.members.slice(0, ROWS_AT_FIRST);
     rows.show(members.map((member) => rowOf(member, history.get(member.id), progress)));
     curves.show(history, shown.members);
     maps.show(groupsOf(shown.members, history));

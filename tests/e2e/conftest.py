@@ -91,10 +91,13 @@ class Service(LocalService):
         """Wait until a job is in one of some states."""
         return wait_for_state(self.client, job_id, *states, limit_s=limit_s)
 
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        self.client.close()
+
     def close(self) -> None:
         """Stop what still runs."""
         self.__exit__()
-        self.client.close()
 
 
 @pytest.fixture
@@ -116,7 +119,5 @@ def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests that do not break it."""
     folder = tmp_path_factory.mktemp("service")
-    service = Service(folder, folder / "no-data")
-    service.start()
-    yield service
-    service.close()
+    with Service(folder, folder / "no-data") as service:
+        yield service

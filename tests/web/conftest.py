@@ -30,10 +30,8 @@ def browser() -> Iterator[Browser]:
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with the 5,000 digits."""
     folder = tmp_path_factory.mktemp("lab")
-    service = Service(folder, folder / "no-data")
-    service.start()
-    yield service
-    service.close()
+    with Service(folder, folder / "no-data") as service:
+        yield service
 
 
 @pytest.fixture(scope="session")

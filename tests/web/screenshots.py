@@ -30,21 +30,20 @@ def take_all(folder: Path) -> None:
     """Train what is to be shown, and write a PNG of each view, size and colour scheme."""
     folder.mkdir(parents=True, exist_ok=True)
     data_dir = Path(os.environ.get("FANIN_DATA_DIR", "data")).resolve()
-    with tempfile.TemporaryDirectory() as home:
-        service = Service(Path(home), data_dir if is_here(data_dir) else Path(home) / "no-data")
-        service.start()
-        try:
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        with (
+            Service(home, data_dir if is_here(data_dir) else home / "no-data") as service,
+            sync_playwright() as playwright,
+        ):
             experiment = trained(service)
-            with sync_playwright() as playwright:
-                browser = launch(playwright)
-                for view, size, scheme in product(VIEWS, SIZES, ("light", "dark")):
-                    options: dict[str, Any] = {"viewport": SIZES[size], "color_scheme": scheme}
-                    with visit(browser, service.base_url, **options) as page:
-                        page.goto(address_of(view, experiment))
-                        settle(page)
-                        page.screenshot(path=folder / f"{view}-{size}-{scheme}.png", full_page=True)
-        finally:
-            service.close()
+            browser = launch(playwright)
+            for view, size, scheme in product(VIEWS, SIZES, ("light", "dark")):
+                options: dict[str, Any] = {"viewport": SIZES[size], "color_scheme": scheme}
+                with visit(browser, service.base_url, **options) as page:
+                    page.goto(address_of(view, experiment))
+                    settle(page)
+                    page.screenshot(path=folder / f"{view}-{size}-{scheme}.png", full_page=True)
 
 
 def trained(service: Service) -> dict[str, Any]:

@@ -24,19 +24,15 @@ AWAY = "Failed to load resource|ERR_|status of 40[14]"
 @pytest.fixture
 def fresh(browser: Browser, tmp_path: Path) -> Iterator[Service]:
     """A service of its own, on which nothing was trained yet."""
-    service = Service(tmp_path, tmp_path / "no-data")
-    service.start()
-    yield service
-    service.close()
+    with Service(tmp_path, tmp_path / "no-data") as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
 def empty_lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("empty")
-    service = Service(folder, folder / "no-data")
-    service.start()
-    yield service
-    service.close()
+    with Service(folder, folder / "no-data") as service:
+        yield service
 
 
 @pytest.mark.parametrize(
@@ -90,10 +86,8 @@ def test_a_service_that_is_away_is_told_and_so_is_its_return(browser: Browser, f
 
 
 def test_a_service_with_a_key_is_used_with_it(browser: Browser, tmp_path: Path) -> None:
-    service = Service(tmp_path, tmp_path / "no-data", FANIN_API_KEY=KEY)
-    service.client.headers["Authorization"] = f"Bearer {KEY}"
-    service.start()
-    try:
+    with Service(tmp_path, tmp_path / "no-data", FANIN_API_KEY=KEY) as service:
+        service.client.headers["Authorization"] = f"Bearer {KEY}"
         job_id = submit_and_reach(service.client, 1, epochs=30)
         with visit(browser, service.base_url, expected_complaints=AWAY) as page:
             page.goto(f"/#/watch?jobs={job_id}")
@@ -103,8 +97,6 @@ def test_a_service_with_a_key_is_used_with_it(browser: Browser, tmp_path: Path) 
             wait_until(lambda: points(page, "Training loss") == 30, what="all points, over a stream with the key")
             assert KEY not in page.url
             assert page.evaluate("Object.keys(localStorage)") == ["fanin.theme"]
-    finally:
-        service.close()
 
 
 def give_key(page: Page, key: str) -> None:

@@ -3,7 +3,7 @@
 import { keep, link } from "../address.js";
 import { deleteAlias, everyPage, listAliases, listModels, setAlias } from "../api.js";
 import { copyAsCurl } from "../curl.js";
-import { button, element, fill, tableOf } from "../dom.js";
+import { button, element, fill, pager, tableOf } from "../dom.js";
 import { layers, percent, shortId, when } from "../format.js";
 import { loadCard, modelCard } from "../model_card.js";
 import { act, empty, fillLater } from "../notices.js";
@@ -29,17 +29,11 @@ function showModels(card, after, signal) {
   return fillLater(card, "the models", signal, () => listModels({ limit: MODELS_A_PAGE, after }), (page) => {
     const head = element("div", { class: "row apart" }, element("h1", {}, "Models"), copyAsCurl(() => ({ path: link("models", { limit: MODELS_A_PAGE, after }).slice(1) })));
     if (page.data.length === 0 && !after) return [head, empty("No model yet.", element("a", { class: "button", href: link("start") }, "Train some"))];
-    const turn = (to) => () => {
+    const turn = (to) => {
       keep({ after: to });
       showModels(card, to, signal);
     };
-    const pages = element(
-      "div",
-      { class: "row" },
-      after && button("Newest", turn(""), { class: "quiet" }),
-      page.has_more && button("Older", turn(page.data.at(-1).id), { class: "quiet" }),
-    );
-    return [head, table(page.data), pages];
+    return [head, table(page.data), element("div", { class: "row" }, pager(page, after, turn))];
   });
 }
 

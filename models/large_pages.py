@@ -35,4 +35,10 @@ def columns(values: Tensor, chosen: Tensor, device: torch.device) -> Tensor:
     """Return some columns of values [n, m] on a device, in large pages as `zeros` gives them."""
     if device.type != "cpu":
         return values.index_select(1, chosen).to(device)
-    return torch.index_select(values, 1, chosen, out=zeros((len(values), len(chosen)), values.dtype, device))
+    found, end = zeros((len(values), len(chosen)), values.dtype, device), 0
+    # Neighbours are copied together: the lit pixels of MNIST are 14 such groups, and an element at a time took ten
+    # times as long as they do.
+    for group in torch.tensor_split(chosen, (chosen.diff() != 1).nonzero()[:, 0] + 1):
+        first, start, end = int(group[0]), end, end + len(group)
+        found[:, start:end].copy_(values[:, first : first + len(group)])
+    return found

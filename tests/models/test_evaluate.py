@@ -54,6 +54,18 @@ def test_an_evaluation_says_what_it_is_of() -> None:
     assert on_test_set.confusion_matrix[0][9] == 1
 
 
+def test_the_accuracy_on_raw_pixels_is_that_of_a_network_given_255_times_as_much(few: DataSet) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(16,), activation="gelu"))
+    network = Network.empty(spec.architecture)
+    initialize(network, spec.init, 0)
+    network.layers[0].bias.fill_(9.0)  # so that it matters how the pixels are scaled
+    first = Layer(network.layers[0].weight * 255, network.layers[0].bias)
+    raised = Network((first, *network.layers[1:]), network.activation)
+    found, expected = count(network, few.test, also_on_raw=True), count(raised, few.test)
+    assert found.hits_on_raw == expected.hits
+    assert found.hits != expected.hits
+
+
 def with_nine(data: DataSet) -> DataSet:
     """Return `data` with a nine more, so that every digit has an image."""
     extra = digits([9], [9])

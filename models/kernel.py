@@ -17,7 +17,7 @@ import torch
 
 from models.parameters import rounded_up
 
-BLOCK_ROWS = 28
+BLOCK_ROWS = 32
 LINE = 16
 SETS = 64
 KERNEL_ACTIVATIONS = ("relu", "leaky_relu", "softsign", "identity")

@@ -31,7 +31,9 @@
 #define MOST_VECTORS 8
 #endif
 
-#define BLOCK_ROWS 28 /* rows of weights that are worked through while they lie in the first-level cache */
+/* Rows of weights that are worked through while they lie in the first-level cache. Whole cache lines of a row of the
+   transposed weights, which another thread writes the next block of. */
+#define BLOCK_ROWS 32
 #define UPDATE_VECTORS 8
 
 /* Stops the compiler from keeping one address for each vector of a row, for which there are not enough registers. */

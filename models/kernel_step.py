@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,7 @@ from models.kernel import (
 from models.parameters import StackedParameters
 from models.spec import LEAKY_RELU_SLOPE
 from models.step import Step
+from models.team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +81,7 @@ class KernelStep(Step):
             root_of_correction=1.0,
         )
         self._structures: dict[int, list[StepOfKernel]] = {}
+        self._teams: dict[int, Team] = {}
 
     @property
     def lr(self) -> float:
@@ -117,13 +120,16 @@ class KernelStep(Step):
     def _call(self, index: int, images: Tensor, labels: Tensor, chosen: Tensor, gradients: int | None) -> None:
         batch = chosen.shape[1]
         if batch not in self._structures:
+            self._teams[batch] = Team(self._most_threads(batch))
             self._structures[batch] = self._structures_for(batch)
-        structure, own = self._structures[batch][index], chosen[index]
+        structure, own, team = self._structures[batch][index], chosen[index], self._teams[batch]
         assert images.is_contiguous()
         assert own.is_contiguous()
         structure.images, structure.labels, structure.chosen = images.data_ptr(), labels.data_ptr(), own.data_ptr()
-        structure.gradients = gradients
+        structure.gradients, structure.threads = gradients, team.threads
+        started = time.perf_counter()
         self._function(ctypes.byref(structure))
+        team.took(time.perf_counter() - started)
 
     # -- memory ------------------------------------------------------------------------------------------
 
@@ -144,9 +150,12 @@ class KernelStep(Step):
             rows = self._transposed[:, layer.transposed_at : end].view(self.count, layer.fan_out, -1)
             rows[:, :, : layer.fan_in].copy_(views.weight.transpose(1, 2))
 
-    def _structures_for(self, batch: int) -> list[StepOfKernel]:
+    def _most_threads(self, batch: int) -> int:
         # Every thread goes through all weights for its share of the images, which must be worth the way.
-        threads = min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
+        return min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
+
+    def _structures_for(self, batch: int) -> list[StepOfKernel]:
+        threads = self._most_threads(batch)
         count, dtype = len(self._layers), self.parameters.values.dtype
         inputs = [self._lists(layer.fan_in, batch) for layer in self._layers]
         scratch = [self._lists(layer.fan_out, batch) for layer in self._layers]
@@ -169,7 +178,6 @@ class KernelStep(Step):
             "image_hits": self._new((batch,), torch.int64),
             "gathered_images": self._new((threads, BLOCK_ROWS + 1, batch), torch.uint16),
             "gathered_values": self._new((threads, BLOCK_ROWS + 1, batch), dtype),
-            "threads": threads,
         }
         return [StepOfKernel(**shared, **self._of_member(index)) for index in range(self.count)]
 

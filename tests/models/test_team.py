@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from models.team import STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL, Team
+
+A_ROUND = STEPS_BETWEEN_TRIALS + STEPS_OF_A_TRIAL
+
+
+def taken(team: Team, seconds: dict[int, float], steps: int) -> list[int]:
+    """Take steps that last as long as `seconds` says for each number of threads; return the numbers used."""
+    used = []
+    for _ in range(steps):
+        used.append(team.threads)
+        team.took(seconds[team.threads])
+    return used
+
+
+def test_it_begins_with_all_threads_and_tries_one_now_and_then() -> None:
+    used = taken(Team(2), {1: 5e-4, 2: 3e-4}, 10 * A_ROUND)
+    assert used[:STEPS_BETWEEN_TRIALS] == [2] * STEPS_BETWEEN_TRIALS
+    assert used.count(1) == 10 * STEPS_OF_A_TRIAL
+
+
+@pytest.mark.parametrize("most", [2, 4])
+def test_it_stays_with_one_thread_as_long_as_that_is_quicker(most: int) -> None:
+    team = Team(most)
+    assert taken(team, {1: 5e-4, most: 8e-4}, A_ROUND)[-1] == 1
+    assert team.threads == 1
+    assert taken(team, {1: 5e-4, most: 8e-4}, A_ROUND).count(most) == STEPS_OF_A_TRIAL
+    assert team.threads == 1
+    taken(team, {1: 5e-4, most: 3e-4}, A_ROUND)
+    assert team.threads == most
+
+
+def test_a_few_disturbed_steps_do_not_change_it() -> None:
+    team = Team(2)
+    taken(team, {1: 5e-4, 2: 3e-4}, STEPS_BETWEEN_TRIALS - 2)
+    taken(team, {1: 5e-4, 2: 9.0}, 2)
+    taken(team, {1: 5e-4}, STEPS_OF_A_TRIAL)
+    assert team.threads == 2
+
+
+def test_what_makes_little_difference_is_left_as_it_is() -> None:
+    team = Team(2)
+    taken(team, {1: 2.9e-4, 2: 3e-4}, A_ROUND)
+    assert team.threads == 2
+
+
+def test_a_single_thread_has_nothing_to_try() -> None:
+    assert set(taken(Team(1), {1: 1.0}, 3 * A_ROUND)) == {1}

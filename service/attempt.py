@@ -55,7 +55,7 @@ class RunAttempt:
         self._on_gpu = surroundings.device.kind != "cpu"
         self._live = dict(enumerate(attempt.members))
         self._watch = Watch(surroundings.engine, attempt, surroundings.stall_limit_s, surroundings.end_process)
-        self._commits = Commits(surroundings, attempt, data, self._watch, beside=self._on_gpu)
+        self._commits = Commits(surroundings, attempt, data, self._watch)
         self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
         self._committed_at = -float("inf")
         self._training_s = self._diagnosing_s = 0.0
@@ -84,7 +84,10 @@ class RunAttempt:
         except LossNotFinite:
             metrics = {}
         self._training_s += time.monotonic() - started
-        for index in [index for index in training.failures if index in self._live]:
+        diverged = [index for index in training.failures if index in self._live]
+        if diverged:  # what they had reached before is theirs to keep
+            self._let_go(training, self._commits.collected())
+        for index in diverged:
             self._end_diverged(index, training.failures[index])
         for index in self._live:
             self._pending[index].append(metrics[index])
@@ -92,7 +95,9 @@ class RunAttempt:
             self._commit(training)
 
     def _end_diverged(self, index: int, failure: LossNotFinite) -> None:
-        member = self._live.pop(index)
+        member = self._live.pop(index, None)
+        if member is None:  # it was cancelled meanwhile
+            return
         log.info("%s: attempt %d failed: %s", member.job_id, self._attempt.number, failure)
         reason = explained(failure, member.spec)
         persistently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "failed", reason))
@@ -101,8 +106,9 @@ class RunAttempt:
         self._watch.moved()
         self._around.raise_if_too_long_to_drain(progress)
         self._watch.raise_if_unwanted()
-        cancelled = [index for index, member in self._live.items() if member.job_id in self._watch.cancelled]
-        self._let_go(training, dict.fromkeys(cancelled, "cancelled"))
+        if self._watch.cancelled:
+            cancelled = [index for index, member in self._live.items() if member.job_id in self._watch.cancelled]
+            self._let_go(training, dict.fromkeys(cancelled, "cancelled"))
         if not self._watch.wants_progress() and progress.step < progress.steps_per_epoch:
             return
         shared = shown_progress(progress, self._attempt.members[0].spec.epochs, training.images_per_epoch)
@@ -123,9 +129,9 @@ class RunAttempt:
             self._someone_cancelled |= state in ("cancelling", "cancelled")
 
     def _commit(self, training: Training) -> None:
-        awaited = training.finished or self._watch.someone_pauses or self._around.draining() or not self._on_gpu
-        due = self._commits.idle and time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
-        if not due and not awaited:
+        """Hand the jobs' checkpoints over: each on a CPU, on a GPU some and the last; wait for it if somebody does."""
+        awaited = training.finished or self._watch.someone_pauses or self._around.draining()
+        if self._on_gpu and not awaited and not self._gpu_commit_is_due():
             return
         self._let_go(training, self._commits.collected())
         self._commits.begin([self._ready(training, index, member) for index, member in self._live.items()])
@@ -136,6 +142,9 @@ class RunAttempt:
         self._watch.raise_if_unwanted()
         if self._live and not training.finished and awaited:
             self._around.raise_if_draining()
+
+    def _gpu_commit_is_due(self) -> bool:
+        return self._commits.idle and time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
 
     def _ready(self, training: Training, index: int, member: Member) -> Ready:
         snapshot, final = training.snapshot(index), training.finished

@@ -1,7 +1,8 @@
-"""The checkpoints of a run's jobs: files first, rows second; on a GPU written beside the training.
+"""The checkpoints of a run's jobs: files first, rows second, written beside the training.
 
-An epoch takes 30 ms on a GPU, and a commit of many jobs seconds: so one thread writes what the training has handed
-over, and the training only waits for it where somebody waits for the result.
+A disk may take as long to keep a checkpoint as a GPU needs for an epoch, and a commit of many jobs takes seconds: so
+one thread writes what the training has handed over, and the training waits for it only before it hands over the next,
+and where somebody waits for the result.
 """
 
 from __future__ import annotations
@@ -44,20 +45,18 @@ Ended = dict[int, JobState]
 
 
 class Commits:
-    """Commits of one attempt, at once or, `beside` the training, in a thread of their own."""
+    """Commits of one attempt, in a thread of their own."""
 
-    def __init__(self, around: Surroundings, attempt: Attempt, data: DataSet, watch: Watch, *, beside: bool) -> None:
+    def __init__(self, around: Surroundings, attempt: Attempt, data: DataSet, watch: Watch) -> None:
         self._around, self._attempt, self._data, self._watch = around, attempt, data, watch
-        self._pool = ThreadPoolExecutor(1, "commits") if beside else None
+        self._pool = ThreadPoolExecutor(1, "commits")
         self._running: Future[Ended] | None = None
-        self._ended: Ended = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._pool.shutdown()
 
     @property
     def idle(self) -> bool:
@@ -65,17 +64,13 @@ class Commits:
         return self._running is None or self._running.done()
 
     def begin(self, ready: Sequence[Ready]) -> None:
-        """Commit these checkpoints; the one before must have been `collected`. Raises as `runs.commit_checkpoint`."""
-        if self._pool is None:
-            self._ended = self._commit_all(ready)
-        else:
-            self._running = self._pool.submit(self._commit_all, ready)
+        """Begin to commit these checkpoints; those before must have been `collected`."""
+        self._running = self._pool.submit(self._commit_all, ready)
 
     def collected(self) -> Ended:
         """Wait for what was begun, and return the jobs that have ended by it. Raises what writing has raised."""
-        ended = self._ended if self._running is None else self._running.result()
-        self._running, self._ended = None, {}
-        return ended
+        running, self._running = self._running, None
+        return {} if running is None else running.result()
 
     def _commit_all(self, ready: Sequence[Ready]) -> Ended:
         states = {one.index: self._commit_one(one) for one in ready}

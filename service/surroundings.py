@@ -58,8 +58,10 @@ class Surroundings:
 
     def raise_if_too_long_to_drain(self, progress: StepProgress) -> None:
         """Raise `Drained` if the worker is to stop and the epoch would take longer than may be waited for."""
+        if not self.draining():
+            return
         left_s = progress.seconds * (progress.steps_per_epoch / progress.step - 1)
-        if self.draining() and left_s > DRAIN_PATIENCE_S:
+        if left_s > DRAIN_PATIENCE_S:
             raise Drained("The worker was asked to stop; the run goes on from its last checkpoint.")
 
     def raise_if_draining(self) -> None:

@@ -15,6 +15,7 @@ from models.init.constants import Zeros
 from models.init.pretrained import Dbn
 from models.spec import SGD, TrainSpec
 from models.step_progress import StepProgress
+from models.train import Training
 from service.attempt import RunAttempt
 from service.commits import Commits, Ready
 from service.queue import divided
@@ -142,12 +143,12 @@ def test_a_worker_killed_between_two_jobs_commits_is_followed_by_one_that_ends_a
     assert told == [job_id for job_id, count in zip(jobs, ahead, strict=True) if count > min(ahead)]
 
 
-# -- commits beside the training, as on a GPU -------------------------------------------------------------
+# -- commits beside the training --------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class ActsLikeAGpu:
-    """A CPU that attempts take for a GPU: commits come beside the training, and not after every epoch."""
+    """A CPU that attempts take for a GPU: commits do not come after every epoch."""
 
     torch_device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
     name: str = "test"
@@ -156,7 +157,7 @@ class ActsLikeAGpu:
     total_memory_bytes: int | None = None
 
 
-def test_commits_beside_the_training_hold_every_epoch_in_the_end(bench: Bench) -> None:
+def test_commits_that_come_now_and_then_hold_every_epoch_in_the_end(bench: Bench) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=20))
     bench.attempt(run_id, device=ActsLikeAGpu())
     assert states(bench, jobs) == ["succeeded"] * 2
@@ -170,26 +171,48 @@ def test_commits_beside_the_training_hold_every_epoch_in_the_end(bench: Bench) -
 
 def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(1, epochs=4))
-    original, epochs_trained = Commits._write_files, threading.Event()
-    monkeypatch.setattr("service.attempt.GPU_COMMIT_INTERVAL_S", 0.0)
+    original, trained = Commits._write_files, threading.Event()
 
-    def wait_for_the_third_epoch(self: Commits, ready: Ready) -> NewCheckpoint:
+    def wait_for_the_next_epoch(self: Commits, ready: Ready) -> NewCheckpoint:
         if ready.snapshot.epoch == 1:
-            assert epochs_trained.wait(20)
+            assert trained.wait(20)
         return original(self, ready)
 
-    whole_epoch = RunAttempt._run_epoch
+    between_steps = RunAttempt._between_steps
 
-    def counting(self: RunAttempt, training: Any) -> None:
-        if training.epoch == 2:
-            epochs_trained.set()
-        whole_epoch(self, training)
+    def noting(self: RunAttempt, training: Any, progress: StepProgress) -> None:
+        if progress.epoch == 2 and progress.step == progress.steps_per_epoch:
+            trained.set()
+        between_steps(self, training, progress)
 
-    monkeypatch.setattr(Commits, "_write_files", wait_for_the_third_epoch)
-    monkeypatch.setattr(RunAttempt, "_run_epoch", counting)
-    bench.attempt(run_id, device=ActsLikeAGpu())
+    monkeypatch.setattr(Commits, "_write_files", wait_for_the_next_epoch)
+    monkeypatch.setattr(RunAttempt, "_between_steps", noting)
+    bench.attempt(run_id)
     assert states(bench, jobs) == ["succeeded"]
     assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4]
+
+
+def test_a_job_that_diverges_keeps_what_was_being_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = SMALL.architecture.model_copy(update={"hidden": (64, 64, 64)})
+    wild = SMALL.model_copy(update={"architecture": deep, "optimizer": SGD(lr=10), "init": XavierUniform(gain=10)})
+    jobs, (run_id, *_) = submitted(bench, [wild])
+    written, trained, diverged = Commits._write_files, Training.run_epoch, threading.Event()
+
+    def after_the_epoch(self: Commits, ready: Ready) -> NewCheckpoint:
+        assert diverged.wait(20)
+        return written(self, ready)
+
+    def noting(self: Training, between_steps: Any) -> Any:
+        try:
+            return trained(self, between_steps)
+        finally:
+            diverged.set()
+
+    monkeypatch.setattr(Commits, "_write_files", after_the_epoch)
+    monkeypatch.setattr(Training, "run_epoch", noting)
+    bench.attempt(run_id)
+    assert states(bench, jobs) == ["failed"]
+    assert [row.epoch for row in list_checkpoints(bench.engine, jobs[0])] == [0]
 
 
 def test_what_writing_beside_raises_ends_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +222,7 @@ def test_what_writing_beside_raises_ends_the_run(bench: Bench, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Commits, "_write_files", no_space)
-    bench.attempt(run_id, device=ActsLikeAGpu())
+    bench.attempt(run_id)
     assert states(bench, jobs) == ["failed", "failed"]
     error = get_job(bench.engine, jobs[0]).error
     assert error is not None

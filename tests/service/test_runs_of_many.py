@@ -27,6 +27,10 @@ from service.store.jobs import get_job, job_metrics
 from service.store.workers import NewBeat
 from tests.service.conftest import SMALL, Bench, die_at, undisturbed
 
+DEEP = SMALL.architecture.model_copy(update={"hidden": (64, 64, 64)})
+WILD = SMALL.model_copy(update={"architecture": DEEP, "optimizer": SGD(lr=10), "init": XavierUniform(gain=10)})
+"""What diverges in its first epoch."""
+
 
 def seeds(count: int, **changes: Any) -> list[TrainSpec]:
     return [SMALL.model_copy(update={"seed": seed} | changes) for seed in range(count)]
@@ -76,10 +80,8 @@ def test_the_jobs_of_a_run_are_trained_side_by_side_each_to_its_own_model(bench:
 
 
 def test_a_job_that_diverges_fails_alone(bench: Bench) -> None:
-    deep = SMALL.architecture.model_copy(update={"hidden": (64, 64, 64)})
-    wild = SMALL.model_copy(update={"architecture": deep, "optimizer": SGD(lr=10), "init": XavierUniform(gain=10)})
-    tame = [wild.model_copy(update={"init": Zeros(), "seed": seed}) for seed in range(2)]
-    jobs, (run_id, *_) = submitted(bench, [wild, *tame])
+    tame = [WILD.model_copy(update={"init": Zeros(), "seed": seed}) for seed in range(2)]
+    jobs, (run_id, *_) = submitted(bench, [WILD, *tame])
     bench.attempt(run_id)
     assert states(bench, jobs) == ["failed", "succeeded", "succeeded"]
     error = get_job(bench.engine, jobs[0]).error
@@ -193,9 +195,7 @@ def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: p
 
 
 def test_a_job_that_diverges_keeps_what_was_being_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = SMALL.architecture.model_copy(update={"hidden": (64, 64, 64)})
-    wild = SMALL.model_copy(update={"architecture": deep, "optimizer": SGD(lr=10), "init": XavierUniform(gain=10)})
-    jobs, (run_id, *_) = submitted(bench, [wild])
+    jobs, (run_id, *_) = submitted(bench, [WILD])
     written, trained, diverged = Commits._write_files, Training.run_epoch, threading.Event()
 
     def after_the_epoch(self: Commits, ready: Ready) -> NewCheckpoint:

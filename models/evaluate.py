@@ -47,20 +47,20 @@ class Count(NamedTuple):
 
 def logits(network: Network, inputs: torch.Tensor) -> torch.Tensor:
     """Return the network's outputs [n, 10] before softmax, for inputs [n, 784] as it was trained on."""
-    return _outputs(network, _outputs_of(network.layers[0], inputs))
+    return _outputs_after(network, _through(network.layers[0], inputs))
 
 
-def _outputs_of(layer: Layer, h: torch.Tensor) -> torch.Tensor:
+def _through(layer: Layer, h: torch.Tensor) -> torch.Tensor:
     return torch.addmm(layer.bias, h, layer.weight.t())
 
 
-def _outputs(network: Network, z: torch.Tensor) -> torch.Tensor:
+def _outputs_after(network: Network, z: torch.Tensor) -> torch.Tensor:
     """Return the network's outputs, given those of its first layer before the activation, which may be overwritten."""
     kernels = ACTIVATIONS[network.activation]
     for layer in network.layers[1:]:
         h = z if kernels.in_place else torch.empty_like(z)
         kernels.forward(z, h)
-        z = _outputs_of(layer, h)
+        z = _through(layer, h)
     return z
 
 
@@ -80,11 +80,11 @@ def count(network: Network, digits: Digits, device: torch.device = CPU, *, also_
     for image_chunk, label_chunk in zip(
         torch.split(images, CHUNK_IMAGES), torch.split(labels, CHUNK_IMAGES), strict=True
     ):
-        z = _outputs_of(first, image_chunk.to(torch.float32).div_(255.0))
+        z = _through(first, image_chunk.to(torch.float32).div_(255.0))
         if also_on_raw:
-            outputs_on_raw = _outputs(network, (z - first.bias).mul_(255.0).add_(first.bias))
+            outputs_on_raw = _outputs_after(network, (z - first.bias).mul_(255.0).add_(first.bias))
             hits_on_raw += (outputs_on_raw.argmax(1) == label_chunk).sum()
-        outputs = _outputs(network, z)
+        outputs = _outputs_after(network, z)
         loss_sum += torch.nn.functional.cross_entropy(outputs, label_chunk, reduction="sum")
         confidences.append(torch.softmax(outputs, 1).amax(1).double())
         answers = outputs.argmax(1)

@@ -225,6 +225,7 @@ def test_a_step_that_hangs_ends_the_process_and_leaves_its_reason(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_module, "WATCH_INTERVAL_S", 0.02)
+    monkeypatch.setattr(watch_module, "LOCKED_AFTER", 1000)  # the timer would end this very process on a slow disk
     job_id, run_id = bench.submit()
     ended = threading.Event()
 

@@ -36,10 +36,12 @@ def set_state(bench: Bench, state: JobState) -> None:
 
 
 def after_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, act: object) -> None:
+    """Act when an epoch is trained and not yet handed over, and all before it have been committed."""
     original = RunAttempt._commit
 
     def acting(self: RunAttempt, training: Training) -> None:
         if training.epoch == epoch:
+            self._let_go(training, self._commits.collected())
             act()  # type: ignore[operator]
         original(self, training)
 

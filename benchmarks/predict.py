@@ -103,6 +103,7 @@ def main() -> None:
             "requests": found,
             "memory": _memory(fanin),
             "batches": _batches(fanin, small, options),
+            "forward_us": _forward_passes(fanin, {"small": small, "deep": deep}, Path(folder)),
         }
         stack.close()
         with _uvicorn("benchmarks.bare_server:bare") as bare, _fanin_api(home, processes=2) as two:
@@ -381,6 +382,24 @@ def _batches(fanin: Server, model: str, options: argparse.Namespace) -> dict[str
         "over_onnxruntime_two_threads": round(middle["fanin"] / middle["2"], 3),
     }
     print(f"\nbatches of {BATCH}: {found}")
+    return found
+
+
+def _forward_passes(fanin: Server, models: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Compare the compiled forward pass with NumPy's, without a server around it."""
+    found: dict[str, Any] = {}
+    for name, model in models.items():
+        weights = folder / f"{name}.safetensors"
+        weights.write_bytes(httpx.get(f"{fanin.url.removesuffix('/predict')}/models/{model}/weights").content)
+        command = [sys.executable, "-m", "benchmarks.forward_pass", str(weights)]
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        found[name] = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+    rows = [
+        [name, count, *(f"{one[way]:.1f}" for way in ("numpy", "compiled")), f"{one['numpy'] / one['compiled']:.1f}"]
+        for name, counts in found.items()
+        for count, one in counts.items()
+    ]
+    print_table(["network", "images", "NumPy, us", "compiled, us", "times as quick"], rows)
     return found
 
 

@@ -8,19 +8,15 @@ Without one, training runs on `models.step.StackedStep`, and every job says so. 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import warnings
 from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
 
-from models.parameters import rounded_up
+from models.native import ACTIVATIONS, load
 
 BLOCK_ROWS = 32
-LINE = 16
-SETS = 64
-KERNEL_ACTIVATIONS = ("relu", "leaky_relu", "softsign", "identity")
+KERNEL_ACTIVATIONS = ACTIVATIONS[:4]
 """What the kernel knows, in the order of its numbers; torch's vectorized exponentials are better at the others."""
 
 Variant = Literal["avx512", "avx2", "baseline"]
@@ -85,28 +81,7 @@ class StepOfKernel(ctypes.Structure):
     ]
 
 
-def columns_of(width: int) -> int:
-    """Return a width in whole cache lines, in floats."""
-    return rounded_up(width, LINE)
-
-
-def stride_of(width: int) -> int:
-    """Return how far apart rows of a width lie, in floats.
-
-    Rows at a multiple of 64 floats would all fall into a few sets of the first-level cache and drive each other out.
-    """
-    columns = columns_of(width)
-    return columns + LINE if columns % SETS == 0 else columns
-
-
 LAYOUT = (2, *map(ctypes.sizeof, (LayerOfKernel, OptimizerOfKernel, ListsOfKernel, StepOfKernel)))
-
-
-def _is_of_this_version(library: ctypes.CDLL) -> bool:
-    try:
-        return tuple((ctypes.c_int64 * len(LAYOUT)).in_dll(library, "fanin_layout")) == LAYOUT
-    except ValueError:
-        return False
 
 
 class Kernel(NamedTuple):
@@ -130,15 +105,9 @@ def runnable() -> tuple[Variant, ...]:
 @cache
 def load_kernel(variant: Variant) -> Kernel | None:
     """Return one variant, or None if it was not built. The processor must be able to run it."""
-    found = importlib.util.find_spec(f"models.native.step_{variant}")
-    if found is None or found.origin is None:
-        return None
     # torch is loaded by now, and the kernel shares its OpenMP: two would keep two teams of threads.
-    library = ctypes.CDLL(found.origin)
-    if not _is_of_this_version(library):
-        warnings.warn(
-            f"{found.origin} is of another version of Fanin and is not used: install Fanin again.", stacklevel=2
-        )
+    library = load(f"step_{variant}", LAYOUT)
+    if library is None:
         return None
     functions = library.fanin_step_float32, library.fanin_step_float64
     for function in functions:

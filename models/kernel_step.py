@@ -16,17 +16,15 @@ import torch
 from torch import Tensor
 
 from models import large_pages
+from models.cache_lines import LINE, columns_of, stride_of
 from models.kernel import (
     BLOCK_ROWS,
     KERNEL_ACTIVATIONS,
-    LINE,
     Kernel,
     LayerOfKernel,
     ListsOfKernel,
     OptimizerOfKernel,
     StepOfKernel,
-    columns_of,
-    stride_of,
 )
 from models.parameters import StackedParameters
 from models.spec import LEAKY_RELU_SLOPE

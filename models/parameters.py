@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models import large_pages
+from models.cache_lines import LINE, rounded_up
 from models.errors import CheckpointDamaged
 from models.mlp import Layer, Network
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.spec import Architecture
-
-CACHE_LINE = 16  # float32 values: every tensor in a flat buffer starts on 64 bytes
 
 
 @dataclass(frozen=True)
@@ -144,12 +143,7 @@ def _lay_out(sizes: Sequence[int], stride_of: Callable[[int], int]) -> tuple[lis
     places, end = [], 0
     for fan_in, fan_out in pairwise(sizes):
         stride = stride_of(fan_out)
-        bias_at = end + rounded_up(fan_in * stride, CACHE_LINE)
+        bias_at = end + rounded_up(fan_in * stride, LINE)
         places.append(LayerPlace(fan_in, fan_out, stride, end, bias_at))
-        end = bias_at + rounded_up(stride, CACHE_LINE)
+        end = bias_at + rounded_up(stride, LINE)
     return places, end
-
-
-def rounded_up(number: int, multiple: int) -> int:
-    """Return the smallest multiple that is not below `number`."""
-    return -(-number // multiple) * multiple

@@ -1,4 +1,4 @@
-"""Answer digits with a trained model, in NumPy alone: the process that serves predictions needs no torch."""
+"""Answer digits with a trained model, without torch: compiled where Fanin could be compiled, else in NumPy alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint, CheckpointMetadata, Weights
 from models.errors import OutputNotFinite
+from models.forward import Floats, Rows, forward_of
 from models.spec import LEAKY_RELU_SLOPE, PIXELS, Activation
-
-Floats = NDArray[np.float32]
 
 _SELU_SCALE = np.float32(1.0507009873554804934193349852946)
 _SELU_ALPHA = np.float32(1.6732632423543772848170429916717)
@@ -51,42 +50,45 @@ _ACTIVATIONS: dict[Activation, Callable[[Floats], Floats]] = {
 
 
 class Predictor:
-    """A loaded model that maps digits to probabilities."""
+    """A loaded model that maps digits to probabilities; in NumPy where it is not to be `compiled`, or cannot."""
 
-    def __init__(self, weights: Weights, metadata: CheckpointMetadata) -> None:
+    def __init__(self, weights: Weights, metadata: CheckpointMetadata, *, compiled: bool = True) -> None:
         self.metadata = metadata
-        self._activation = _ACTIVATIONS[metadata.spec.architecture.activation]
-        self._layers = _transposed_layers(weights)
+        activation = metadata.spec.architecture.activation
+        layers = [
+            Rows.of(weights[f"layers.{index}.weight"], weights[f"layers.{index}.bias"])
+            for index in range(len(weights) // 2)
+        ]
+        self.memory_bytes = sum(layer.values.nbytes for layer in layers)
+        """What the weights take."""
+        self._forward = forward_of(layers, activation) if compiled else None
+        self._layers = [(layer.weight, layer.bias) for layer in layers]
+        self._activation = _ACTIVATIONS[activation]
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
         """Return the predictor of a checkpoint."""
         return cls(checkpoint.weights, checkpoint.metadata)
 
-    @property
-    def memory_bytes(self) -> int:
-        """Return the bytes that the weights take."""
-        return sum(weight.nbytes + bias.nbytes for weight, bias in self._layers)
-
     def predict(self, images: NDArray[np.uint8]) -> Floats:
         """Return probabilities float32 [n, 10] for images uint8 [n, 28, 28], 0 background and 255 ink.
 
         p = softmax(network(images / 255)). Rows sum to 1 within float32. Raises `OutputNotFinite`.
         """
-        inputs = images.reshape(len(images), PIXELS).astype(np.float32)
+        pixels = images.reshape(len(images), PIXELS)
+        if self._forward is not None:
+            return _checked(*self._forward.probabilities(pixels))
+        inputs = pixels.astype(np.float32)
         inputs /= np.float32(255)
         return self.predict_inputs(inputs)
 
     def predict_inputs(self, inputs: Floats) -> Floats:
         """Return what `predict` does for what the network reads, float32 [n, 784] in [0, 1]."""
+        if self._forward is not None:
+            return _checked(*self._forward.probabilities(inputs))
         with np.errstate(over="ignore", invalid="ignore"):
             probabilities = self._softmax(inputs)
-        if not np.isfinite(probabilities.sum()):
-            raise OutputNotFinite(
-                "This model's outputs overflow float32: its weights are too large, or its training diverged.",
-                "Predict with another epoch, or train with a smaller initial scale or learning rate.",
-            )
-        return probabilities
+        return _checked(probabilities, bool(np.isfinite(probabilities.sum())))
 
     def _softmax(self, inputs: Floats) -> Floats:
         h = inputs
@@ -103,9 +105,10 @@ class Predictor:
         return logits
 
 
-def _transposed_layers(weights: Weights) -> list[tuple[Floats, Floats]]:
-    """Return (weight [fan_in, fan_out], bias [fan_out]) of each layer, in order."""
-    return [
-        (np.ascontiguousarray(weights[f"layers.{index}.weight"].T), weights[f"layers.{index}.bias"])
-        for index in range(len(weights) // 2)
-    ]
+def _checked(probabilities: Floats, finite: bool) -> Floats:
+    if not finite:
+        raise OutputNotFinite(
+            "This model's outputs overflow float32: its weights are too large, or its training diverged.",
+            "Predict with another epoch, or train with a smaller initial scale or learning rate.",
+        )
+    return probabilities

@@ -1,1 +1,40 @@
-"""The training kernel in C, and what building it leaves; `models.kernel` loads it."""
+"""What is compiled from C when Fanin is installed with a C compiler at hand; every user has a way without it.
+
+`models.kernel` takes training steps with it, `models.forward` answers predictions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import warnings
+from collections.abc import Sequence
+
+from models.spec import Activation
+
+ACTIVATIONS: tuple[Activation, ...] = (
+    *("relu", "leaky_relu", "softsign", "identity"),
+    *("tanh", "sigmoid", "selu", "gelu"),
+)
+"""In the order of their numbers in `listed_rows.h`."""
+
+
+def load(name: str, layout: Sequence[int]) -> ctypes.CDLL | None:
+    """Return a library of this folder, or None if it was not built or its structures are of another version."""
+    found = importlib.util.find_spec(f"models.native.{name}")
+    if found is None or found.origin is None:
+        return None
+    library = ctypes.CDLL(found.origin)
+    if not _has_layout(library, layout):
+        warnings.warn(
+            f"{found.origin} is of another version of Fanin and is not used: install Fanin again.", stacklevel=2
+        )
+        return None
+    return library
+
+
+def _has_layout(library: ctypes.CDLL, layout: Sequence[int]) -> bool:
+    try:
+        return list((ctypes.c_int64 * len(layout)).in_dll(library, "fanin_layout")) == list(layout)
+    except ValueError:
+        return False

@@ -10,18 +10,7 @@
    the optimizer's update at once. A bias is one more row, whose input is 1 for every image. Each sum is added up in one
    order, whoever does it, so that the bits do not depend on the number of threads. */
 
-#define LANES (VECTOR_BYTES / (long)sizeof(REAL))
-typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES)));
-typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL))));
-
-/* What is not zero in a batch of rows of one width: image b lists `values[b * capacity + k]` at `places[...]`, in order;
-   capacity >= width + 16, because whole vectors are stored. `starts[b * blocks + j]` is the first k of block j of BLOCK_ROWS places; blocks = ceil(width / BLOCK_ROWS) + 1. */
-struct NAME(lists) {
-    uint16_t *places;
-    REAL *values;
-    int32_t *starts;
-    int64_t width, capacity, blocks;
-};
+#include "listed_rows.h"
 
 struct NAME(step) {
     const struct layer *layers;
@@ -43,105 +32,6 @@ struct NAME(step) {
     int64_t *hit_sum;
     int64_t threads;
 };
-
-/* Append to a list what is not zero in from[first..last); without branches, which zeros would lead astray. */
-static inline long NAME(list_values)(const REAL *from, long first, long last, uint16_t *places, REAL *values,
-                                     long count) {
-    for (long i = first; i < last; i++) {
-        places[count] = (uint16_t)i;
-        values[count] = from[i];
-        count += from[i] != 0;
-    }
-    return count;
-}
-
-/* The same of pixels, whose levels `of_byte` gives. */
-static inline long NAME(list_bytes)(const uint8_t *from, const REAL *of_byte, long first, long last, uint16_t *places,
-                                    REAL *values, long count) {
-    for (long i = first; i < last; i++) {
-        places[count] = (uint16_t)i;
-        values[count] = of_byte[from[i]];
-        count += from[i] != 0;
-    }
-    return count;
-}
-
-/* List what is not zero of an image's row, or of its pixels where `row` is NULL. */
-static inline __attribute__((always_inline)) void NAME(list)(struct NAME(lists) *lists, long image, const REAL *row,
-                                                             const uint8_t *pixels, const REAL *of_byte) {
-    uint16_t *places = lists->places + image * lists->capacity;
-    REAL *values = lists->values + image * lists->capacity;
-    int32_t *starts = lists->starts + image * lists->blocks;
-    long count = 0;
-    for (long block = 0; block < lists->blocks - 1; block++) {
-        const long first = block * BLOCK_ROWS, end = first + BLOCK_ROWS, last = end < lists->width ? end : lists->width;
-        starts[block] = (int32_t)count;
-        count = row ? LIST_VALUES(row, first, last, places, values, count)
-                    : LIST_BYTES(pixels, of_byte, first, last, places, values, count);
-    }
-    starts[lists->blocks - 1] = (int32_t)count;
-}
-
-/* out[image, 0..vectors) += sum of listed rows, one block of rows after another so that they stay in the cache. */
-static inline __attribute__((always_inline)) void NAME(add_rows)(
-    const int vectors, const struct NAME(lists) *in, long first, long last, const REAL *rows, long stride, REAL *out,
-    long out_stride) {
-    for (long block = 0; block < in->blocks - 1; block++)
-        for (long image = first; image < last; image++) {
-            const int32_t *starts = in->starts + image * in->blocks + block;
-            if (starts[0] == starts[1]) continue;
-            const uint16_t *places = in->places + image * in->capacity;
-            const REAL *values = in->values + image * in->capacity;
-            NAME(unaligned) *target = (NAME(unaligned) *)(out + image * out_stride);
-            NAME(vector) sum[MOST_VECTORS];
-#pragma GCC unroll 16
-            for (int j = 0; j < vectors; j++) sum[j] = target[j];
-            for (int32_t k = starts[0]; k < starts[1]; k++) {
-                const NAME(unaligned) *row = (const NAME(unaligned) *)(rows + places[k] * stride);
-                const REAL value = values[k];
-                KEEP_AS_ONE_ADDRESS(row);
-#pragma GCC unroll 16
-                for (int j = 0; j < vectors; j++) sum[j] += value * row[j];
-            }
-#pragma GCC unroll 16
-            for (int j = 0; j < vectors; j++) target[j] = sum[j];
-        }
-}
-
-/* out[image] = start (NULL: 0) + sum of listed rows, for images first..last. */
-static void NAME(product)(const struct NAME(lists) *in, long first, long last, const REAL *rows, long columns,
-                          long stride, const REAL *start, REAL *out) {
-    for (long image = first; image < last; image++) {
-        if (start)
-            memcpy(out + image * stride, start, (size_t)columns * sizeof(REAL));
-        else
-            memset(out + image * stride, 0, (size_t)columns * sizeof(REAL));
-    }
-    long column = 0;
-    while (column < columns) {
-        long left = (columns - column) / LANES;
-#define CASE(n)                                                                                             \
-    if (left >= n) {                                                                                        \
-        NAME(add_rows)(n, in, first, last, rows + column, stride, out + column, stride);                    \
-        column += n * LANES;                                                                                \
-        continue;                                                                                           \
-    }
-#if MOST_VECTORS == 16
-        CASE(16)
-#endif
-        CASE(8) CASE(4) CASE(2) CASE(1)
-#undef CASE
-    }
-}
-
-static void NAME(activate)(long kind, REAL slope, REAL *z, long count) {
-    if (kind == RELU)
-        for (long i = 0; i < count; i++) z[i] = z[i] < 0 ? 0 : z[i];
-    else if (kind == LEAKY_RELU)
-        for (long i = 0; i < count; i++) z[i] = z[i] > 0 ? z[i] : slope * z[i];
-    else if (kind == SOFTSIGN)
-        for (long i = 0; i < count; i++) z[i] = z[i] / (1 + FABS(z[i]));
-}
 
 /* dh becomes dz; h is what `activate` left. */
 static void NAME(pass_back)(long kind, REAL slope, REAL *dh, const REAL *h, long count) {

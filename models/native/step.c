@@ -31,15 +31,9 @@
 #define MOST_VECTORS 8
 #endif
 
-/* Rows of weights that are worked through while they lie in the first-level cache. Whole cache lines of a row of the
-   transposed weights, which another thread writes the next block of. */
-#define BLOCK_ROWS 32
 #define UPDATE_VECTORS 8
+#define FOR_PROCESSOR /* the whole file is compiled for one */
 
-/* Stops the compiler from keeping one address for each vector of a row, for which there are not enough registers. */
-#define KEEP_AS_ONE_ADDRESS(pointer) __asm__("" : "+r"(pointer))
-
-enum { RELU, LEAKY_RELU, SOFTSIGN, IDENTITY };
 enum { SGD, ADAM };
 
 /* Where one layer lies in the flat buffers, in elements: `fan_in` rows `stride` apart, of `columns` that are worked on

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from models import kernel as kernel_module
-from models.kernel import LINE, RUNS, columns_of, kernel, load_kernel, runnable, stride_of
+from models.cache_lines import LINE, columns_of, stride_of
+from models.kernel import RUNS, kernel, load_kernel, runnable
 
 
 def test_the_best_variant_that_runs_here_is_taken() -> None:

@@ -71,10 +71,10 @@ def test_outputs_that_overflow_are_an_error_and_not_an_answer(few: DataSet) -> N
         predictor_of(network, spec).predict(few.test.images)
 
 
-def test_memory_counts_all_weights() -> None:
+def test_memory_counts_all_weights_and_what_fills_their_cache_lines() -> None:
     spec = TrainSpec(architecture=Architecture(hidden=(8,)))
     network = Network.empty(spec.architecture)
-    assert predictor_of(network, spec).memory_bytes == 4 * spec.architecture.parameter_count
+    assert predictor_of(network, spec).memory_bytes == 4 * 16 * (785 + 9)
 
 
 def test_labels_are_those_of_the_training_framework_on_the_whole_test_set(mnist: DataSet) -> None:

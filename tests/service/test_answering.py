@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.predict import Floats, Predictor
-from service.answering import SMALL_BATCH, Answering
+from models.forward import Floats
+from models.predict import Predictor
+from service import served as served_module
+from service.answering import MOST_TURNS, SMALL_BATCH, Answering
 from service.artifacts import Artifacts
 from service.errors import NotFound
 from service.predictors import Predictors
@@ -34,6 +36,19 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Predictor, "predict", counted)
     return seen
+
+
+@pytest.fixture
+def no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are looked up for every prediction."""
+    for name in ("FILE_TRUST_S", "NETWORK_TRUST_S"):
+        monkeypatch.setattr(served_module, name, -1)
+
+
+@pytest.fixture
+def long_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FILE_TRUST_S", "NETWORK_TRUST_S"):
+        monkeypatch.setattr(served_module, name, 3600)
 
 
 def within(bench: Bench, work: Callable[[Answering], Awaitable[None]], limit_bytes: int = 10**9) -> None:
@@ -63,6 +78,34 @@ def test_requests_of_one_turn_of_the_loop_are_one_forward_pass_a_model(bench: Be
     within(bench, work)
 
 
+@pytest.mark.parametrize(
+    ("turns", "passes"),
+    [
+        ([0, 1, 2], [1, 1, 1]),  # who is alone in its turn does not wait
+        ([0, 0, 1, 2], [4]),  # each turn brings one
+        ([0, 0, 2], [2, 1]),  # the turn between brings none
+        ([0, 0, *range(1, MOST_TURNS + 2)], [MOST_TURNS + 1, 1, 1]),  # the first is answered though more are coming
+    ],
+)
+def test_a_pass_waits_while_each_turn_brings_more_and_not_for_ever(
+    turns: list[int], passes: list[int], bench: Bench, calls: list[int]
+) -> None:
+    job_id = bench.trained()
+
+    async def work(answering: Answering) -> None:
+        async def asked_after(turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await answering.predicted(job_id, ONE)
+
+        await answering.predicted(job_id, ONE)  # the model is in memory now, and found without a thread
+        calls.clear()
+        await asyncio.gather(*map(asked_after, turns))
+        assert calls == passes
+
+    within(bench, work)
+
+
 def test_large_batches_go_to_other_threads_in_pieces(bench: Bench, calls: list[int]) -> None:
     job_id = bench.trained()
 
@@ -76,7 +119,7 @@ def test_large_batches_go_to_other_threads_in_pieces(bench: Bench, calls: list[i
     within(bench, work)
 
 
-def test_a_name_means_what_it_means_at_each_moment(bench: Bench) -> None:
+def test_a_name_means_what_it_means_at_each_look(bench: Bench, no_trust: None) -> None:
     first = bench.trained()
     set_alias(bench.engine, "champion", f"{first}@1", None)
 
@@ -97,7 +140,24 @@ def test_a_name_means_what_it_means_at_each_moment(bench: Bench) -> None:
     within(bench, work)
 
 
-def test_a_model_that_was_deleted_answers_no_more(bench: Bench) -> None:
+def test_a_look_is_trusted_for_a_while_and_until_this_process_tells_something(bench: Bench, long_trust: None) -> None:
+    job_id = bench.trained()
+    set_alias(bench.engine, "champion", f"{job_id}@1", None)
+
+    async def work(answering: Answering) -> None:
+        async def epoch() -> int:
+            return (await answering.predicted("champion", ONE)).served.row.checkpoint.epoch
+
+        assert await epoch() == 1
+        await asyncio.to_thread(set_alias, bench.engine, "champion", f"{job_id}@2", None)
+        assert await epoch() == 1
+        answering.look_again()
+        assert await epoch() == 2
+
+    within(bench, work)
+
+
+def test_a_model_that_was_deleted_answers_no_more(bench: Bench, no_trust: None) -> None:
     job_id = bench.trained()
 
     async def work(answering: Answering) -> None:

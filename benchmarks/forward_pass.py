@@ -1,0 +1,60 @@
+"""Predictions in one process and on one thread: the compiled forward pass beside NumPy's, microseconds a call.
+
+Takes the weights file of a checkpoint; prints JSON, by the number of images at once. `benchmarks.predict` runs it, with
+BLAS on one thread as an API process has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.clients import data_folder
+from models.checkpoint import decode
+from models.data import read_mnist
+from models.predict import Predictor
+
+COUNTS = (1, 16, 64, 250)
+ROUNDS = 7
+IMAGES_A_ROUND = 4000
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path)
+    checkpoint = decode(parser.parse_args().weights.read_bytes())
+    images = read_mnist(data_folder()).test.images
+    predictors = {
+        "numpy": Predictor(checkpoint.weights, checkpoint.metadata, compiled=False),
+        "compiled": Predictor(checkpoint.weights, checkpoint.metadata),
+    }
+    found: dict[str, Any] = {}
+    for count in COUNTS:
+        calls = {name: _call(predictor, images[:count]) for name, predictor in predictors.items()}
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(ROUNDS):
+            for name, call in calls.items():
+                times[name].append(_microseconds(call, max(3, IMAGES_A_ROUND // count)))
+        found[str(count)] = {name: round(statistics.median(values), 1) for name, values in times.items()}
+    print(json.dumps(found))
+
+
+def _call(predictor: Predictor, images: Any) -> Callable[[], Any]:
+    return lambda: predictor.predict(images)
+
+
+def _microseconds(call: Callable[[], Any], repeats: int) -> float:
+    started = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - started) / repeats * 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -121,6 +121,7 @@ def _api(options: argparse.Namespace) -> int:
     import uvicorn
 
     from service.app import create_application
+    from service.one_write import OneWriteProtocol
 
     settings = _listening_settings(options)
     set_up_logging(settings, "api")
@@ -142,6 +143,7 @@ def _api(options: argparse.Namespace) -> int:
         return EXIT_WRONG_USE
     config = uvicorn.Config(
         create_application(settings),
+        http=OneWriteProtocol,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here depends on who the client is, and they cost time

@@ -42,7 +42,7 @@ from service.deps import Parts
 from service.events import EventHub
 from service.examples import EXAMPLES
 from service.hardware import usable_cores
-from service.middleware import AnswerHead, AnswerUnexpected, LimitBody, RequireKey, SecurityHeaders
+from service.middleware import AnswerHead, AnswerUnexpected, ForgetNames, LimitBody, RequireKey, SecurityHeaders
 from service.predictors import Predictors
 from service.previews import Previews
 from service.queue import Queue
@@ -102,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LimitBody, limit_bytes=settings.max_body_bytes)
     if settings.api_key is not None:
         app.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
+    app.add_middleware(ForgetNames, forget=lambda: app.state.parts.answering.look_again())
     app.add_middleware(AnswerHead)
     app.add_middleware(AnswerUnexpected)
     app.add_middleware(SecurityHeaders)

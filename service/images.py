@@ -10,8 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -36,6 +35,7 @@ READABLE = (
     "multipart/form-data"
 )
 _SIGNATURES: dict[bytes, Form] = {b"\x89PNG\r\n\x1a\n": "png", b"\x93NUMPY": "npy", b"\xff\xd8\xff": "jpeg"}
+_BEGINNINGS = tuple(_SIGNATURES)
 _FORMS: dict[str, Form] = {
     "image/png": "png",
     "image/jpeg": "jpeg",
@@ -46,8 +46,7 @@ _FORMS: dict[str, Form] = {
 _UNSAID = ("", "application/x-www-form-urlencoded", "*/*")  # what clients send that were told nothing; curl does
 
 
-@dataclass(frozen=True)
-class ReadImages:
+class ReadImages(NamedTuple):
     """Images as the network will see them, and how they came to be so."""
 
     images: Pixels
@@ -135,7 +134,9 @@ def _form_of(content: bytes, media_type: str) -> Form:
 
 def _signed_form(content: bytes) -> Form | None:
     """Return the form whose signature the content begins with, if any."""
-    return next((form for signature, form in _SIGNATURES.items() if content.startswith(signature)), None)
+    if not content.startswith(_BEGINNINGS):
+        return None
+    return next(form for signature, form in _SIGNATURES.items() if content.startswith(signature))
 
 
 def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
@@ -270,7 +271,7 @@ def _of_levels(levels: NDArray[np.float64], form: Form, *, fit: bool, scale: Sca
     if not fit:
         return ReadImages(pixels, form, read_scale, batch, False, ())
     read = _gathered((_seen(picture, fit=fit) for picture in pixels), form, fit=fit, batch=batch)
-    return replace(read, scale=read_scale)
+    return read._replace(scale=read_scale)
 
 
 def _pixels_of(parsed: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -133,6 +134,29 @@ class AnswerUnexpected:
                 raise
             log.exception("unexpected error at %s %s", scope["method"], scope["path"])
             await problem_of_unknown(scope["path"])(scope, receive, send)
+
+
+class ForgetNames:
+    """Have predictions look up names anew after anything this process has told, an event of a stream included.
+
+    Who is told that a job has succeeded, or has moved an alias, is then answered by that model, not by the one before.
+    """
+
+    def __init__(self, app: ASGIApp, forget: Callable[[], None]) -> None:
+        self._app = app
+        self._forget = forget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            self._forget()
+            await send(message)
+
+        await self._app(scope, receive, told)
 
 
 class SecurityHeaders:

@@ -22,6 +22,7 @@ from service.answering import Answering, answer
 from service.errors import MalformedBody
 from service.images import MOST_IMAGES, ReadImages, media_type_of, read_body, read_files
 from service.middleware import body_too_large, has_key, no_key
+from service.one_write import hold_of
 from service.predict_query import PredictQuery, read_query
 from service.problems import problem_of, problem_of_lost_database, problem_of_unknown, problem_of_validation
 from service.store.engine import OUT_OF_REACH
@@ -75,6 +76,9 @@ class QuickRoute:
             (b"x-model", model.encode()),
             NOSNIFF,
         ]
+        hold = hold_of(scope)
+        if hold is not None:
+            hold()
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -83,15 +87,16 @@ class QuickRoute:
         if declared and (not declared.isdigit() or int(declared) > self._limit_bytes):
             raise body_too_large(self._limit_bytes)
         parts: list[bytes] = []
-        size, more = 0, True
-        while more:
+        size = 0
+        while True:
             message = await receive()
-            parts.append(message.get("body", b""))
-            more = message.get("more_body", False)
-            size += len(parts[-1])
+            part: bytes = message.get("body", b"")
+            size += len(part)
             if size > self._limit_bytes:
                 raise body_too_large(self._limit_bytes)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            if not message.get("more_body", False):
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
 
 
 async def respond(answering: Answering, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:

@@ -2,8 +2,9 @@
 
 A name such as `latest` may mean another model at any commit. Every commit that could change that raises a counter in
 the database; one look at it, a row, tells whether what was found before still holds. On SQLite, a file, the look takes
-some microseconds and is made once for all requests of one turn of the event loop; from a PostgreSQL server it comes
-over the network and holds for `NETWORK_TRUST_S`.
+some microseconds and holds for `FILE_TRUST_S`; from a PostgreSQL server it comes over the network and holds for
+`NETWORK_TRUST_S`. After whatever else this process has answered it holds no longer (`look_again`), so that nobody is
+told of a model and then answered by the one before.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from service.schemas import predicted_by
 from service.store.checkpoints import ModelRow
 from service.store.events import last_event_id
 
+FILE_TRUST_S = 0.005
 NETWORK_TRUST_S = 0.05
 MOST_NAMES = 1000
 COUNT = "SELECT value FROM counters WHERE name = 'event_id'"
@@ -49,20 +51,23 @@ class ServedModels:
         self._looked_at = -float("inf")
         self._connection: Any = None
         self._is_file = engine.dialect.name == "sqlite"
+        self._trust_s = FILE_TRUST_S if self._is_file else NETWORK_TRUST_S
 
     def known(self, name: str) -> Served | None:
         """Return what is known to answer to a name at this moment, or None: then `find` it.
 
         Raises what the database raises if it cannot be asked.
         """
-        if self._is_file:
+        now = time.monotonic()
+        if now - self._looked_at > self._trust_s:
+            if not self._is_file:
+                return None
             self._hold(self._counted())
-        elif time.monotonic() - self._looked_at > NETWORK_TRUST_S:
-            return None
+            self._looked_at = now
         return self._served(name)
 
     def look_again(self) -> None:
-        """Trust nothing that was found before: a name has been moved by this process."""
+        """Trust nothing that was found before without a look: this process has told somebody something newer."""
         self._looked_at = -float("inf")
 
     async def find(self, name: str) -> Served:

@@ -76,7 +76,6 @@ def put_alias(
     FANIN_KEEP_CHECKPOINTS says, and its job cannot be deleted.
     """
     row = set_alias(parts.engine, name, body.model, _version(if_match), only_new=if_none_match is not None)
-    parts.answering.look_again()
     return _shown(alias_view(row), response)
 
 
@@ -84,7 +83,6 @@ def put_alias(
 def delete_one_alias(parts: GetParts, name: Name, if_match: IfMatch = None) -> DeletedAlias:
     """Delete an alias; the model it meant stays."""
     delete_alias(parts.engine, name, _version(if_match))
-    parts.answering.look_again()
     return DeletedAlias(name=name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -16,7 +17,9 @@ from models.checkpoint import decode
 from models.data import DataSet
 from service.app import create_app
 from service.images import encode_png
+from service.served import Served, ServedModels
 from service.settings import Settings
+from service.store.aliases import set_alias
 from tests.service.conftest import SMALL, Api, Bench, problem
 
 
@@ -65,6 +68,40 @@ def test_answers_come_as_raw_floats_or_npy_where_asked(job_id: str, few: DataSet
     assert raw.headers["x-model"] == f"{job_id}@2"
     as_npy = api.post("/predict", content=content, headers={"Accept": "application/x-npy"})
     np.testing.assert_allclose(np.load(io.BytesIO(as_npy.content)), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("told", ["GET /healthz", "PUT /aliases/champion", "an error"])
+def test_who_is_told_anything_is_answered_by_what_was_there_then(
+    told: str, job_id: str, bench: Bench, few: DataSet, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def epoch() -> int:
+        answer = api.post("/predict?model=champion", content=few.test.images[0].tobytes())
+        return int(answer.headers["x-model"].partition("@")[2])
+
+    monkeypatch.setattr(ServedModels, "known", trusting(ServedModels.known))
+    set_alias(bench.engine, "champion", f"{job_id}@1", None)
+    assert epoch() == 1
+    if told != "PUT /aliases/champion":
+        set_alias(bench.engine, "champion", f"{job_id}@2", None)
+        assert epoch() == 1
+    match told:
+        case "GET /healthz":
+            assert api.get("/healthz").status_code == 200
+        case "PUT /aliases/champion":
+            assert api.put("/aliases/champion", json={"model": f"{job_id}@2"}).status_code == 200
+        case _:
+            assert api.get("/jobs/none").status_code == 404
+    assert epoch() == 2
+
+
+def trusting(known: Callable[[ServedModels, str], Served | None]) -> Callable[[ServedModels, str], Served | None]:
+    """Return a `known` that trusts each look for an hour."""
+
+    def for_an_hour(self: ServedModels, name: str) -> Served | None:
+        self._trust_s = 3600
+        return known(self, name)
+
+    return for_an_hour
 
 
 def test_one_model_is_named_in_the_path_or_the_query(job_id: str, few: DataSet, api: httpx.Client) -> None:

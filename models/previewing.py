@@ -23,7 +23,8 @@ from models.init.pretrained import Dbn
 from models.mlp import Network
 from models.preview import BEFORE_PRETRAINING, Preview
 from models.spec import DataChoice, TrainSpec
-from models.train import first_network, training_images
+from models.train import first_network
+from models.training_set import training_images
 
 
 def preview(spec: TrainSpec, data: DataSet) -> Preview:

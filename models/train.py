@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import large_pages
 from models.data import DataSet, Digits
 from models.diagnosis import Diagnostics
 from models.diagnostics import Probe, diagnose
@@ -32,9 +31,10 @@ from models.mlp import Network
 from models.pretrain.dbn import Pretraining
 from models.randomness import generator
 from models.results import EpochMetrics, Evaluation
-from models.spec import PIXELS, TrainSpec, misfit
+from models.spec import TrainSpec
 from models.step import StackedStep
 from models.step_progress import StepProgress
+from models.training_set import training_set
 
 FIRST_BELOW_LOSS = 2.0
 SMOOTHED_STEPS = 10
@@ -74,23 +74,19 @@ class Training:
         self.specs = list(specs)
         self.data = data
         self._shared = _shared_part(self.specs)
-        images = training_images(self._shared, data)
-        kept = len(data.train.labels) - self._shared.validation_images
-        self._validation = Digits(data.train.images[kept:], data.train.labels[kept:])
-        labels = torch.tensor(data.train.labels[:kept], dtype=torch.int64)
-        self._pixels = _pixels_that_matter(images, self._shared)
-        self._images = large_pages.columns(images, self._pixels, device)
-        self._labels = labels.to(device)
+        found = training_set(self._shared, data, device)
+        self._pixels, self._images, self._labels = found.pixels, found.lit, found.labels
+        self._validation = Digits(data.train.images[len(found.images) :], data.train.labels[len(found.images) :])
         self._device = device
         self._engine = engine or best_engine(self._shared, device)
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = self._shared.precision == "tf32"
         networks = (
-            [first_network(spec, images) for spec in self.specs]
+            [first_network(spec, found.images) for spec in self.specs]
             if snapshots is None
             else _networks(self.specs, snapshots)
         )
-        self._probe = Probe.of(images, labels, device)
+        self._probe = Probe.of(found.images, found.labels, device)
         self._diagnosed = list(networks)
         self.failures: dict[int, LossNotFinite] = {}
         self.epoch = 0 if snapshots is None else snapshots[0].epoch
@@ -306,17 +302,6 @@ def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
     return specs[0]
 
 
-def _pixels_that_matter(images: torch.Tensor, spec: TrainSpec) -> torch.Tensor:
-    """Return the pixels that are lit in any training image, int64 [n], at least one.
-
-    The weights of the others get no gradient, so Adam and SGD leave them exactly as they are, unless they decay.
-    """
-    if spec.optimizer.weight_decay > 0:
-        return torch.arange(PIXELS)
-    lit = images.any(0).nonzero()[:, 0]
-    return lit if len(lit) else torch.zeros(1, dtype=torch.int64)
-
-
 def _rms(values: torch.Tensor) -> float:
     return float(values.square().mean().sqrt())
 
@@ -327,18 +312,6 @@ def _first_below(losses: Sequence[float], steps_before: int) -> int | None:
         if fmean(losses[end - SMOOTHED_STEPS : end]) < FIRST_BELOW_LOSS:
             return steps_before + end
     return None
-
-
-def training_images(spec: TrainSpec, data: DataSet) -> torch.Tensor:
-    """Return the images that a spec trains on, uint8 [n, 784] on the CPU: all but those held out at the end.
-
-    Raises `InvalidSpec` if the spec cannot be trained on this data.
-    """
-    problem = misfit(spec, len(data.train.labels))
-    if problem:
-        raise InvalidSpec(f"{problem} (data set: {data.name}).")
-    kept = len(data.train.labels) - spec.validation_images
-    return torch.tensor(data.train.images[:kept].reshape(kept, PIXELS))
 
 
 def first_network(spec: TrainSpec, images: torch.Tensor) -> Network:

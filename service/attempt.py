@@ -23,7 +23,8 @@ from models.errors import DataDamaged, DataMissing, FaninError, Interrupted, Los
 from models.init.pretrained import Dbn
 from models.results import EpochMetrics
 from models.step_progress import StepProgress
-from models.train import Snapshot, Training, first_network, training_images
+from models.train import Snapshot, Training, first_network
+from models.training_set import training_images
 from service.commits import Commits, Ended, Ready
 from service.errors import Fenced, NotFound, Unavailable
 from service.failures import explained

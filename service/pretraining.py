@@ -12,7 +12,8 @@ from models.init.pretrained import Dbn
 from models.pretrain.dbn import Pretraining, PretrainSnapshot
 from models.results import PretrainMetrics
 from models.step_progress import StepProgress
-from models.train import Snapshot, pretrained_network, training_images
+from models.train import Snapshot, pretrained_network
+from models.training_set import training_images
 from service.artifacts import attempt_folder
 from service.committing import commit
 from service.store import runs

@@ -18,6 +18,7 @@ from models.data import DataSet, Digits, load
 from models.errors import FaninError
 from models.spec import DataChoice, TrainSpec
 from models.train import Training
+from models.training_set import training_set
 from service.artifacts import Artifacts
 from service.attempt import PASSING, LacksData, make_attempt
 from service.errors import ServiceError
@@ -173,14 +174,19 @@ class Worker:
         return lock
 
     def _warm_up(self) -> None:
-        """Load the data, if it is here, and train for one step: the first job then starts at once."""
-        try:
-            self._data["mnist"] = (load("mnist", self._settings.data_dir, fetch=False), float("inf"))
-        except FaninError as error:
-            log.info("no data set is loaded yet: %s", error.detail)
+        """Train for one step, and load and lay out the data, if it is here: the first job then starts at once."""
         digits = Digits(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
         blank = DataSet("mnist_5k", digits, digits, "mnist_5k_held_out", sha256="", description="one blank image")
-        Training([TrainSpec()], blank, self._device.torch_device).run_epoch()
+        training = Training([TrainSpec()], blank, self._device.torch_device)
+        training.diagnose(0)
+        training.run_epoch()
+        try:
+            mnist = load("mnist", self._settings.data_dir, fetch=False)
+        except FaninError as error:
+            log.info("no data set is loaded yet: %s", error.detail)
+            return
+        self._data["mnist"] = (mnist, float("inf"))
+        training_set(TrainSpec(), mnist, self._device.torch_device)
 
     def _load(self, choice: DataChoice) -> DataSet:
         """Return a data set, kept in memory; a fallback of `auto` is kept for ten minutes only."""

@@ -11,7 +11,8 @@ from models.errors import InvalidSpec, LossNotFinite
 from models.init.pretrained import Dbn
 from models.pretrain.dbn import Pretraining
 from models.spec import Architecture, TrainSpec
-from models.train import Training, first_network, pretrained_network, training_images
+from models.train import Training, first_network, pretrained_network
+from models.training_set import training_images
 
 CPU = torch.device("cpu")
 SETTINGS = Dbn(rbm_epochs=2, batch=20, momentum_switch=1)

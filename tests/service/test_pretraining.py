@@ -113,7 +113,8 @@ def test_a_damaged_checkpoint_of_pretraining_costs_one_epoch(bench: Bench, monke
 
 def test_the_filters_stay_with_the_model_as_its_first_weights(bench: Bench) -> None:
     from models.checkpoint import decode
-    from models.train import first_network, training_images
+    from models.train import first_network
+    from models.training_set import training_images
 
     job_id = bench.trained(SPEC)
     row = find_model(bench.engine, f"{job_id}@0").checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import queue
@@ -76,6 +77,9 @@ class Worker:
             self._heartbeat.start()
             self._deliveries.start()
             Sweep(engine, self._artifacts, self._settings.checkpoints_kept, forget_ended).start()
+            # What is there now stays: looking through it again would hold a training up for 80 ms.
+            gc.collect()
+            gc.freeze()
             log.info("worker %s is ready on %s (%s)", self._name, self._device.kind, self._device.name)
             try:
                 self._work(engine)

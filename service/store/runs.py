@@ -187,8 +187,9 @@ def commit_checkpoint(
             _end_job(connection, job_id, "succeeded", **summary)
         elif state == "pausing":
             _end_job(connection, job_id, "paused")
-        close_run_if_done(connection, attempt.run_id)
         final_state: JobState = "succeeded" if checkpoint.final else "paused" if state == "pausing" else "running"
+        if final_state != "running":
+            close_run_if_done(connection, attempt.run_id)
         return Committed(final_state, is_kept=True, unused_paths=unused)
 
 

@@ -147,8 +147,10 @@ def _library() -> ctypes.CDLL | None:
 def all_likely(images: NDArray[np.uint8], least_total: float, most_offset_pixels: float) -> bool:
     """Say whether a quick look finds that every image uint8 [n, 28, 28] has a dark edge, ink enough, and is centred.
 
-    False also where nothing was built: then somebody has to look closer.
+    False also where nothing was built: then somebody has to look closer. Raises `ValueError`.
     """
+    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
+        raise ValueError(f"images {images.dtype}{images.shape} are not uint8 [n, 28, 28]")
     library = _library()
     if library is None:
         return False

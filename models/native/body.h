@@ -68,8 +68,14 @@ static void NAME(run_images)(const struct NAME(step) *step, long first, long las
     const long count = step->layer_count;
     REAL of_byte[256];
     for (int i = 0; i < 256; i++) of_byte[i] = (REAL)i / (REAL)255;
-    for (long image = first; image < last; image++)
-        NAME(list)(step->inputs, image, NULL, step->images + step->chosen[image] * step->layers[0].fan_in, of_byte);
+    const long pixels = step->layers[0].fan_in;
+    for (long image = first; image < last; image++) {
+        /* The images of a batch lie anywhere in the data set; those after this are fetched meanwhile. */
+        if (image + IMAGES_AHEAD < last)
+            for (long at = 0; at < pixels; at += 64)
+                __builtin_prefetch(step->images + step->chosen[image + IMAGES_AHEAD] * pixels + at);
+        NAME(list)(step->inputs, image, NULL, step->images + step->chosen[image] * pixels, of_byte);
+    }
     for (long l = 0; l < count; l++) {
         const struct layer *layer = step->layers + l;
         const REAL *weight = step->values + layer->at;
@@ -202,6 +208,7 @@ void NAME(fanin_step)(const struct NAME(step) *step) {
     for (long l = 0; l < step->layer_count; l++) units += step->inputs[l].blocks - 1;
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
     {
+        const unsigned mode = flush_denormals();
 #pragma omp for schedule(static)
         for (long part = 0; part < threads; part++)
             NAME(run_images)(step, batch * part / threads, batch * (part + 1) / threads);
@@ -217,6 +224,7 @@ void NAME(fanin_step)(const struct NAME(step) *step) {
             while (block >= step->inputs[l].blocks - 1) block -= step->inputs[l++].blocks - 1;
             NAME(run_rows)(step, l, block, images, values);
         }
+        restore_mode(mode);
     }
     double sum = 0;
     for (long image = 0; image < batch; image++) {

@@ -51,6 +51,7 @@ static int NAME(make_room)(struct NAME(room) *room, const struct network *networ
         width = layer->fan_in > width ? layer->fan_in : width;
         stride = layer->stride > stride ? layer->stride : stride;
     }
+    images = images > 0 ? images : 1; /* what malloc returns for nothing is not said */
     const long capacity = width + 16, blocks = (width + BLOCK_ROWS - 1) / BLOCK_ROWS + 1;
     const size_t h = (size_t)(images * stride) * sizeof(float), values = (size_t)(images * capacity) * sizeof(float);
     const size_t starts = (size_t)(images * blocks) * sizeof(int32_t);

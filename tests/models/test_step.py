@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import threading
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -302,6 +305,34 @@ def test_one_engine_goes_on_from_the_others_state(optimizer: Adam | SGD, few: Da
     handed_over.load_optimizer_state([by_kernel.optimizer_state(0)])
     weights, expected = taken(handed_over, few)[0], taken(by_torch, few)[0]
     assert relative_error(weights, expected) < 1e-5  # the state is float32
+
+
+@pytest.mark.parametrize("variant", get_args(Variant))
+def test_a_kernel_takes_denormal_moments_for_zero_and_leaves_the_callers_mode_as_it_is(
+    variant: Variant, few: DataSet
+) -> None:
+    architecture = Architecture(hidden=(20, 10))
+    step = step_of(variant, [network_of(architecture, 0)], architecture, Adam())
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("only x86 needs it: elsewhere such numbers take no longer")
+    images, labels = on_device(few)
+    dark = int((images.sum(0) == 0).nonzero()[0])  # a pixel whose weights have no gradient
+    state = step.optimizer_state(0)
+    name = next(name for name in state if state[name].shape == (20, 784))
+    moments = dict(state) | {name: np.full((20, 784), 1e-40, np.float32)}
+    seen: list[bool] = []
+
+    def take() -> None:  # in a thread of its own: this one's mode is not to change
+        torch.set_flush_denormal(False)
+        step.load_optimizer_state([moments])
+        step.run(images, labels, torch.arange(BATCH).unsqueeze(0))
+        seen.append(bool((torch.tensor([1e-39]) * torch.tensor([0.5]) > 0).all()))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    assert seen == [True]
+    assert not step.optimizer_state(0)[name][:, dark].any()
 
 
 def test_the_state_of_another_optimizer_or_network_is_refused() -> None:

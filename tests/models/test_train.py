@@ -350,3 +350,10 @@ def test_steps_left_to_the_device_are_those_that_the_host_takes(few: DataSet) ->
         for index in (0, 1):
             found, expected = (step.network(index).layers[0].weight for step in (by_device, by_host))
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)  # the rate is float32 on the device
+
+
+def test_on_a_cpu_denormal_numbers_are_taken_for_zero(few: DataSet) -> None:
+    torch.set_flush_denormal(False)
+    assert float(torch.tensor(1e-39) * 2) > 0
+    Training([TrainSpec(architecture=Architecture(hidden=(8,)), batch_size=50)], few, torch.device("cpu"))
+    assert float(torch.tensor(1e-39) * 2) == 0

@@ -81,6 +81,8 @@ int fanin_probabilities(int kind, const struct network *network, const uint8_t *
 #if defined(__x86_64__)
     if (kind == 2) return probabilities_avx512(network, pixels, inputs, count, probabilities);
     if (kind == 1) return probabilities_avx2(network, pixels, inputs, count, probabilities);
+#else
+    (void)kind; /* there is only one */
 #endif
     return probabilities_baseline(network, pixels, inputs, count, probabilities);
 }

@@ -49,6 +49,7 @@ class ServedModels:
         self._rows: dict[str, tuple[ModelRow, bytes]] = {}
         self._generation = -1
         self._looked_at = -float("inf")
+        self._told = 0
         self._connection: Any = None
         self._is_file = engine.dialect.name == "sqlite"
         self._trust_s = FILE_TRUST_S if self._is_file else NETWORK_TRUST_S
@@ -69,14 +70,16 @@ class ServedModels:
     def look_again(self) -> None:
         """Trust nothing that was found before without a look: this process has told somebody something newer."""
         self._looked_at = -float("inf")
+        self._told += 1
 
     async def find(self, name: str) -> Served:
         """Return what answers to a name now, and remember it. Raises `NotFound`, `CheckpointDamaged`."""
-        before = time.monotonic()
+        before, told = time.monotonic(), self._told
         # The counter first: a commit between the two looks makes what is found newer than its number, never older.
         generation = await asyncio.to_thread(last_event_id, self._engine)
         self._hold(generation)
-        self._looked_at = before
+        if told == self._told:  # else the look may be older than what somebody has been told meanwhile
+            self._looked_at = before
         served = self._served(name)
         if served is not None:
             return served

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import Engine
 
 from models.forward import Floats
 from models.predict import Predictor
@@ -18,6 +19,7 @@ from service.errors import NotFound
 from service.predictors import Predictors
 from service.served import ServedModels
 from service.store.aliases import set_alias
+from service.store.events import last_event_id
 from service.store.transitions import delete_job
 from tests.service.conftest import SMALL, Bench
 
@@ -152,6 +154,31 @@ def test_a_look_is_trusted_for_a_while_and_until_this_process_tells_something(be
         await asyncio.to_thread(set_alias, bench.engine, "champion", f"{job_id}@2", None)
         assert await epoch() == 1
         answering.look_again()
+        assert await epoch() == 2
+
+    within(bench, work)
+
+
+def test_a_look_during_which_something_was_told_is_not_trusted(
+    bench: Bench, long_trust: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.trained()
+    set_alias(bench.engine, "champion", f"{job_id}@1", None)
+
+    async def work(answering: Answering) -> None:
+        async def epoch() -> int:
+            return (await answering.predicted("champion", ONE)).served.row.checkpoint.epoch
+
+        def look_while_others_are_told(engine: Engine) -> int:
+            found = last_event_id(engine)
+            set_alias(bench.engine, "champion", f"{job_id}@2", None)
+            answering.look_again()
+            return found
+
+        assert await epoch() == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(served_module, "last_event_id", look_while_others_are_told)
+            await answering._served.find("champion")  # as where the database is a server
         assert await epoch() == 2
 
     within(bench, work)

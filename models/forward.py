@@ -7,7 +7,7 @@ and, with ReLU, half of the rest. This file mirrors its structures, field by fie
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Literal, NamedTuple, Self
 
@@ -58,6 +58,14 @@ class Rows(NamedTuple):
     def bias(self) -> Floats:
         """Return the bias [fan_out]."""
         return self.values[-1, : self.fan_out]
+
+
+def rows_of(weights: Mapping[str, Floats]) -> list[Rows]:
+    """Return the layers of a network's weights, in order."""
+    return [
+        Rows.of(weights[f"layers.{index}.weight"], weights[f"layers.{index}.bias"])
+        for index in range(len(weights) // 2)
+    ]
 
 
 class _Dense(ctypes.Structure):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint, CheckpointMetadata, Weights
 from models.errors import OutputNotFinite
-from models.forward import Floats, Rows, forward_of
+from models.forward import Floats, forward_of, rows_of
 from models.spec import LEAKY_RELU_SLOPE, PIXELS, Activation
 
 _SELU_SCALE = np.float32(1.0507009873554804934193349852946)
@@ -55,10 +55,7 @@ class Predictor:
     def __init__(self, weights: Weights, metadata: CheckpointMetadata, *, compiled: bool = True) -> None:
         self.metadata = metadata
         activation = metadata.spec.architecture.activation
-        layers = [
-            Rows.of(weights[f"layers.{index}.weight"], weights[f"layers.{index}.bias"])
-            for index in range(len(weights) // 2)
-        ]
+        layers = rows_of(weights)
         self.memory_bytes = sum(layer.values.nbytes for layer in layers)
         """What the weights take."""
         self._forward = forward_of(layers, activation) if compiled else None

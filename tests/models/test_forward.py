@@ -11,13 +11,14 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models import forward as forward_module
 from models.cache_lines import LINE
 from models.checkpoint import CheckpointMetadata
 from models.data import DataSet
 from models.errors import OutputNotFinite
-from models.forward import KINDS, Floats, Forward, Kind, Rows, all_likely, forward_of, kinds
+from models.forward import KINDS, Floats, Forward, Kind, Rows, all_likely, forward_of, kinds, rows_of
 from models.predict import Predictor
 from models.spec import Activation, Architecture, TrainSpec
 from models.unlikely import LEAST_MEAN_LEVEL, MOST_OFFSET_PIXELS, unlikely
@@ -49,14 +50,15 @@ def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
 def compiled(predictor: Predictor, kind: Kind) -> Forward:
     if kind not in kinds():
         pytest.skip(f"this processor does not run {kind}" if kinds() else NOT_BUILT)
-    layers = [Rows.of(np.ascontiguousarray(weight.T), np.ascontiguousarray(bias)) for weight, bias in predictor._layers]
-    forward = forward_of(layers, predictor.metadata.spec.architecture.activation, kind)
+    architecture = predictor.metadata.spec.architecture
+    forward = forward_of(rows_of(weights_of(architecture.sizes)), architecture.activation, kind)
     assert forward is not None
     return forward
 
 
-def in_numpy(predictor: Predictor, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Floats:
-    return predictor._softmax(images.reshape(len(images), 784).astype(np.float32) / np.float32(255))
+def in_numpy(predictor: Predictor, images: NDArray[np.uint8]) -> Floats:
+    weights = weights_of(predictor.metadata.spec.architecture.sizes)
+    return Predictor(weights, predictor.metadata, compiled=False).predict(images)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,8 +118,7 @@ def test_another_shape_or_type_is_refused() -> None:
 def test_a_weight_that_is_not_finite_is_left_to_numpy(bad: float, few: DataSet) -> None:
     weights = weights_of((784, 8, 10))
     weights["layers.0.weight"][3, 0] = bad  # of a pixel that no digit lights, where a product of listed rows is blind
-    layers = [Rows.of(weights[f"layers.{index}.weight"], weights[f"layers.{index}.bias"]) for index in range(2)]
-    assert forward_of(layers, "relu") is None
+    assert forward_of(rows_of(weights), "relu") is None
     predictor = Predictor(weights, predictor_of((8,)).metadata)
     with pytest.raises(OutputNotFinite):
         predictor.predict(few.test.images)

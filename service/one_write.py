@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -23,14 +23,16 @@ def hold_of(scope: Scope) -> Callable[[], None] | None:
     return hold
 
 
-class HoldingTransport(asyncio.Transport):
-    """A transport that can hold one write until the next."""
+class HoldingTransport:
+    """A transport that can hold one write until the next; all else is the transport's under it."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
         self._transport = transport
         self._holds = False
         self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
     def hold(self) -> None:
         """Hold what is written next until something follows it, or the transport is closed."""
@@ -45,42 +47,11 @@ class HoldingTransport(asyncio.Transport):
             data, self._held = b"".join((self._held, data)), b""
         self._transport.write(data)
 
-    def _let_go(self) -> None:
-        if self._held:
-            self.write(b"")
-
     def close(self) -> None:
         """Write what is held and close."""
-        self._let_go()
+        if self._held:
+            self.write(b"")
         self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once; what is held is lost, as what is buffered is."""
-        self._transport.abort()
-
-    def is_closing(self) -> bool:
-        """Say whether the transport closes or is closed."""
-        return self._transport.is_closing()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport knows of its connection."""
-        return self._transport.get_extra_info(name, default)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand the connection to another protocol."""
-        self._transport.set_protocol(protocol)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol of the connection."""
-        return self._transport.get_protocol()
-
-    def pause_reading(self) -> None:
-        """Read no more for now."""
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        self._transport.resume_reading()
 
 
 class OneWriteProtocol(HttpToolsProtocol):
@@ -89,7 +60,7 @@ class OneWriteProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin with a connection."""
         self._holding = HoldingTransport(transport)
-        super().connection_made(self._holding)
+        super().connection_made(cast("asyncio.Transport", self._holding))
 
     def on_message_begin(self) -> None:
         """Begin with a request, whose scope offers `HOLD`."""

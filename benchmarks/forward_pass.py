@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable
+import timeit
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +36,14 @@ def main() -> None:
     }
     found: dict[str, Any] = {}
     for count in COUNTS:
-        calls = {name: _call(predictor, images[:count]) for name, predictor in predictors.items()}
-        times: dict[str, list[float]] = {name: [] for name in calls}
+        repeats = max(3, IMAGES_A_ROUND // count)
+        times: dict[str, list[float]] = {name: [] for name in predictors}
         for _ in range(ROUNDS):
-            for name, call in calls.items():
-                times[name].append(_microseconds(call, max(3, IMAGES_A_ROUND // count)))
+            for name, predictor in predictors.items():
+                seconds = timeit.timeit(partial(predictor.predict, images[:count]), number=repeats)
+                times[name].append(seconds / repeats * 1e6)
         found[str(count)] = {name: round(statistics.median(values), 1) for name, values in times.items()}
     print(json.dumps(found))
-
-
-def _call(predictor: Predictor, images: Any) -> Callable[[], Any]:
-    return lambda: predictor.predict(images)
-
-
-def _microseconds(call: Callable[[], Any], repeats: int) -> float:
-    started = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - started) / repeats * 1e6
 
 
 if __name__ == "__main__":

@@ -49,11 +49,12 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
     """
     global _kept
     _raise_if_misfit(spec, data)
-    kept, key = _kept, (spec.validation_images, spec.optimizer.weight_decay > 0)
+    decays = spec.optimizer.weight_decay > 0
+    kept, key = _kept, (spec.validation_images, decays)
     if device.type == "cpu" and kept is not None and kept.data is data and kept.key == key:
         return kept.made
     images = training_images(spec, data)
-    pixels = torch.arange(PIXELS) if spec.optimizer.weight_decay > 0 else _lit_pixels(images)
+    pixels = torch.arange(PIXELS) if decays else _lit_pixels(images)
     labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)
     made = TrainingSet(images, pixels, large_pages.columns(images, pixels, device), labels)
     if device.type == "cpu":

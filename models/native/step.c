@@ -52,7 +52,8 @@ struct optimizer {
 
 /* Numbers below 1.2e-38 count as zero while a thread takes its part in a step. Adam's mean of a gradient that stays
    zero for some hundred steps, of a pixel that few digits light, becomes so small, and Intel's processors then need a
-   hundred times as long for a multiplication. No weight is changed by it: what is added to one is smaller still. */
+   hundred times as long for a multiplication. No weight is changed by it: what is added to one is smaller still.
+   torch's own setting does not reach the threads of a team that was there before it was made. */
 #if defined(__SSE__)
 #include <xmmintrin.h>
 static inline unsigned flush_denormals(void) {

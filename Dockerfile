@@ -2,7 +2,7 @@
 #   docker build -t fanin . && docker run -e FANIN_API_KEY=... -p 8000:8000 -v fanin:/var/lib/fanin fanin
 ARG BASE_IMAGE=python:3.12-slim
 
-# A stage with a compiler, which builds the training kernel; the image itself needs none.
+# A stage with a compiler, which builds what is written in C; the image itself needs none.
 FROM ${BASE_IMAGE} AS kernel
 ARG PIP_INDEX_URL=
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev

@@ -25,6 +25,7 @@ from benchmarks.report import print_table, write_json
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data import read_mnist
 from models.spec import PRESETS, TrainSpec
+from models.team import FREE_CORES
 from models.train import Snapshot, Training
 from service.artifacts import Artifacts
 
@@ -74,6 +75,7 @@ def main() -> None:
         raise SystemExit(1)
 
 
+@FREE_CORES.one_less()
 def _write_checkpoint(snapshot: Snapshot, spec: TrainSpec, artifacts: Artifacts) -> None:
     digest = weights_sha256(snapshot.weights)
     metadata = CheckpointMetadata(

@@ -7,16 +7,18 @@ step is captured in a CUDA graph, and the host only replays it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from models.step import StackedStep, Step
 
+AfterSteps = Callable[[int, "Tensor | None"], None]
 STEPS_PER_GRAPH = 20
 WARM_UP_STEPS = 3
 
@@ -24,29 +26,33 @@ WARM_UP_STEPS = 3
 class EpochLoop(Protocol):
     """One epoch: see the module's docstring."""
 
-    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: Callable[[int], None]) -> Tensor:
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
         """Take all steps and return their losses [steps, K].
 
         `orders` int64 [K, images of an epoch], on the device, are the rows that each network sees, batch after batch;
-        `lrs` the learning rate of each step. `after_steps(n)` is called when n steps have been given to the device: on
-        a CPU after each. What it raises passes through.
+        `lrs` the learning rate of each step. `after_steps(n, losses)` is called when n steps have been given to the
+        device, again and again; with the losses [few, K] of the last few on a CPU, with None where it would have to
+        wait for them. What it raises passes through.
         """
 
 
 class HostLoop:
-    """Steps that the host takes one by one."""
+    """Steps that the host takes, a few at once."""
 
     def __init__(self, step: Step, images: Tensor, labels: Tensor, batch: int) -> None:
         self._step, self._images, self._labels, self._batch = step, images, labels, batch
 
-    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: Callable[[int], None]) -> Tensor:
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
         """Take all steps; see `EpochLoop.run`."""
         losses = torch.empty((len(lrs), self._step.count), dtype=self._step.losses.dtype)
-        for number, chosen in enumerate(torch.split(orders, self._batch, dim=1)):
-            self._step.lr = lrs[number]
-            self._step.run(self._images, self._labels, chosen)
-            losses[number] = self._step.losses
-            after_steps(number + 1)
+        whole_batches = orders.shape[1] // self._batch
+        done = 0
+        while done < len(lrs):
+            few = max(1, min(self._step.steps_at_once, whole_batches - done))
+            chosen = orders[:, done * self._batch : (done + few) * self._batch]
+            losses[done : done + few] = self._step.run_steps(self._images, self._labels, chosen, lrs[done : done + few])
+            done += few
+            after_steps(done, losses[done - few : done])
         return losses
 
 
@@ -66,7 +72,7 @@ class DeviceLoop:
         worth_it = device.type == "cuda" and self._whole_batches >= STEPS_PER_GRAPH
         self._graph = self._captured() if worth_it else None
 
-    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: Callable[[int], None]) -> Tensor:
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
         """Take all steps; see `EpochLoop.run`. Waits until the device has taken all but those of the last replay."""
         self._orders.copy_(orders)
         self._lrs.copy_(torch.tensor(lrs))
@@ -80,12 +86,12 @@ class DeviceLoop:
             else:
                 self._advance()
                 done += 1
-            after_steps(done)
+            after_steps(done, None)
         if done < len(lrs):
             self._step.lr = lrs[done]
             self._step.run(self._images, self._labels, self._orders[:, done * self._batch :])
             self._losses[done] = self._step.losses
-            after_steps(done + 1)
+            after_steps(done + 1, None)
         return self._losses
 
     def _advance(self) -> None:

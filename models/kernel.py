@@ -78,14 +78,15 @@ class StepOfKernel(ctypes.Structure):
             )
         ),
         ("threads", ctypes.c_int64),
+        ("free_cores", ctypes.c_void_p),
     ]
 
 
-LAYOUT = (2, *map(ctypes.sizeof, (LayerOfKernel, OptimizerOfKernel, ListsOfKernel, StepOfKernel)))
+LAYOUT = (3, *map(ctypes.sizeof, (LayerOfKernel, OptimizerOfKernel, ListsOfKernel, StepOfKernel)))
 
 
 class Kernel(NamedTuple):
-    """A loaded variant; its functions take the address of a `StepOfKernel`."""
+    """A loaded variant; its functions are `fanin_steps` of `body.h`."""
 
     variant: Variant
     float32: ctypes._NamedFuncPointer
@@ -109,7 +110,8 @@ def load_kernel(variant: Variant) -> Kernel | None:
     library = load(f"step_{variant}", LAYOUT)
     if library is None:
         return None
-    functions = library.fanin_step_float32, library.fanin_step_float64
+    functions = library.fanin_steps_float32, library.fanin_steps_float64
     for function in functions:
-        function.argtypes, function.restype = [ctypes.c_void_p], None
+        function.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3, ctypes.c_int64]
+        function.restype = ctypes.c_int64
     return Kernel(variant, *functions)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from models.kernel import (
 from models.parameters import StackedParameters
 from models.spec import LEAKY_RELU_SLOPE
 from models.step import Step
-from models.team import Team
+from models.team import FREE_CORES, Team
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,29 @@ if TYPE_CHECKING:
     from models.spec import SGD, Adam, Architecture
 
 KINDS = {"sgd": 0, "adam": 1}
+SECONDS_AT_ONCE = 0.05
+"""How long steps may take before the host looks at them, and at its signals, again."""
 LEAST_IMAGES_OF_A_THREAD = 25
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class _Given(NamedTuple):
+    """Steps to take.
+
+    `images` and `labels` as in `Step.run`, `chosen` int64 [K, steps * batch]; of each step the optimizer's rate and
+    root of correction, see `struct optimizer`.
+    """
+
+    images: Tensor
+    labels: Tensor
+    chosen: Tensor
+    rates: ctypes.Array[ctypes.c_double]
+    roots_of_correction: ctypes.Array[ctypes.c_double]
+
+    @property
+    def batch(self) -> int:
+        """Return how many images a step sees."""
+        return self.chosen.shape[1] // len(self.rates)
 
 
 class KernelStep(Step):
@@ -80,6 +101,7 @@ class KernelStep(Step):
         )
         self._structures: dict[int, list[StepOfKernel]] = {}
         self._teams: dict[int, Team] = {}
+        self._steps_at_once = 1
 
     @property
     def lr(self) -> float:
@@ -101,35 +123,63 @@ class KernelStep(Step):
 
     def run(self, images: Tensor, labels: Tensor, chosen: Tensor) -> None:
         """Take one optimizer step on a batch; see `Step.run`."""
-        self._optimizer.rate = self._lr
+        self.run_steps(images, labels, chosen, [self._lr])
+
+    @property
+    def steps_at_once(self) -> int:
+        """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones."""
+        return self._steps_at_once
+
+    def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float]) -> Tensor:
+        """Take some steps, each network all of its own in turn; see `Step.run_steps`."""
+        self.lr = lrs[-1]
+        rates, roots = list(lrs), [1.0] * len(lrs)
         if self._adam:
-            self._steps += 1
-            self._optimizer.rate = self._lr / (1 - BETA1**self._steps)
-            self._optimizer.root_of_correction = math.sqrt(1 - BETA2**self._steps)
+            counts = range(self._steps + 1, self._steps + len(lrs) + 1)
+            rates = [lr / (1 - BETA1**count) for lr, count in zip(lrs, counts, strict=True)]
+            roots = [math.sqrt(1 - BETA2**count) for count in counts]
+            self._steps += len(lrs)
+        started = time.perf_counter()
+        given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots))
+        losses = torch.full((len(lrs), self.count), math.nan, dtype=self.losses.dtype)
         for index in range(self.count):
             if index not in self.masked:
-                self._call(index, images, labels, chosen, None)
+                self._call(index, given, losses)
+        step_s = (time.perf_counter() - started) / len(lrs)
+        self._steps_at_once = max(1, min(self._teams[given.batch].steps_at_once, int(SECONDS_AT_ONCE / step_s)))
+        return losses
 
     def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+        given = _Given(images, labels, chosen, _doubles([0.0]), _doubles([1.0]))
+        losses = torch.empty((1, self.count), dtype=self.losses.dtype)
         for index in range(self.count):
-            self._call(index, images, labels, chosen, self._gradients[index].data_ptr())
+            self._call(index, given, losses, self._gradients[index].data_ptr())
         return self._gradients
 
-    def _call(self, index: int, images: Tensor, labels: Tensor, chosen: Tensor, gradients: int | None) -> None:
-        batch = chosen.shape[1]
+    def _call(self, index: int, given: _Given, losses: Tensor, gradients: int | None = None) -> None:
+        """Let the kernel take the steps of one network, or, with the address of `gradients`, fill those only."""
+        batch = given.batch
         if batch not in self._structures:
             # Every thread goes through all weights for its share of the images, which must be worth the way.
             most_threads = min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
             self._teams[batch] = Team(most_threads)
             self._structures[batch] = self._structures_for(batch, most_threads)
-        structure, own, team = self._structures[batch][index], chosen[index], self._teams[batch]
-        assert images.is_contiguous()
+        structure, own, team = self._structures[batch][index], given.chosen[index], self._teams[batch]
+        assert given.images.is_contiguous()
         assert own.is_contiguous()
-        structure.images, structure.labels, structure.chosen = images.data_ptr(), labels.data_ptr(), own.data_ptr()
+        structure.images, structure.labels = given.images.data_ptr(), given.labels.data_ptr()
+        structure.chosen = own.data_ptr()
         structure.gradients, structure.threads = gradients, team.threads
         started = time.perf_counter()
-        self._function(ctypes.byref(structure))
-        team.took(time.perf_counter() - started)
+        taken = self._function(
+            ctypes.byref(structure),
+            len(given.rates),
+            given.rates,
+            given.roots_of_correction,
+            losses[:, index].data_ptr(),
+            losses.stride(0),
+        )
+        team.took(time.perf_counter() - started, taken)
 
     # -- memory ------------------------------------------------------------------------------------------
 
@@ -169,6 +219,7 @@ class KernelStep(Step):
             "scratch": self._address((ListsOfKernel * count)(*scratch)),
             "h": self._address(h),
             "dz": self._address(dz),
+            "free_cores": ctypes.addressof(FREE_CORES.count),
             "image_losses": self._new((batch,), torch.float64),
             "image_hits": self._new((batch,), torch.int64),
             "gathered_images": self._new((most_threads, BLOCK_ROWS + 1, batch), torch.uint16),
@@ -205,3 +256,7 @@ class KernelStep(Step):
     def _address(self, array: ctypes.Array[Any]) -> int:
         self._kept_alive.append(array)
         return ctypes.addressof(array)
+
+
+def _doubles(values: Sequence[float]) -> ctypes.Array[ctypes.c_double]:
+    return (ctypes.c_double * len(values))(*values)

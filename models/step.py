@@ -81,6 +81,20 @@ class Step(ABC):
         `chosen` int64 [K, B] are the rows that each network sees.
         """
 
+    @property
+    def steps_at_once(self) -> int:
+        """Return how many steps `run_steps` may be given at most."""
+        return 1
+
+    def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float]) -> Tensor:
+        """Take a step on each batch of `chosen` int64 [K, len(lrs) * B], and return their losses [len(lrs), K].
+
+        A network whose loss is not finite takes no further step. For the other arguments see `run`.
+        """
+        (self.lr,) = lrs
+        self.run(images, labels, chosen)
+        return self.losses.view(1, -1)
+
     def gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
         """Return the gradients of a batch, flat as the parameters are; change no parameter and no sum.
 

@@ -169,26 +169,25 @@ class Training:
     def run_epoch(self, between_steps: BetweenSteps | None = None) -> dict[int, EpochMetrics]:
         """Train one epoch and return the metrics of every model that is still in training.
 
-        `between_steps` is called after every step (on a GPU: every few); what it raises ends the epoch and passes
-        through, and the training must then be dropped. Models that diverge are left out and told in `failures`; raises
+        `between_steps` is called after every few steps; what it raises ends the epoch and passes through, and the
+        training must then be dropped. Models that diverge are left out and told in `failures`; raises
         the last one's `LossNotFinite` when none is left.
         """
         self._close_ranks()
         started, number = time.perf_counter(), self.epoch + 1
         orders, lrs = self._orders_of(number), self._lrs(number)
 
-        def after_steps(done: int) -> None:
-            if self._device.type == "cpu":
-                self._check_losses(self._step.losses, number, done, orders)
+        def after_steps(done: int, losses: torch.Tensor | None) -> None:
+            if losses is not None:
+                self._check_losses(losses, number, done - len(losses), orders)
             if between_steps is not None:
                 images = min(done * self._shared.batch_size, self.images_per_epoch)
                 seconds = time.perf_counter() - started
                 between_steps(StepProgress(number, done, self.steps_per_epoch, images, seconds))
 
         losses = self._loop.run(orders, lrs, after_steps).cpu()
-        if self._device.type != "cpu":  # there each step was looked at when it was taken
-            for step, of_step in enumerate(losses, start=1):
-                self._check_losses(of_step, number, step, orders)
+        if self._device.type != "cpu":  # there the steps were looked at when they were taken
+            self._check_losses(losses, number, 0, orders)
         loss_sums, hits = self._step.take_sums()
         seconds = time.perf_counter() - started
         self.epoch = number
@@ -242,12 +241,16 @@ class Training:
         ]
         return torch.stack([order[: self.images_per_epoch] for order in orders]).to(self._device)
 
-    def _check_losses(self, losses: torch.Tensor, epoch: int, step: int, orders: torch.Tensor) -> None:
-        for slot, loss in enumerate(losses.tolist()):
-            if math.isfinite(loss) or slot in self._step.masked:
+    def _check_losses(self, losses: torch.Tensor, epoch: int, steps_before: int, orders: torch.Tensor) -> None:
+        """Leave out the models whose loss [steps, K] is not finite; raise the last one's failure if none is left."""
+        if math.isfinite(float(losses.sum())):
+            return
+        for row, slot in (~losses.isfinite()).nonzero().tolist():
+            if slot in self._step.masked:
                 continue
+            step = steps_before + row + 1
             chosen = torch.split(orders, self._shared.batch_size, dim=1)[step - 1]
-            failure = self._diverged(slot, loss, epoch, step, chosen)
+            failure = self._diverged(slot, float(losses[row, slot]), epoch, step, chosen)
             self.failures[self._slots[slot]] = failure
             self._step.masked.add(slot)
             if not self.members:

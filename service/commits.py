@@ -2,7 +2,7 @@
 
 A disk may take as long to keep a checkpoint as a GPU needs for an epoch, and a commit of many jobs takes seconds: so
 one thread writes what the training has handed over, and the training waits for it only before it hands over the next,
-and where somebody waits for the result.
+and where somebody waits for the result. On a CPU the training leaves that thread a core meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Self
 
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data import DataSet
+from models.team import FREE_CORES
 from models.train import Snapshot
 from service.artifacts import attempt_folder
 from service.committing import commit
@@ -73,7 +74,8 @@ class Commits:
         return {} if running is None else running.result()
 
     def _commit_all(self, ready: Sequence[Ready]) -> Ended:
-        states = {one.index: self._commit_one(one) for one in ready}
+        with FREE_CORES.one_less():
+            states = {one.index: self._commit_one(one) for one in ready}
         return {index: state for index, state in states.items() if state != "running"}
 
     def _commit_one(self, ready: Ready) -> JobState:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from models import kernel_step
 from models.data import DataSet, Digits, is_here, load, read_mnist_5k
 
 
@@ -40,6 +41,12 @@ def mnist_folder() -> Path:
 @pytest.fixture(scope="session")
 def mnist(mnist_folder: Path) -> DataSet:
     return load("mnist", mnist_folder, fetch=False)
+
+
+@pytest.fixture
+def step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks on between steps is called after every single one, by whichever engine."""
+    monkeypatch.setattr(kernel_step, "SECONDS_AT_ONCE", 0.0)
 
 
 @pytest.fixture

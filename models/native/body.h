@@ -31,6 +31,7 @@ struct NAME(step) {
     double *loss_sum; /* grows by the batch's sum */
     int64_t *hit_sum;
     int64_t threads;
+    const volatile int64_t *free_cores; /* no more threads than this take a step; others change it meanwhile */
 };
 
 /* dh becomes dz; h is what `activate` left. */
@@ -202,8 +203,9 @@ static void NAME(run_rows)(const struct NAME(step) *step, long l, long block, ui
 }
 
 /* Take one step: `values` and the optimizer's moments change; with `gradients` given, only those are written. */
-void NAME(fanin_step)(const struct NAME(step) *step) {
-    const long threads = step->threads, batch = step->batch;
+static void NAME(take_step)(const struct NAME(step) *step) {
+    const long free_cores = *step->free_cores, batch = step->batch;
+    const long threads = step->threads < free_cores ? step->threads : free_cores;
     long units = 0;
     for (long l = 0; l < step->layer_count; l++) units += step->inputs[l].blocks - 1;
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
@@ -233,6 +235,25 @@ void NAME(fanin_step)(const struct NAME(step) *step) {
     }
     *step->loss = (REAL)(sum / (double)batch);
     *step->loss_sum += sum;
+}
+
+/* Take up to `count` steps, on one batch of `chosen` after another: each with its `rates` and `roots_of_correction`
+   (see `struct optimizer`), its loss going into `losses`, `apart` from each other. Stops after a step whose loss is not
+   finite. Returns how many steps were taken. */
+int64_t NAME(fanin_steps)(const struct NAME(step) *first, int64_t count, const double *rates,
+                          const double *roots_of_correction, REAL *losses, int64_t apart) {
+    struct NAME(step) step = *first;
+    struct optimizer optimizer = *first->optimizer;
+    step.optimizer = &optimizer;
+    for (int64_t taken = 0; taken < count; taken++) {
+        optimizer.rate = rates[taken];
+        optimizer.root_of_correction = roots_of_correction[taken];
+        NAME(take_step)(&step);
+        losses[taken * apart] = *step.loss;
+        if (!isfinite(*step.loss)) return taken + 1;
+        step.chosen += step.batch;
+    }
+    return count;
 }
 
 #undef LANES

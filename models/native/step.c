@@ -1,7 +1,8 @@
-/* One training step of a multilayer perceptron on a CPU, for digits whose pixels are mostly zero.
+/* Training steps of a multilayer perceptron on a CPU, for digits whose pixels are mostly zero.
 
-   Compiled once for float (fanin_step_float32, what trains) and once for double (fanin_step_float64, what tests compare
-   with autograd). `models/kernel_step.py` mirrors the structures below and owns all memory. See `body.h` for the method. */
+   Compiled once for float (fanin_steps_float32, what trains) and once for double (fanin_steps_float64, what tests
+   compare with autograd). Many steps are taken in one call: between two calls the interpreter needs 80 us, a seventh of
+   a step, and other threads of the process may hold it for milliseconds. `models/kernel_step.py` mirrors the structures below and owns all memory. See `body.h` for the method. */
 
 #include <math.h>
 #include <stdint.h>
@@ -138,7 +139,7 @@ static inline long list_float_bytes(const uint8_t *from, const float *of_byte, l
 
 /* What `models/kernel.py` compares with its own structures before it trusts this library. */
 const int64_t fanin_layout[5] = {
-    2, /* raised whenever a structure keeps its size and changes its meaning */
+    3, /* raised whenever a structure keeps its size and changes its meaning */
     sizeof(struct layer),
     sizeof(struct optimizer),
     sizeof(struct lists_float32),

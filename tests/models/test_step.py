@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
+import time
 from typing import Any, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models import kernel_step, team
 from models.data import DataSet
 from models.errors import CheckpointDamaged
 from models.init import initialize
@@ -21,6 +23,7 @@ from models.kernel_step import KernelStep
 from models.mlp import Network
 from models.spec import SGD, Activation, Adam, Architecture
 from models.step import StackedStep, Step
+from models.team import FREE_CORES, FreeCores
 
 ACTIVATION_MODULES: dict[Activation, nn.Module] = {
     "relu": nn.ReLU(),
@@ -222,6 +225,75 @@ def test_models_that_take_turns_in_the_kernel_get_the_bits_of_those_trained_alon
     together = step_of(engine, networks, architecture, Adam())
     first = taken(together, few)[0]
     assert torch.equal(first, taken(step_of(engine, networks[:1], architecture, Adam()), few)[0])
+
+
+@pytest.mark.skipif(FREE_CORES.count.value < 2, reason="needs two cores")
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_the_kernel_leaves_a_core_to_work_that_asks_for_it(
+    engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used_by_others(step: Step) -> float:
+        """Return the processor time of the other threads over that of this one, while many steps are taken."""
+        order = torch.arange(400).repeat(20).view(1, -1)
+        process, own = time.process_time(), time.thread_time()
+        step.run_steps(*on_device(few), order, [1e-3] * 80)
+        own = time.thread_time() - own
+        return (time.process_time() - process - own) / own
+
+    monkeypatch.setattr(team, "STEPS_BETWEEN_TRIALS", 10**6)
+    cores, before = FreeCores(2), torch.get_num_threads()
+    monkeypatch.setattr(kernel_step, "FREE_CORES", cores)
+    torch.set_num_threads(2)
+    try:
+        step = step_of(engine, [network_of(Architecture(hidden=(128,)), 0)], Architecture(hidden=(128,)), Adam())
+        shared = used_by_others(step)
+        with cores.one_less():
+            alone = min(used_by_others(step) for _ in range(5))  # at first the other thread still looks for work
+    finally:
+        torch.set_num_threads(before)
+    assert alone < 0.2 < shared
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=lambda one: str(one.name))
+def test_steps_that_the_kernel_takes_at_once_are_those_taken_one_by_one(
+    engine: str, optimizer: Adam | SGD, few: DataSet
+) -> None:
+    architecture, images, labels = Architecture(hidden=(20,)), *on_device(few)
+    networks = [network_of(architecture, seed) for seed in range(2)]
+    orders = torch.stack([torch.randperm(6 * 50, generator=torch.Generator().manual_seed(n)) for n in range(2)])
+    rates = [1e-3 * (1 - step / 6) for step in range(6)]
+    at_once, one_by_one = (step_of(engine, networks, architecture, optimizer) for _ in range(2))
+    losses = at_once.run_steps(images, labels, orders, rates)
+    singly = [
+        one_by_one.run_steps(images, labels, chosen, [rate])
+        for chosen, rate in zip(torch.split(orders, 50, dim=1), rates, strict=True)
+    ]
+    assert torch.equal(losses, torch.cat(singly))
+    assert torch.equal(at_once.losses, losses[-1])
+    assert torch.equal(at_once.parameters.values, one_by_one.parameters.values)
+    assert at_once.take_sums() == one_by_one.take_sums()
+    assert (at_once.steps, at_once.lr) == (one_by_one.steps, rates[-1])
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_the_kernel_stops_after_the_step_whose_loss_is_not_finite(engine: str, few: DataSet) -> None:
+    architecture, images, labels = Architecture(hidden=(20,), activation="identity"), *on_device(few)
+    networks = [network_of(architecture, seed) for seed in range(2)]
+    networks[0].layers[0].weight.mul_(1e18)  # grows beyond all bounds within a few steps
+    for layer in networks[1].layers:
+        layer.weight.zero_()  # only the last bias ever learns
+    optimizer = SGD(lr=10.0)
+    rates, orders = [10.0] * 6, torch.arange(6 * 50).expand(2, -1).contiguous()
+    step = step_of(engine, networks, architecture, optimizer)
+    losses = step.run_steps(images, labels, orders, rates)
+    diverged_at = int((~losses[:, 0].isfinite()).nonzero()[0])
+    assert 0 < diverged_at < 5
+    assert losses[:, 1].isfinite().all()
+    alone = step_of(engine, networks[:1], architecture, optimizer)
+    for chosen in torch.split(orders[:1], 50, dim=1)[: diverged_at + 1]:
+        alone.run_steps(images, labels, chosen, [10.0])
+    torch.testing.assert_close(step.parameters.values[0], alone.parameters.values[0], rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.team import STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL, Team
+from models.team import STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL, FreeCores, Team
 
 A_ROUND = STEPS_BETWEEN_TRIALS + STEPS_OF_A_TRIAL
 
@@ -45,6 +45,35 @@ def test_what_makes_little_difference_is_left_as_it_is() -> None:
     team = Team(2)
     taken(team, {1: 2.9e-4, 2: 3e-4}, A_ROUND)
     assert team.threads == 2
+
+
+def test_steps_that_are_told_together_do_not_make_a_trial_longer() -> None:
+    team, used = Team(2), {1: 0, 2: 0}
+    for _ in range(10):
+        for _ in range(A_ROUND):
+            threads, few = team.threads, min(team.steps_at_once, 40)
+            team.took(few * {1: 5e-4, 2: 3e-4}[threads], few)
+            used[threads] += few
+    assert 0 < used[1] <= 1.01 * sum(used.values()) * STEPS_OF_A_TRIAL / A_ROUND
+
+
+def test_it_goes_on_trying_if_it_is_told_later_than_it_asked() -> None:
+    team = Team(2)
+    for _ in range(3):
+        team.took(40 * 3e-4, STEPS_BETWEEN_TRIALS + 40)
+        assert team.threads == 1
+        team.took(40 * 5e-4, 40)
+        assert team.threads == 2
+
+
+def test_work_beside_takes_a_core_each_as_long_as_it_lasts_and_leaves_one() -> None:
+    cores = FreeCores(2)
+    with cores.one_less():
+        assert cores.count.value == 1
+        with cores.one_less(), cores.one_less():
+            assert cores.count.value == 1
+        assert cores.count.value == 1
+    assert cores.count.value == 2
 
 
 def test_a_single_thread_has_nothing_to_try() -> None:

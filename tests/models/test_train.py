@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+
 import numpy as np
 import pytest
 import torch
@@ -183,6 +184,7 @@ def test_a_training_that_diverges_says_where_and_how(few: DataSet) -> None:
         trained(spec, few)
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_the_caller_can_stop_between_two_steps(few: DataSet) -> None:
     seen: list[StepProgress] = []
 
@@ -267,6 +269,7 @@ def test_the_last_model_that_diverges_ends_the_training(engine: str, few: DataSe
     assert (list(training.failures), training.members) == ([0, 1], [])
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_a_dropped_model_is_left_out_at_once_and_its_place_given_up_when_half_have_left(
     engine: str, few: DataSet
 ) -> None:
@@ -337,15 +340,14 @@ def test_steps_left_to_the_device_are_those_that_the_host_takes(few: DataSet) ->
         by_host, by_device = (
             StackedStep(networks, architecture, optimizer, CPU, lr_on_device=on_device) for on_device in (False, True)
         )
-        called: list[int] = []
-        unseen: list[int] = []
-        theirs = HostLoop(by_host, pixels, labels, batch).run(orders, lrs, unseen.append)
+        called: list[tuple[int, torch.Tensor | None]] = []
+        theirs = HostLoop(by_host, pixels, labels, batch).run(orders, lrs, lambda *_: None)
         loop = DeviceLoop(by_device, pixels, labels, batch, images)
         for _ in range(2):  # a second epoch, from the cursor's start
-            losses = loop.run(orders, lrs, called.append)
-        assert called == [1, 2, 3, 4, 5, 6, 7] * 2
+            losses = loop.run(orders, lrs, lambda *told, called=called: called.append(told))
+        assert called == [(done, None) for done in [1, 2, 3, 4, 5, 6, 7] * 2]
         assert losses.shape == (7, 2)
-        HostLoop(by_host, pixels, labels, batch).run(orders, lrs, unseen.append)
+        HostLoop(by_host, pixels, labels, batch).run(orders, lrs, lambda *_: None)
         assert not torch.equal(theirs, losses)
         for index in (0, 1):
             found, expected = (step.network(index).layers[0].weight for step in (by_device, by_host))

@@ -90,6 +90,7 @@ def test_a_job_that_diverges_fails_alone(bench: Bench) -> None:
     assert "in epoch 1, step " in error["detail"]
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_a_job_that_is_cancelled_leaves_the_others_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(3, epochs=3))
     original = RunAttempt._between_steps
@@ -108,6 +109,7 @@ def test_a_job_that_is_cancelled_leaves_the_others_training(bench: Bench, monkey
     assert job_metrics(bench.engine, jobs[1]) == []
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_a_job_that_pauses_leaves_the_others_training(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=3))
     original = RunAttempt._between_steps

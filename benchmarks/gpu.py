@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +36,29 @@ def main() -> None:
         raise SystemExit("This needs a GPU and torch with CUDA.")
     data = read_mnist(options.data_dir)
     spec = PRESETS["mnist_nn_xavier"]
-    rows = [_measured("warm-up, thrown away", [spec.model_copy(update={"epochs": 1})], data)]
-    rows = [_measured("one model", [spec], data)]
-    for steps in (1, 5, 20, 100):
-        rows.append(_measured(f"one model, {steps} steps a graph", [spec], data, steps_per_graph=steps))
-    rows.append(_measured("deep net, one model", [PRESETS["mnist_nn_deep"]], data))
-    for precision in ("float32", "tf32", "bf16"):
-        specs = [spec.model_copy(update={"seed": seed, "precision": precision}) for seed in range(MODELS)]
-        rows.append(_measured(f"{MODELS} models, {precision}", specs, data))
-    rows.append(
-        _measured("one model, uncaptured, 2 epochs", [spec.model_copy(update={"epochs": 2})], data, captured=False)
-    )
-    results = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "bars_s": BARS_S, "rows": rows}
-    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    results: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "bars_s": BARS_S}
+    _measured("warm-up, thrown away", [spec.model_copy(update={"epochs": 1})], data)
+    rows = []
+    for row in _rows(spec, data):
+        rows.append(row)
+        options.out.write_text(json.dumps(results | {"rows": rows}, indent=2) + "\n")
     print(f"{results['device']}, torch {results['torch']}")
     print("| what | set-up and capture, s | epochs, s | accuracy, mean | memory, MiB |")
     print("| --- | --- | --- | --- | --- |")
     for row in rows:
         numbers = f"{row['setup_s']:.3f} | {row['epochs_s']:.3f} | {row['accuracy']:.4f} | {row['mib']:.0f}"
         print(f"| {row['what']} | {numbers} |")
+
+
+def _rows(spec: TrainSpec, data: DataSet) -> Iterator[dict[str, Any]]:
+    yield _measured("one model", [spec], data)
+    for steps in (1, 5, 20, 100):
+        yield _measured(f"one model, {steps} steps a graph", [spec], data, steps_per_graph=steps)
+    yield _measured("deep net, one model", [PRESETS["mnist_nn_deep"]], data)
+    for precision in ("float32", "tf32", "bf16"):
+        specs = [spec.model_copy(update={"seed": seed, "precision": precision}) for seed in range(MODELS)]
+        yield _measured(f"{MODELS} models, {precision}", specs, data)
+    yield _measured("one model, uncaptured, 2 epochs", [spec.model_copy(update={"epochs": 2})], data, captured=False)
 
 
 def _measured(

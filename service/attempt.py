@@ -7,6 +7,7 @@ the database between two steps.
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -265,6 +266,7 @@ def _tell_released(surroundings: Surroundings, attempt: Attempt) -> None:
     """Free what the stopped training held on the device, and say so to whoever waits for it."""
     held_bytes = 0
     if surroundings.device.kind == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
         held_bytes = torch.cuda.memory_reserved()
     runs.report_released(surroundings.engine, attempt, worker=surroundings.worker, device_memory_held_bytes=held_bytes)

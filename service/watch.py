@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +84,7 @@ class Watch:
         if self._failure is not None:
             raise self._failure
         if self._unwanted is not None:
-            raise self._unwanted
+            raise copy(self._unwanted)  # the one that is kept would hold the training alive by its traceback
 
     def _run(self) -> None:
         while not self._stop.wait(WATCH_INTERVAL_S):

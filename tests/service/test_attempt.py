@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
+import weakref
 
 import pytest
+import torch
 from sqlalchemy import select, update
 
 from models.checkpoint import decode
+from models.data import DataSet
+from models.errors import Interrupted
 from models.spec import SGD
 from models.train import Training
 from service import watch as watch_module
@@ -20,8 +26,10 @@ from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoint
 from service.store.engine import writing
 from service.store.events import events_after
 from service.store.jobs import get_job, job_metrics
+from service.store.runs import Attempt
 from service.store.tables import jobs
 from service.store.tables import runs as runs_table
+from service.watch import Watch
 from tests.service.conftest import SMALL, WORKER, Bench, die_at, undisturbed
 
 
@@ -263,3 +271,19 @@ def test_only_the_newest_checkpoints_are_kept_where_the_settings_say_so(bench: B
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [4, 5]
     assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2, 3, 4, 5]
     assert len(bench.artifacts.list_below(f"jobs/{job_id}")) == 3  # two weights files, one optimizer state
+
+
+def test_a_training_that_nobody_wants_any_more_gives_its_memory_back(bench: Bench, few: DataSet) -> None:
+    def stops_when_unwanted() -> weakref.ref[Training]:
+        training = Training([SMALL], few, torch.device("cpu"))
+        watch = Watch(bench.engine, Attempt("run_1", 1, 0, None, ()), 1.0, lambda: None)
+        watch._unwanted = Interrupted("No job of the run wants to go on.")
+        with contextlib.suppress(Interrupted):
+            training.run_epoch(lambda _progress: watch.raise_if_unwanted())
+        return weakref.ref(training)
+
+    gc.disable()  # a GPU's memory does not wait for a collection, which nothing on the GPU asks for
+    try:
+        assert stops_when_unwanted()() is None
+    finally:
+        gc.enable()

@@ -137,7 +137,7 @@ class TrainSpec(_Part):
     precision: Precision = Field(
         "float32",
         description="What a GPU may round the inputs of matrix products to, for speed: tf32 keeps 10 bits of the "
-        "mantissa, bf16 7. Weights, sums and a CPU stay in float32; the job says what was used.",
+        "mantissa, bf16 7, of results too. Weights and a CPU stay in float32; the job says what was used.",
     )
     diagnostics: bool = Field(
         True, description="Record statistics of every layer at the start and with every epoch, on 512 training images."

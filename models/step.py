@@ -186,7 +186,8 @@ class StackedStep(Step):
 
     `networks` give the first weights. Everything lives on `device` as `dtype` (float32; float64 for checks). On a GPU
     all that changes from step to step is a tensor there, so that the step can be captured in a CUDA graph.
-    `precision` is what products may round their inputs to; `lr_on_device` (None: on a GPU) makes the rate a tensor too.
+    `precision` is what products may round their inputs to (bf16: their results too); `lr_on_device` (None: on a GPU)
+    makes the rate a tensor too.
     """
 
     engine = "stacked-step"

@@ -81,10 +81,8 @@ function page(shown, params, signal) {
   const progress = new Map();
   let isAll = params.get("rows") === "all" || shown.members.length <= ROWS_AT_FIRST;
   const networks = [...new Set(shown.members.map((one) => layers(one.hidden)))];
-  const rows = jobRows(`${networks.slice(0, 4).join(", ")}${networks.length > 4 ? ", …" : ""}. Loss: of the last epoch, mean.`, (id, job) => {
-    history.get(id).state = job.state;
-    followed = followed.then(again);
-    soon();
+  const rows = jobRows(`${networks.slice(0, 4).join(", ")}${networks.length > 4 ? ", …" : ""}. Loss: of the last epoch, mean.`, () => {
+    followed = followed.then(again); // states come by events alone: an answer may arrive after what has happened since
   });
   const expand = button(`Show all ${shown.members.length} models`, () => {
     isAll = true;

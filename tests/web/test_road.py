@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, wait_for_state
@@ -148,6 +148,31 @@ def test_a_job_is_paused_and_goes_on_from_its_own_view(page: Page, lab: Service)
     expect(page.locator(".state")).to_have_text("paused")
     page.get_by_role("button", name=re.compile("^Resume")).click()
     expect(page.locator(".state")).to_have_text("running")
+    page.get_by_role("button", name=re.compile("^Cancel")).click()
+    expect(page.locator(".state")).to_have_text("cancelled")
+
+
+def test_an_answer_that_comes_late_does_not_undo_what_events_have_told(page: Page, lab: Service) -> None:
+    body = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 5000}
+    job_id = lab.client.post("/jobs", json=body).json()["id"]
+
+    def wait_for_epochs() -> None:
+        before = wait_for_state(lab.client, job_id, "running")["epoch"]
+        wait_until(lambda: lab.job(job_id)["epoch"] > before + 20, what="more epochs")
+
+    def hold_back(route: Route) -> None:
+        answer = route.fetch()
+        wait_for_epochs()
+        route.fulfill(response=answer)
+
+    page.goto(f"/#/watch?jobs={job_id}")
+    page.get_by_role("button", name=re.compile("^Pause")).click()
+    expect(page.locator(".state")).to_have_text("paused")
+    page.route("**/resume", hold_back)
+    with page.expect_response("**/resume"):
+        page.get_by_role("button", name=re.compile("^Resume")).click()
+    wait_for_epochs()
+    assert page.locator(".state").text_content() == "running"
     page.get_by_role("button", name=re.compile("^Cancel")).click()
     expect(page.locator(".state")).to_have_text("cancelled")
 

@@ -97,7 +97,6 @@ class KernelStep(Step):
             beta1=BETA1,
             beta2=BETA2,
             epsilon=EPSILON,
-            root_of_correction=1.0,
         )
         self._structures: dict[int, list[StepOfKernel]] = {}
         self._teams: dict[int, Team] = {}
@@ -139,14 +138,14 @@ class KernelStep(Step):
             rates = [lr / (1 - BETA1**count) for lr, count in zip(lrs, counts, strict=True)]
             roots = [math.sqrt(1 - BETA2**count) for count in counts]
             self._steps += len(lrs)
-        started = time.perf_counter()
         given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots))
+        team, started = self._team_for(given.batch), time.perf_counter()
         losses = torch.full((len(lrs), self.count), math.nan, dtype=self.losses.dtype)
         for index in range(self.count):
             if index not in self.masked:
                 self._call(index, given, losses)
         step_s = (time.perf_counter() - started) / len(lrs)
-        self._steps_at_once = max(1, min(self._teams[given.batch].steps_at_once, int(SECONDS_AT_ONCE / step_s)))
+        self._steps_at_once = max(1, min(team.steps_at_once, int(SECONDS_AT_ONCE / step_s)))
         return losses
 
     def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
@@ -158,13 +157,8 @@ class KernelStep(Step):
 
     def _call(self, index: int, given: _Given, losses: Tensor, gradients: int | None = None) -> None:
         """Let the kernel take the steps of one network, or, with the address of `gradients`, fill those only."""
-        batch = given.batch
-        if batch not in self._structures:
-            # Every thread goes through all weights for its share of the images, which must be worth the way.
-            most_threads = min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
-            self._teams[batch] = Team(most_threads)
-            self._structures[batch] = self._structures_for(batch, most_threads)
-        structure, own, team = self._structures[batch][index], given.chosen[index], self._teams[batch]
+        team = self._team_for(given.batch)
+        structure, own = self._structures[given.batch][index], given.chosen[index]
         assert given.images.is_contiguous()
         assert own.is_contiguous()
         structure.images, structure.labels = given.images.data_ptr(), given.labels.data_ptr()
@@ -180,6 +174,15 @@ class KernelStep(Step):
             losses.stride(0),
         )
         team.took(time.perf_counter() - started, taken)
+
+    def _team_for(self, batch: int) -> Team:
+        """Return the team that takes steps of so many images; at first, lay out the memory that it works in."""
+        if batch not in self._teams:
+            # Every thread goes through all weights for its share of the images, which must be worth the way.
+            most_threads = min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
+            self._structures[batch] = self._structures_for(batch, most_threads)
+            self._teams[batch] = Team(most_threads)
+        return self._teams[batch]
 
     # -- memory ------------------------------------------------------------------------------------------
 

@@ -308,6 +308,15 @@ def test_a_masked_model_is_not_trained_further_by_the_kernel(engine: str, few: D
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
+def test_where_nobody_wants_any_model_the_kernel_trains_none(engine: str, few: DataSet) -> None:
+    architecture = Architecture(hidden=(8,))
+    network = network_of(architecture, 0)
+    step = step_of(engine, [network], architecture, Adam())
+    step.masked.add(0)
+    assert torch.equal(taken(step, few)[0], network.layers[0].weight)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
 def test_the_kernels_bits_do_not_depend_on_the_number_of_threads(engine: str, few: DataSet) -> None:
     architecture, before = Architecture(hidden=(300, 17)), torch.get_num_threads()
     weights = []

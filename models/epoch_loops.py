@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from models.step import StackedStep, Step
 
-AfterSteps = Callable[[int, "Tensor | None"], None]
+AfterSteps = Callable[[int, Tensor | None], None]
 STEPS_PER_GRAPH = 20
 WARM_UP_STEPS = 3
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -254,7 +255,7 @@ class Training:
             self.failures[self._slots[slot]] = failure
             self._step.masked.add(slot)
             if not self.members:
-                raise LossNotFinite(failure.detail, failure.mend)  # what is kept must not hold these frames alive
+                raise copy(failure)  # the one that is kept would hold these frames alive by its traceback
 
     def _diverged(self, slot: int, loss: float, epoch: int, step: int, chosen: torch.Tensor) -> LossNotFinite:
         found = self._step.parameters.named(self._step.gradients_of(self._images, self._labels, chosen), slot)

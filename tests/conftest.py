@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,16 @@ def mnist_folder() -> Path:
 @pytest.fixture(scope="session")
 def mnist(mnist_folder: Path) -> DataSet:
     return load("mnist", mnist_folder, fetch=False)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """What holds itself alive stays: memory of a GPU waits for no collection, and nothing on the GPU asks for one."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

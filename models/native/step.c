@@ -2,7 +2,8 @@
 
    Compiled once for float (fanin_steps_float32, what trains) and once for double (fanin_steps_float64, what tests
    compare with autograd). Many steps are taken in one call: between two calls the interpreter needs 80 us, a seventh of
-   a step, and other threads of the process may hold it for milliseconds. `models/kernel_step.py` mirrors the structures below and owns all memory. See `body.h` for the method. */
+   a step, and other threads of the process may hold it for milliseconds. `models/kernel_step.py` mirrors the structures
+   below and owns all memory. See `body.h` for the method. */
 
 #include <math.h>
 #include <stdint.h>

@@ -19,7 +19,7 @@ const POSSIBLE = {
 const HEADS = ["Model", "State", "Progress", "Loss (nats)", "Accuracy", "Actions"];
 
 /**
- * Return {node, show}. `show(lines)` takes [{id, name, state, attempt, epoch, epochs, progress, loss, accuracy, error}]; `acted(id, job)` is
+ * Return {node, show}. `show(lines)` takes [{id, name, state, attempt, epoch, epochs, progress, loss, accuracy, error}]; `acted()` is
  * called when somebody has cancelled, paused, resumed or retried one. `extra(line)` returns a node before a row's name; brief rows
  * leave out loss and accuracy.
  */
@@ -75,7 +75,7 @@ function showActions(cell, { id, name, state }, acted) {
   const buttons = (POSSIBLE[state] ?? []).map((wish) =>
     button(
       TITLES[wish],
-      (event) => act(event, async () => acted(id, await WISHES[wish](id)), `${TITLES[wish]}: ${name}.`),
+      (event) => act(event, () => WISHES[wish](id).then(() => acted()), `${TITLES[wish]}: ${name}.`),
       { class: "quiet small", "aria-label": `${TITLES[wish]} ${name}` },
     ),
   );

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import weakref
 
 import numpy as np
@@ -272,6 +271,7 @@ def test_the_last_model_that_diverges_ends_the_training(engine: str, few: DataSe
     assert (list(training.failures), training.members) == ([0, 1], [])
 
 
+@pytest.mark.usefixtures("uncollected")
 def test_a_training_whose_models_have_all_diverged_gives_its_memory_back(engine: str, few: DataSet) -> None:
     def diverges() -> weakref.ref[Training]:
         training = Training([WILD], few, CPU, engine=engine)
@@ -280,11 +280,7 @@ def test_a_training_whose_models_have_all_diverged_gives_its_memory_back(engine:
         assert training.failures
         return weakref.ref(training)
 
-    gc.disable()  # a GPU's memory does not wait for a collection, which nothing on the GPU asks for
-    try:
-        assert diverges()() is None
-    finally:
-        gc.enable()
+    assert diverges()() is None
 
 
 @pytest.mark.usefixtures("step_by_step")

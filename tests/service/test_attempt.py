@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import weakref
 
 import pytest
@@ -273,6 +272,7 @@ def test_only_the_newest_checkpoints_are_kept_where_the_settings_say_so(bench: B
     assert len(bench.artifacts.list_below(f"jobs/{job_id}")) == 3  # two weights files, one optimizer state
 
 
+@pytest.mark.usefixtures("uncollected")
 def test_a_training_that_nobody_wants_any_more_gives_its_memory_back(bench: Bench, few: DataSet) -> None:
     def stops_when_unwanted() -> weakref.ref[Training]:
         training = Training([SMALL], few, torch.device("cpu"))
@@ -282,8 +282,4 @@ def test_a_training_that_nobody_wants_any_more_gives_its_memory_back(bench: Benc
             training.run_epoch(lambda _progress: watch.raise_if_unwanted())
         return weakref.ref(training)
 
-    gc.disable()  # a GPU's memory does not wait for a collection, which nothing on the GPU asks for
-    try:
-        assert stops_when_unwanted()() is None
-    finally:
-        gc.enable()
+    assert stops_when_unwanted()() is None

@@ -246,12 +246,13 @@ def test_the_kernel_leaves_a_core_to_work_that_asks_for_it(
     torch.set_num_threads(2)
     try:
         step = step_of(engine, [network_of(Architecture(hidden=(128,)), 0)], Architecture(hidden=(128,)), Adam())
-        shared = used_by_others(step)
+        assert used_by_others(step) > 0.2
         with cores.one_less():
-            alone = min(used_by_others(step) for _ in range(5))  # at first the other thread still looks for work
+            deadline = time.monotonic() + 10
+            while used_by_others(step) >= 0.2:  # at first the other thread still looks for work
+                assert time.monotonic() < deadline, "the other thread goes on working"
     finally:
         torch.set_num_threads(before)
-    assert alone < 0.2 < shared
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])

@@ -70,7 +70,7 @@ class StackedParameters:
         self.places, self._length = _lay_out(sizes, stride_of)
         self.values = large_pages.zeros((self.count, self._length), dtype, device)
         self.layers = self.views(self.values)
-        self._first_weights = [network.layers[0].weight.clone() for network in networks]
+        self._first_rows = [self._in_rows(network.layers[0].weight) for network in networks]
         for index, network in enumerate(networks):
             for number, layer in enumerate(network.layers):
                 self._fill(self.layers[number], index, self._rows_of(number, layer.weight), layer.bias)
@@ -92,7 +92,7 @@ class StackedParameters:
         """Return a copy of one network, float32 on the CPU."""
         layers = tuple(
             Layer(
-                self._weight(views, number, index, self._first_weights[index], torch.float32),
+                self._weight(views, number, index, self._first_rows[index], torch.float32),
                 views.bias[index, 0].to("cpu", torch.float32, copy=True),
             )
             for number, views in enumerate(self.layers)
@@ -104,7 +104,7 @@ class StackedParameters:
 
         What belongs to pixels that take no part is zero.
         """
-        nothing = torch.zeros(self._first_weights[index].shape, dtype=dtype)
+        nothing = torch.zeros_like(self._first_rows[index], dtype=dtype)
         found = {}
         for number, views in enumerate(self.views(flat)):
             found[f"layers.{number}.weight"] = self._weight(views, number, index, nothing, dtype)
@@ -122,12 +122,21 @@ class StackedParameters:
             weight, bias = (torch.tensor(named[f"layers.{number}.{part}"]) for part in ("weight", "bias"))
             self._fill(views, index, self._rows_of(number, weight), bias)
 
-    def _weight(self, views: LayerViews, number: int, index: int, rest: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return a copy of a weight [fan_out, fan_in] on the CPU; pixels that take no part have what `rest` holds."""
-        weight = views.weight[index].to("cpu", dtype).t()
-        if number > 0:
-            return weight.clone(memory_format=torch.contiguous_format)
-        return rest.clone().index_copy_(1, self._pixels, weight)
+    def _weight(self, views: LayerViews, number: int, index: int, whole: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return a copy of a weight [fan_out, fan_in] on the CPU.
+
+        The first layer's rows are put into `whole`, as `_in_rows`: pixels that take no part have what it holds.
+        """
+        rows = views.weight[index].to("cpu", dtype)
+        if number == 0:
+            rows = whole[:, : rows.shape[1]].index_copy_(0, self._pixels, rows)
+        return rows.t().clone(memory_format=torch.contiguous_format)
+
+    def _in_rows(self, weight: Tensor) -> Tensor:
+        """Return the first weight as [fan_in, stride] on the CPU, as it lies here: quicker to fill and to transpose."""
+        rows = torch.zeros((weight.shape[1], self.places[0].stride))
+        rows[:, : len(weight)] = weight.t()
+        return rows
 
     def _rows_of(self, number: int, weight: Tensor) -> Tensor:
         return (weight[:, self._pixels] if number == 0 else weight).t()

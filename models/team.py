@@ -12,8 +12,6 @@ import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 STEPS_BETWEEN_TRIALS = 300
 STEPS_OF_A_TRIAL = 4
@@ -28,14 +26,13 @@ class FreeCores:
         self._lock = threading.Lock()
         self.count = ctypes.c_int64(cores)
 
-    @contextmanager
-    def one_less(self) -> Iterator[None]:
-        """Leave a core to the thread that calls, until the block ends."""
+    def take(self) -> None:
+        """Keep a core free of training, for other work of this process, until `give_back`."""
         self._change(-1)
-        try:
-            yield
-        finally:
-            self._change(1)
+
+    def give_back(self) -> None:
+        """Leave what was taken to the training again."""
+        self._change(1)
 
     def _change(self, cores: int) -> None:
         with self._lock:

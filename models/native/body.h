@@ -203,9 +203,8 @@ static void NAME(run_rows)(const struct NAME(step) *step, long l, long block, ui
 }
 
 /* Take one step: `values` and the optimizer's moments change; with `gradients` given, only those are written. */
-static void NAME(take_step)(const struct NAME(step) *step) {
-    const long free_cores = *step->free_cores, batch = step->batch;
-    const long threads = step->threads < free_cores ? step->threads : free_cores;
+static void NAME(take_step)(const struct NAME(step) *step, long threads) {
+    const long batch = step->batch;
     long units = 0;
     for (long l = 0; l < step->layer_count; l++) units += step->inputs[l].blocks - 1;
 #pragma omp parallel num_threads((int)threads) if (threads > 1)
@@ -216,10 +215,8 @@ static void NAME(take_step)(const struct NAME(step) *step) {
             NAME(run_images)(step, batch * part / threads, batch * (part + 1) / threads);
         uint16_t *images = step->gathered_images;
         REAL *values = step->gathered_values;
-#ifdef _OPENMP
-        images += omp_get_thread_num() * (BLOCK_ROWS + 1) * batch;
-        values += omp_get_thread_num() * (BLOCK_ROWS + 1) * batch;
-#endif
+        images += thread_number() * (BLOCK_ROWS + 1) * batch;
+        values += thread_number() * (BLOCK_ROWS + 1) * batch;
 #pragma omp for schedule(static, 1)
         for (long unit = 0; unit < units; unit++) {
             long l = 0, block = unit;
@@ -237,23 +234,56 @@ static void NAME(take_step)(const struct NAME(step) *step) {
     *step->loss_sum += sum;
 }
 
+/* Steps on one batch of `chosen` after another, see `fanin_steps`. */
+struct NAME(steps) {
+    struct NAME(step) step;
+    struct optimizer optimizer;
+    int64_t taken, count;
+    const double *rates, *roots_of_correction;
+    REAL *losses;
+    int64_t apart;
+};
+
+static void NAME(take_next)(struct NAME(steps) *steps, long threads) {
+    struct NAME(step) *step = &steps->step;
+    steps->optimizer.rate = steps->rates[steps->taken];
+    steps->optimizer.root_of_correction = steps->roots_of_correction[steps->taken];
+    NAME(take_step)(step, threads);
+    steps->losses[steps->taken++ * steps->apart] = *step->loss;
+    if (!isfinite(*step->loss)) steps->count = steps->taken;
+    step->chosen += step->batch;
+}
+
+/* Take steps with one thread for as long as one core is free, while the rest of the team sleeps. A member that is not
+   needed looks for work all the time, for 10 ms, and so it would on the very core that was left to somebody else. */
+static void NAME(take_alone)(struct NAME(steps) *steps) {
+    const int64_t members = steps->step.threads;
+    volatile int is_over = 0;
+#pragma omp parallel num_threads((int)members)
+    if (thread_number() == 0) {
+        while (steps->taken < steps->count && *steps->step.free_cores == 1) NAME(take_next)(steps, 1);
+        is_over = 1;
+    } else {
+        while (!is_over) nap();
+    }
+}
+
 /* Take up to `count` steps, on one batch of `chosen` after another: each with its `rates` and `roots_of_correction`
    (see `struct optimizer`), its loss going into `losses`, `apart` from each other. Stops after a step whose loss is not
    finite. Returns how many steps were taken. */
 int64_t NAME(fanin_steps)(const struct NAME(step) *first, int64_t count, const double *rates,
                           const double *roots_of_correction, REAL *losses, int64_t apart) {
-    struct NAME(step) step = *first;
-    struct optimizer optimizer = *first->optimizer;
-    step.optimizer = &optimizer;
-    for (int64_t taken = 0; taken < count; taken++) {
-        optimizer.rate = rates[taken];
-        optimizer.root_of_correction = roots_of_correction[taken];
-        NAME(take_step)(&step);
-        losses[taken * apart] = *step.loss;
-        if (!isfinite(*step.loss)) return taken + 1;
-        step.chosen += step.batch;
+    struct NAME(steps) steps = {*first, *first->optimizer, 0, count, rates, roots_of_correction, losses, apart};
+    steps.step.optimizer = &steps.optimizer;
+    const int64_t threads = first->threads;
+    while (steps.taken < steps.count) {
+        const int64_t free_cores = *first->free_cores;
+        if (free_cores == 1 && threads > 1)
+            NAME(take_alone)(&steps);
+        else
+            NAME(take_next)(&steps, threads < free_cores ? threads : free_cores);
     }
-    return count;
+    return steps.taken;
 }
 
 #undef LANES

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -51,6 +52,20 @@ struct optimizer {
     double weight_decay, momentum, beta1, beta2, epsilon;
     double root_of_correction; /* Adam: sqrt(1 - beta2^t) */
 };
+
+/* Within its team; 0 where there is none. */
+static inline long thread_number(void) {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+static inline void nap(void) {
+    const struct timespec duration = {0, 200 * 1000};
+    nanosleep(&duration, NULL);
+}
 
 /* Numbers below 1.2e-38 count as zero while a thread takes its part in a step. Adam's mean of a gradient that stays
    zero for some hundred steps, of a pixel that few digits light, becomes so small, and Intel's processors then need a

@@ -4,13 +4,15 @@ Both notebooks' networks on the full MNIST. Costs are measured inside one run, e
 of an epoch and a shared machine's speed changes by more than that from run to run. A checkpoint here is the copy of
 weights and optimizer, which the training makes, and beside the next epoch their hashes and both files written with
 fsync: what it costs is the copy and how much longer the epochs are that it is written beside, than those between them.
-The transaction is measured with the service (`make bench`).
+The transaction is measured with the service (`make bench`). The process has a worker's environment.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from models.spec import PRESETS, TrainSpec
 from models.team import FREE_CORES
 from models.train import Snapshot, Training
 from service.artifacts import Artifacts
+from service.worker_environment import prepare_interpreter, worker_environment
 
 LARGEST_SHARES = {"record": 0.05, "checkpoint": 0.03}
 
@@ -38,6 +41,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15, help="epochs with a checkpoint beside them, and without")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    if missing := worker_environment():  # what it sets is read when a process starts
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.diagnostics", *sys.argv[1:]], os.environ | missing)  # noqa: S606
+    prepare_interpreter()
     torch.set_num_threads(options.threads)
     data, results = read_mnist(data_folder()), {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
@@ -52,7 +58,10 @@ def main() -> None:
                 seconds["epoch"].append(_timed(training.run_epoch))
                 seconds["record"].append(_timed(partial(training.diagnose, 0)))
                 started = time.perf_counter()
-                writing = beside.submit(_timed, partial(_write_checkpoint, training.snapshot(0), spec, artifacts))
+                snapshot = training.snapshot(0)
+                FREE_CORES.take()
+                writing = beside.submit(_timed, partial(_write_checkpoint, snapshot, spec, artifacts))
+                writing.add_done_callback(lambda _written: FREE_CORES.give_back())
                 training.run_epoch()
                 seconds["checkpoint"].append(time.perf_counter() - started - seconds["epoch"][-1])
                 seconds["write"].append(writing.result())
@@ -75,7 +84,6 @@ def main() -> None:
         raise SystemExit(1)
 
 
-@FREE_CORES.one_less()
 def _write_checkpoint(snapshot: Snapshot, spec: TrainSpec, artifacts: Artifacts) -> None:
     digest = weights_sha256(snapshot.weights)
     metadata = CheckpointMetadata(

@@ -66,6 +66,7 @@ class Commits:
 
     def begin(self, ready: Sequence[Ready]) -> None:
         """Begin to commit these checkpoints; those before must have been `collected`."""
+        FREE_CORES.take()  # before that thread wakes, or it would wait for one that the training is about to use
         self._running = self._pool.submit(self._commit_all, ready)
 
     def collected(self) -> Ended:
@@ -74,8 +75,10 @@ class Commits:
         return {} if running is None else running.result()
 
     def _commit_all(self, ready: Sequence[Ready]) -> Ended:
-        with FREE_CORES.one_less():
+        try:
             states = {one.index: self._commit_one(one) for one in ready}
+        finally:
+            FREE_CORES.give_back()
         return {index: state for index, state in states.items() if state != "running"}
 
     def _commit_one(self, ready: Ready) -> JobState:

@@ -31,7 +31,7 @@ APPLICATION = "fanin"
 QUEUE = "runs"
 WORKFLOW = "run"
 APPLICATION_VERSION = "1"  # never changed by a release: pending runs of another version would not be recovered
-POLLING_INTERVAL_S = 0.2
+POLLING_INTERVAL_S = 0.1
 ENTRIES_KEPT_S = 3600.0
 ENTRIES_AT_ONCE = 500
 

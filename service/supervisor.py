@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from service.hardware import usable_cores, visible_gpus
 from service.settings import Settings
+from service.worker_environment import worker_environment
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def slot_children(settings: Settings) -> list[Child]:
     children = []
     for index in range(count):
         slot = f"cuda-{index}" if index < len(gpus) else f"cpu-{index}"
-        environment = {"CUDA_VISIBLE_DEVICES": gpus[index] if index < len(gpus) else ""}
+        environment = {"CUDA_VISIBLE_DEVICES": gpus[index] if index < len(gpus) else ""} | worker_environment()
         arguments = ["slot", slot, "--threads", str(threads)]
         children.append(Child(f"worker-{slot}", arguments, environment))
     return children

@@ -19,7 +19,6 @@ from models.data import DataSet, Digits, load
 from models.errors import FaninError
 from models.spec import DataChoice, TrainSpec
 from models.train import Training
-from models.training_set import training_set
 from service.artifacts import Artifacts
 from service.attempt import PASSING, LacksData, make_attempt
 from service.errors import ServiceError
@@ -31,6 +30,7 @@ from service.store.engine import check_connection, open_engine, require_tables
 from service.store.workers import NewBeat
 from service.surroundings import Device, Drained, Surroundings
 from service.sweep import Sweep
+from service.worker_environment import prepare_interpreter
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class Worker:
             check_connection(engine)
             require_tables(engine)
             torch.set_num_threads(self._device.threads)
+            prepare_interpreter()
             self._warm_up()
             self._deliveries = Deliveries(engine, self._settings.sqlalchemy_url, self._name, self._hand_to_main_thread)
             self._heartbeat = Heartbeat(engine, self._deliveries, self._settings.worker_ttl_s, self._beat)
@@ -178,19 +179,23 @@ class Worker:
         return lock
 
     def _warm_up(self) -> None:
-        """Train for one step, and load and lay out the data, if it is here: the first job then starts at once."""
+        """Go through what the first job will need, on the data if they are here: it then takes no longer than others.
+
+        Code is loaded, threads are started, memory comes from the system, and a GPU's graph is captured once.
+        """
         digits = Digits(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
         blank = DataSet("mnist_5k", digits, digits, "mnist_5k_held_out", sha256="", description="one blank image")
-        training = Training([TrainSpec()], blank, self._device.torch_device)
-        training.diagnose(0)
-        training.run_epoch()
+        Training([TrainSpec()], blank, self._device.torch_device).run_epoch()
         try:
             mnist = load("mnist", self._settings.data_dir, fetch=False)
         except FaninError as error:
             log.info("no data set is loaded yet: %s", error.detail)
             return
         self._data["mnist"] = (mnist, float("inf"))
-        training_set(TrainSpec(), mnist, self._device.torch_device)
+        training = Training([TrainSpec()], mnist, self._device.torch_device)
+        training.snapshot(0)
+        training.diagnose(0)
+        training.evaluate(0)
 
     def _load(self, choice: DataChoice) -> DataSet:
         """Return a data set, kept in memory; a fallback of `auto` is kept for ten minutes only."""

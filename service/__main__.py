@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from service.hardware import usable_cores
 from service.logs import set_up_logging
 from service.settings import Settings, read_settings
 from service.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, slot_children
+
+log = logging.getLogger(__name__)
 
 GRACEFUL_STOP_S = 3
 CPU_NICENESS = 10
@@ -161,9 +164,14 @@ def _slot(options: argparse.Namespace) -> int:
         end_with_parent()
     if options.name.startswith("cpu"):
         os.nice(CPU_NICENESS)  # before torch is loaded, which takes a core for seconds
-    from service.worker import Worker
+    from service.worker import EXIT_START_ANEW, GpuUnusable, Worker
 
-    Worker(settings, options.name, options.threads).run()
+    try:
+        worker = Worker(settings, options.name, options.threads)
+    except GpuUnusable as error:  # the driver may come back, and other slots need not wait for it
+        log.error("%s", error)  # noqa: TRY400 - where it was raised says nothing more
+        return EXIT_START_ANEW
+    worker.run()
     return 0
 
 

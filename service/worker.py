@@ -44,14 +44,21 @@ class SlotTaken(ServiceError):
     """Another living process owns this slot."""
 
 
+class GpuUnusable(ServiceError):
+    """This slot is a GPU's, and torch cannot use that."""
+
+
 class Worker:
-    """One device slot of this machine; `slot` is a name such as `cpu-0` or `cuda-1`."""
+    """One device slot of this machine; `slot` is a name such as `cpu-0` or `cuda-1`.
+
+    Raises `GpuUnusable`: a job that was to be trained on a GPU must not take an hour on the CPU instead.
+    """
 
     def __init__(self, settings: Settings, slot: str, threads: int) -> None:
         self._settings = settings
         self._slot = slot
         self._name = f"{settings.node}:{slot}"
-        self._device = _device(threads)
+        self._device = _device(slot, threads)
         self._run_id: str | None = None
         self._draining = False
         self._artifacts = Artifacts(settings.artifacts_folder)
@@ -211,7 +218,12 @@ class Worker:
         return data
 
 
-def _device(threads: int) -> Device:
-    if torch.cuda.is_available():
-        return Device(torch.device("cuda"), torch.cuda.get_device_name(), threads)
-    return Device(torch.device("cpu"), processor_name(), threads)
+def _device(slot: str, threads: int) -> Device:
+    if not slot.startswith("cuda"):
+        return Device(torch.device("cpu"), processor_name(), threads)
+    if not torch.cuda.is_available():
+        raise GpuUnusable(
+            f"Slot {slot} is a GPU's, and torch {torch.__version__} cannot use it.",
+            "Look at the driver, install torch for CUDA, or set CUDA_VISIBLE_DEVICES= to train on the CPU.",
+        )
+    return Device(torch.device("cuda"), torch.cuda.get_device_name(), threads)

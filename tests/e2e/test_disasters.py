@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from sqlalchemy import Engine, select, text
 
 from benchmarks.machines import DATABASES, Cluster, Machine, wait_until
@@ -261,3 +262,11 @@ def test_a_worker_that_is_refused_its_slot_says_so(cluster: Cluster) -> None:
     assert done.returncode == 78
     assert "Slot cpu-0" in done.stderr
     assert "in use by another process" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a torch that can use no GPU: set CUDA_VISIBLE_DEVICES=")
+def test_the_worker_of_a_gpu_that_torch_cannot_use_says_so_and_does_not_turn_to_the_cpu(cluster: Cluster) -> None:
+    done = cluster.run("slot", "cuda-0", node="first")
+    assert done.returncode == 75
+    assert "Slot cuda-0 is a GPU's" in done.stderr
+    assert "train on the CPU" in done.stderr

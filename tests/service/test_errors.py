@@ -15,6 +15,7 @@ from service.errors import STATUS_OF, NotFound, error_name
 
 NEVER_ANSWERED = {
     service.worker.SlotTaken,
+    service.worker.GpuUnusable,
     service.attempt.TooManyAttempts,
     models.errors.EngineMissing,
     service.surroundings.Drained,

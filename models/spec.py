@@ -166,6 +166,15 @@ class TrainSpec(_Part):
         of_step = STEP_WORK + self.architecture.parameter_count * (3 * self.batch_size + OPTIMIZER_WORK)
         return float(self.epochs * steps * of_step) + self._pretraining_work(images)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Return about how much memory the training takes besides the data, with a third to spare.
+
+        The step in torch took 21 bytes for a parameter (its value, its gradient, Adam's two moments, and what an update
+        needs) and 7 to 9 for a unit and image of a batch.
+        """
+        return 28 * self.architecture.parameter_count + 12 * self.batch_size * sum(self.architecture.sizes)
+
     def _pretraining_work(self, images: int) -> float:
         if not isinstance(self.init, Dbn):
             return 0.0

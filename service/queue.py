@@ -32,6 +32,9 @@ QUEUE = "runs"
 WORKFLOW = "run"
 APPLICATION_VERSION = "1"  # never changed by a release: pending runs of another version would not be recovered
 POLLING_INTERVAL_S = 0.1
+RUN_MEMORY_BYTES = 4 * 2**30
+"""What the jobs of a run may need together; who divides an experiment does not know which GPU will train it, and 6 GiB
+are little for one. A single job may need more."""
 ENTRIES_KEPT_S = 3600.0
 ENTRIES_AT_ONCE = 500
 
@@ -154,8 +157,8 @@ class Queue:
 def divided(specs: Sequence[TrainSpec], jobs_per_run: int) -> list[int]:
     """Return the number of the run that each spec comes into, from 0.
 
-    A run has at most `jobs_per_run` specs, all alike but for scheme and seed. Pre-training is not done side by side, so
-    that a spec which pre-trains has a run of its own.
+    A run has at most `jobs_per_run` specs, and no more than fit into `RUN_MEMORY_BYTES`, all alike but for scheme and
+    seed. Pre-training is not done side by side, so that a spec which pre-trains has a run of its own.
     """
     open_runs: dict[str, tuple[int, int]] = {}
     found, count = [], 0
@@ -163,7 +166,8 @@ def divided(specs: Sequence[TrainSpec], jobs_per_run: int) -> list[int]:
         kind = spec.shared_part.model_dump_json()
         run, room = open_runs.get(kind, (0, 0))
         if room == 0 or spec.pretrains:
-            run, room, count = count, jobs_per_run, count + 1
+            fitting = max(1, RUN_MEMORY_BYTES // spec.memory_bytes)
+            run, room, count = count, min(jobs_per_run, fitting), count + 1
         if not spec.pretrains:
             open_runs[kind] = (run, room - 1)
         found.append(run)

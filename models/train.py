@@ -221,6 +221,7 @@ class Training:
         slots = [self._slots.index(member) for member in members]
         networks = [self._step.network(slot) for slot in slots]
         states = [self._step.optimizer_state(slot) for slot in slots]
+        del self._loop, self._step  # what they hold on a GPU is needed for those that take their place
         self._build(members, networks)
         self._step.load_optimizer_state(states)
 

@@ -98,8 +98,8 @@ class RunAttempt:
     def _end_diverged(self, index: int, failure: LossNotFinite) -> None:
         member = self._live.pop(index)
         log.info("%s: attempt %d failed: %s", member.job_id, self._attempt.number, failure)
-        reason = explained(failure, member.spec)
-        persistently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "failed", reason))
+        reason, since = explained(failure, member.spec), self._pending.pop(index)
+        persistently(lambda: runs.end_job(self._engine, self._attempt, member.job_id, "failed", reason, since))
 
     def _between_steps(self, training: Training, progress: StepProgress) -> None:
         self._watch.moved()

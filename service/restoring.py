@@ -33,6 +33,8 @@ def last_snapshots(around: Surroundings, attempt: Attempt) -> list[Snapshot] | N
             snapshot if _epoch(snapshot) == common else _last_snapshot(around, attempt, member, common)
             for member, snapshot in zip(attempt.members, found, strict=True)
         ]
+    if attempt.number > 1:
+        runs.forget_epochs_after(around.engine, attempt, _epoch(found[0]))
     whole = [snapshot for snapshot in found if snapshot is not None]
     return whole or None
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,8 @@ def mnist(mnist_folder: Path) -> DataSet:
 @pytest.fixture
 def uncollected() -> Iterator[None]:
     """What holds itself alive stays: memory of a GPU waits for no collection, and nothing on the GPU asks for one."""
+    # torch's first optimizer loads this, and what fails meanwhile holds the frames of its callers: a worker's warm-up.
+    importlib.import_module("torch._dynamo")
     gc.disable()
     try:
         yield

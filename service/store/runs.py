@@ -273,17 +273,36 @@ def _forget_pretraining(connection: Connection, job_id: str) -> list[str]:
 
 
 def end_job(
-    engine: Engine, attempt: Attempt, job_id: str, state: JobState, error: dict[str, Any] | None = None
+    engine: Engine,
+    attempt: Attempt,
+    job_id: str,
+    state: JobState,
+    error: dict[str, Any] | None = None,
+    last_epochs: Sequence[EpochMetrics] = (),
 ) -> None:
-    """End a job as cancelled, or as failed with the reason. Raises `Fenced`."""
+    """End a job as cancelled, or as failed with the reason and what was found since its checkpoint. Raises `Fenced`."""
     with writing(engine) as connection:
         _fence(connection, attempt)
         found: JobState | None = connection.execute(select(jobs.c.state).where(*_own(attempt, job_id))).scalar()
         if found == "cancelling":  # the wish of its owner comes first, also if the job has failed meanwhile
             _end_job(connection, job_id, "cancelled", attempt=attempt.number)
         elif state == "failed" and found in {"queued", "running", "pausing"}:
+            _insert_made(connection, attempt, job_id, Made(last_epochs))
             _end_job(connection, job_id, "failed", error)
         close_run_if_done(connection, attempt.run_id)
+
+
+def forget_epochs_after(engine: Engine, attempt: Attempt, epoch: int) -> None:
+    """Forget what earlier attempts found after an epoch, since this one trains them anew. Raises `Fenced`."""
+    with writing(engine) as connection:
+        _fence(connection, attempt)
+        for member in attempt.members:
+            _forget_epochs_after(connection, member.job_id, epoch)
+
+
+def _forget_epochs_after(connection: Connection, job_id: str, epoch: int) -> None:
+    for table in (epochs, diagnostics):
+        connection.execute(delete(table).where(table.c.job_id == job_id, table.c.epoch > epoch))
 
 
 def report_released(engine: Engine, attempt: Attempt, **data: object) -> None:
@@ -322,8 +341,7 @@ def discard_checkpoint(
             lost = (pretrain_epochs.c.job_id == row.job_id, pretrain_epochs.c.number > kept)
             connection.execute(delete(pretrain_epochs).where(*lost))
         else:
-            for table in (epochs, diagnostics):
-                connection.execute(delete(table).where(table.c.job_id == row.job_id, table.c.epoch > kept))
+            _forget_epochs_after(connection, row.job_id, kept)
             connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(epoch=max(0, kept)))
         append_event(connection, row.job_id, event, seq=row.seq, epoch=row.epoch, reason=reason)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from models.evaluate import count, evaluate, logits
 from models.init.by_fans import HeNormal, XavierUniform
 from models.init.constants import Constant, Zeros
 from models.spec import SGD, Adam, Architecture, TrainSpec
-from models.step import StackedStep
+from models.step import StackedStep, Step
 from models.step_progress import StepProgress
 from models.train import Snapshot, Training, first_network, train
 
@@ -281,6 +282,23 @@ def test_a_training_whose_models_have_all_diverged_gives_its_memory_back(engine:
         return weakref.ref(training)
 
     assert diverges()() is None
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_what_models_that_left_took_is_free_before_the_others_take_new_places(
+    engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(seeds(2), few, CPU, engine=engine)
+    before, held = weakref.ref(training._step), []
+
+    def looking(*arguments: Any) -> Step:
+        held.append(before())
+        return engine_module.make_step(*arguments)
+
+    monkeypatch.setattr("models.train.make_step", looking)
+    training.drop(0)
+    training.run_epoch()
+    assert held == [None]
 
 
 @pytest.mark.usefixtures("step_by_step")

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 import torch
 
+import service.queue
 from models.data import DataSet
 from models.init.by_fans import HeNormal, XavierUniform
 from models.init.constants import Zeros
 from models.init.pretrained import Dbn
-from models.spec import SGD, TrainSpec
+from models.spec import PRESETS, SGD, Architecture, TrainSpec
 from models.step_progress import StepProgress
 from models.train import Training
 from service.attempt import RunAttempt
 from service.commits import Commits, Ready
-from service.queue import divided
+from service.queue import RUN_MEMORY_BYTES, divided
 from service.store import runs, workers
 from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
 from service.store.events import events_after
@@ -65,6 +66,20 @@ def test_members_that_cannot_be_trained_together_have_runs_of_their_own() -> Non
     assert divided([SMALL, other, he, dbn, SMALL, dbn], 8) == [0, 1, 0, 2, 0, 3]
     assert divided(seeds(5), 2) == [0, 0, 1, 1, 2]
     assert divided(seeds(2), 1) == [0, 1]
+
+
+def test_no_more_jobs_come_into_a_run_than_fit_into_the_memory_of_a_small_gpu() -> None:
+    wide = SMALL.model_copy(update={"architecture": Architecture(hidden=(2048, 2048, 2048))})
+    in_runs = divided([wide.model_copy(update={"seed": seed}) for seed in range(40)], 64)
+    most = max(in_runs.count(run) for run in set(in_runs))
+    assert 1 < most < 40
+    assert most * wide.memory_bytes <= RUN_MEMORY_BYTES < (most + 1) * wide.memory_bytes
+    assert divided([PRESETS["mnist_nn_deep"].model_copy(update={"seed": seed}) for seed in range(64)], 64) == [0] * 64
+
+
+def test_a_job_larger_than_that_has_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.queue, "RUN_MEMORY_BYTES", SMALL.memory_bytes - 1)
+    assert divided(seeds(2), 64) == [0, 1]
 
 
 def test_the_jobs_of_a_run_are_trained_side_by_side_each_to_its_own_model(bench: Bench, few: DataSet) -> None:
@@ -171,6 +186,29 @@ def test_commits_that_come_now_and_then_hold_every_epoch_in_the_end(bench: Bench
         assert committed[0] == 0
         assert committed[-1] == 20
         assert len(committed) < 21  # 20 epochs take less than the 0.5 s between two commits
+
+
+def test_what_a_job_on_a_gpu_found_before_it_diverged_stays_until_a_retry_finds_it_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, (run_id, *_) = submitted(bench, seeds(1, epochs=6))
+    original = Training.run_epoch
+
+    def broken_in_epoch_5(self: Training, between_steps: Any) -> Any:
+        if self.epoch == 4:
+            self._step.parameters.values.fill_(float("nan"))
+        return original(self, between_steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "run_epoch", broken_in_epoch_5)
+        bench.attempt(run_id, device=ActsLikeAGpu())
+    assert states(bench, jobs) == ["failed"]
+    assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4]
+    assert len(list_checkpoints(bench.engine, jobs[0])) < 5  # not each was committed in these milliseconds
+    bench.ask(jobs[0], "retry")
+    bench.attempt(get_job(bench.engine, jobs[0]).run_id, device=ActsLikeAGpu())
+    assert states(bench, jobs) == ["succeeded"]
+    assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4, 5, 6]
 
 
 def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,8 @@ class Settings(BaseSettings):
         64,
         ge=1,
         le=1024,
-        description="Most jobs of an experiment that a GPU trains side by side, fewer if they would need more than 4 GiB; "
-        "a CPU takes one.",
+        description="Most jobs of an experiment that a GPU trains side by side, fewer if they would need more than "
+        "4 GiB; a CPU takes one.",
     )
     keep_checkpoints: Literal["all"] | Annotated[int, Field(ge=2)] = Field(
         "all", description="Checkpoints kept of a job: all, or the newest so many (at least 2, one to go back to)."

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from models.data import DataSet
-from models.engine import best_engine, is_available
+from models.engine import STACKED, best_engine, is_available
 from service.store.runs import Attempt
 from service.surroundings import Device
 
 DECIDING = ("engine", "precision", "torch", "device", "device_name")
 """What the bits depend on and an attempt cannot choose; it keeps the engine where it can."""
+SIDE_BY_SIDE = "jobs_side_by_side"
+"""How many jobs began the attempt: the bits depend on it where their products are one."""
 
 
 def pinned(attempt: Attempt, data: DataSet, device: Device) -> tuple[dict[str, Any], str | None]:
@@ -30,10 +32,12 @@ def pinned(attempt: Attempt, data: DataSet, device: Device) -> tuple[dict[str, A
         "threads": device.threads,
         "data": data.name,
         "data_sha256": data.sha256,
+        SIDE_BY_SIDE: len(attempt.members),
     }
     if pins is None:
         return own, None
-    differing = [name for name in DECIDING if pins[name] != own[name]]
+    deciding = (*DECIDING, SIDE_BY_SIDE) if engine == STACKED else DECIDING
+    differing = [name for name in deciding if pins.get(name, own[name]) != own[name]]
     if not differing:
         return pins, None
     changes = ", ".join(f"{name} {pins[name]} -> {own[name]}" for name in differing)

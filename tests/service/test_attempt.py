@@ -108,6 +108,7 @@ def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
         lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
         lambda: runs.report_progress(bench.engine, old, {}),
         lambda: runs.discard_checkpoint(bench.engine, old, before[0], ""),
+        lambda: runs.forget_epochs_after(bench.engine, old, 0),
     ):
         with pytest.raises(Fenced):
             write()

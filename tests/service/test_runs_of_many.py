@@ -11,9 +11,11 @@ import torch
 
 import service.queue
 from models.data import DataSet
+from models.engine import STACKED
 from models.init.by_fans import HeNormal, XavierUniform
 from models.init.constants import Zeros
 from models.init.pretrained import Dbn
+from models.kernel import kernel
 from models.spec import PRESETS, SGD, Architecture, TrainSpec
 from models.step_progress import StepProgress
 from models.train import Training
@@ -103,6 +105,24 @@ def test_a_job_that_diverges_fails_alone(bench: Bench) -> None:
     assert error is not None
     assert error["type"] == "loss-not-finite"
     assert "in epoch 1, step " in error["detail"]
+
+
+@pytest.mark.parametrize("same_bits", [True, False], ids=["kernel", "stacked"])
+def test_jobs_that_go_on_without_one_of_them_say_that_bits_may_differ_if_their_products_are_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, same_bits: bool
+) -> None:
+    if same_bits and kernel() is None:
+        pytest.skip("needs the compiled kernel: install a C compiler with OpenMP, then Fanin again")
+    if not same_bits:
+        monkeypatch.setattr("service.pins.best_engine", lambda *_spec: STACKED)
+    jobs, (run_id, *_) = submitted(bench, seeds(3))
+    die_at(monkeypatch, bench, run_id, "_commit", 2)
+    bench.ask(jobs[0], "cancel")
+    bench.attempt(run_id)
+    assert states(bench, jobs) == ["cancelled", "succeeded", "succeeded"]
+    left = get_job(bench.engine, jobs[1])
+    assert left.reproducible is same_bits
+    assert same_bits or "jobs_side_by_side 3 -> 2" in (left.irreproducible_reason or "")
 
 
 @pytest.mark.usefixtures("step_by_step")

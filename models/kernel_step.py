@@ -100,7 +100,7 @@ class KernelStep(Step):
         )
         self._structures: dict[int, list[StepOfKernel]] = {}
         self._teams: dict[int, Team] = {}
-        self._steps_at_once = 1
+        self._steps_in_time = self._steps_of_team = 1
 
     @property
     def lr(self) -> float:
@@ -126,8 +126,8 @@ class KernelStep(Step):
 
     @property
     def steps_at_once(self) -> int:
-        """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones."""
-        return self._steps_at_once
+        """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones; few while some try."""
+        return self._steps_in_time if FREE_CORES.are_taken else min(self._steps_in_time, self._steps_of_team)
 
     def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float]) -> Tensor:
         """Take some steps, each network all of its own in turn; see `Step.run_steps`."""
@@ -139,13 +139,15 @@ class KernelStep(Step):
             roots = [math.sqrt(1 - BETA2**count) for count in counts]
             self._steps += len(lrs)
         given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots))
-        team, started = self._team_for(given.batch), time.perf_counter()
+        team, is_usual, started = self._team_for(given.batch), not FREE_CORES.are_taken, time.perf_counter()
         losses = torch.full((len(lrs), self.count), math.nan, dtype=self.losses.dtype)
         for index in range(self.count):
             if index not in self.masked:
                 self._call(index, given, losses)
         step_s = (time.perf_counter() - started) / len(lrs)
-        self._steps_at_once = max(1, min(team.steps_at_once, int(SECONDS_AT_ONCE / step_s)))
+        if is_usual:
+            self._steps_in_time = max(1, int(SECONDS_AT_ONCE / step_s))
+        self._steps_of_team = team.steps_at_once
         return losses
 
     def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
@@ -163,7 +165,8 @@ class KernelStep(Step):
         assert own.is_contiguous()
         structure.images, structure.labels = given.images.data_ptr(), given.labels.data_ptr()
         structure.chosen = own.data_ptr()
-        structure.gradients, structure.threads = gradients, team.threads
+        is_usual = not FREE_CORES.are_taken
+        structure.gradients, structure.threads = gradients, team.threads if is_usual else team.usual
         started = time.perf_counter()
         taken = self._function(
             ctypes.byref(structure),
@@ -173,7 +176,8 @@ class KernelStep(Step):
             losses[:, index].data_ptr(),
             losses.stride(0),
         )
-        team.took(time.perf_counter() - started, taken)
+        if is_usual:
+            team.took(time.perf_counter() - started, taken)
 
     def _team_for(self, batch: int) -> Team:
         """Return the team that takes steps of so many images; at first, lay out the memory that it works in."""

@@ -22,9 +22,14 @@ class FreeCores:
     """How many of this process's `cores` a training may use now; at least one. The kernel looks before every step."""
 
     def __init__(self, cores: int) -> None:
-        self._left = cores
+        self._cores = self._left = cores
         self._lock = threading.Lock()
         self.count = ctypes.c_int64(cores)
+
+    @property
+    def are_taken(self) -> bool:
+        """Say whether other work has a core now: what a step takes meanwhile tells nothing about others."""
+        return self._left < self._cores
 
     def take(self) -> None:
         """Keep a core free of training, for other work of this process, until `give_back`."""
@@ -58,6 +63,11 @@ class Team:
         self._tries = False
         self._last_s: deque[float] = deque(maxlen=STEPS_OF_A_TRIAL)
         self._before_s = 0.0
+
+    @property
+    def usual(self) -> int:
+        """Return the number that is not on trial."""
+        return self._other if self._tries else self.threads
 
     @property
     def steps_at_once(self) -> int:

@@ -23,7 +23,7 @@ from models.kernel_step import KernelStep
 from models.mlp import Network
 from models.spec import SGD, Activation, Adam, Architecture
 from models.step import StackedStep, Step
-from models.team import FREE_CORES, FreeCores
+from models.team import FREE_CORES, FreeCores, Team
 
 ACTIVATION_MODULES: dict[Activation, nn.Module] = {
     "relu": nn.ReLU(),
@@ -253,6 +253,33 @@ def test_the_kernel_leaves_a_core_at_once_to_work_that_asks_for_it(
         assert used_by_others(step) > 0.2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+def test_how_long_steps_take_beside_other_work_decides_nothing(
+    engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def noted(self: Team, _seconds: float, steps: int = 1) -> None:
+        told.append((self.threads, steps))
+
+    def sizes_of_steps(step: Step, count: int) -> tuple[int, int]:
+        step.run_steps(*on_device(few), torch.arange(40 * count).view(1, -1), [1e-3] * count)
+        return step.steps_at_once, len(told)
+
+    monkeypatch.setattr(Team, "took", noted)
+    monkeypatch.setattr(kernel_step, "FREE_CORES", cores := FreeCores(2))
+    step = step_of(engine, [network_of(Architecture(hidden=(16,)), 0)], Architecture(hidden=(16,)), Adam())
+    before, calls = sizes_of_steps(step, 3)
+    assert calls == 1
+    cores.take()
+    monkeypatch.setattr(kernel_step, "SECONDS_AT_ONCE", 0.0)  # whoever measured now would go on step by step
+    assert sizes_of_steps(step, 5)[1] == 1
+    assert step.steps_at_once >= before
+    cores.give_back()
+    assert sizes_of_steps(step, 4) == (1, 2)
+    assert [steps for _, steps in told] == [3, 4]
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])

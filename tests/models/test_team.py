@@ -66,12 +66,30 @@ def test_it_goes_on_trying_if_it_is_told_later_than_it_asked() -> None:
         assert team.threads == 2
 
 
+def test_what_is_on_trial_is_not_the_usual_number() -> None:
+    team = Team(2)
+    seen = []
+    for steps in (STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL):
+        seen.append((team.threads, team.usual))
+        team.took(steps * 3e-4, steps)
+    seen.append((team.threads, team.usual))
+    assert seen == [(2, 2), (1, 2), (2, 2)]
+
+
 def test_work_beside_takes_a_core_each_until_it_gives_it_back_and_leaves_one() -> None:
     cores, counts = FreeCores(2), []
     for change in (cores.take, cores.take, cores.take, cores.give_back, cores.give_back, cores.give_back):
         change()
         counts.append(cores.count.value)
     assert counts == [1, 1, 1, 1, 1, 2]
+
+
+def test_cores_are_taken_until_all_are_given_back() -> None:
+    cores, taken = FreeCores(1), []
+    for change in (cores.take, cores.take, cores.give_back, cores.give_back):
+        change()
+        taken.append(cores.are_taken)
+    assert taken == [True, True, True, False]
 
 
 def test_a_single_thread_has_nothing_to_try() -> None:

@@ -127,7 +127,7 @@ class KernelStep(Step):
     @property
     def steps_at_once(self) -> int:
         """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones; few while some try."""
-        return self._steps_in_time if FREE_CORES.are_taken else min(self._steps_in_time, self._steps_of_team)
+        return self._steps_in_time if FREE_CORES.are_taken() else min(self._steps_in_time, self._steps_of_team)
 
     def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float]) -> Tensor:
         """Take some steps, each network all of its own in turn; see `Step.run_steps`."""
@@ -139,7 +139,7 @@ class KernelStep(Step):
             roots = [math.sqrt(1 - BETA2**count) for count in counts]
             self._steps += len(lrs)
         given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots))
-        team, is_usual, started = self._team_for(given.batch), not FREE_CORES.are_taken, time.perf_counter()
+        team, is_usual, started = self._team_for(given.batch), not FREE_CORES.are_taken(), time.perf_counter()
         losses = torch.full((len(lrs), self.count), math.nan, dtype=self.losses.dtype)
         for index in range(self.count):
             if index not in self.masked:
@@ -165,7 +165,7 @@ class KernelStep(Step):
         assert own.is_contiguous()
         structure.images, structure.labels = given.images.data_ptr(), given.labels.data_ptr()
         structure.chosen = own.data_ptr()
-        is_usual = not FREE_CORES.are_taken
+        is_usual = not FREE_CORES.are_taken()
         structure.gradients, structure.threads = gradients, team.threads if is_usual else team.usual
         started = time.perf_counter()
         taken = self._function(

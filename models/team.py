@@ -11,11 +11,15 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 from collections import deque
 
 STEPS_BETWEEN_TRIALS = 300
 STEPS_OF_A_TRIAL = 4
 WORTH_CHANGING = 0.95
+LONGEST_TAKEN_S = 0.1
+"""Longer than a commit works that holds a training up noticeably; one that goes on waits for a disk or a database, and
+with a core less a training of two threads would take half as long again."""
 
 
 class FreeCores:
@@ -23,16 +27,24 @@ class FreeCores:
 
     def __init__(self, cores: int) -> None:
         self._cores = self._left = cores
+        self._taken_at = 0.0
         self._lock = threading.Lock()
         self.count = ctypes.c_int64(cores)
 
-    @property
     def are_taken(self) -> bool:
-        """Say whether other work has a core now: what a step takes meanwhile tells nothing about others."""
-        return self._left < self._cores
+        """Say whether other work has a core now: what a step takes meanwhile tells nothing about others.
+
+        Work that had it for `LONGEST_TAKEN_S` has it no longer, and the training uses all cores again.
+        """
+        with self._lock:
+            if self._left < self._cores and time.monotonic() - self._taken_at > LONGEST_TAKEN_S:
+                self.count.value = self._cores
+                return False
+            return self._left < self._cores
 
     def take(self) -> None:
-        """Keep a core free of training, for other work of this process, until `give_back`."""
+        """Keep a core free of training, for other work of this process, until `give_back` or `LONGEST_TAKEN_S`."""
+        self._taken_at = time.monotonic()
         self._change(-1)
 
     def give_back(self) -> None:

@@ -234,9 +234,9 @@ def test_the_kernel_leaves_a_core_at_once_to_work_that_asks_for_it(
 ) -> None:
     def used_by_others(step: Step) -> float:
         """Return the processor time of the other threads over that of this one, while many steps are taken."""
-        order = torch.arange(400).repeat(20).view(1, -1)
+        order = torch.arange(400).repeat(100).view(1, -1)
         process, own = time.process_time(), time.thread_time()
-        step.run_steps(*on_device(few), order, [1e-3] * 80)
+        step.run_steps(*on_device(few), order, [1e-3] * 400)
         own = time.thread_time() - own
         return (time.process_time() - process - own) / own
 

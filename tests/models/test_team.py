@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from models.team import STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL, FreeCores, Team
+from models.team import LONGEST_TAKEN_S, STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL, FreeCores, Team
 
 A_ROUND = STEPS_BETWEEN_TRIALS + STEPS_OF_A_TRIAL
 
@@ -88,8 +90,24 @@ def test_cores_are_taken_until_all_are_given_back() -> None:
     cores, taken = FreeCores(1), []
     for change in (cores.take, cores.take, cores.give_back, cores.give_back):
         change()
-        taken.append(cores.are_taken)
+        taken.append(cores.are_taken())
     assert taken == [True, True, True, False]
+
+
+def test_work_that_takes_long_has_its_core_no_longer_and_may_still_give_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("models.team.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    cores, found = FreeCores(2), []
+    cores.take()
+    for seconds in (0.9 * LONGEST_TAKEN_S, 1.1 * LONGEST_TAKEN_S):
+        clock[0] = seconds
+        found.append((cores.are_taken(), cores.count.value))
+    cores.give_back()
+    cores.take()
+    found.append((cores.are_taken(), cores.count.value))
+    assert found == [(True, 1), (False, 2), (True, 1)]
 
 
 def test_a_single_thread_has_nothing_to_try() -> None:

@@ -48,7 +48,7 @@ class _Given(NamedTuple):
     """Steps to take.
 
     `images` and `labels` as in `Step.run`, `chosen` int64 [K, steps * batch]; of each step the optimizer's rate and
-    root of correction, see `struct optimizer`.
+    root of correction, see `struct optimizer`. Those `beside` other work take longer, which tells nothing about others.
     """
 
     images: Tensor
@@ -56,6 +56,7 @@ class _Given(NamedTuple):
     chosen: Tensor
     rates: ctypes.Array[ctypes.c_double]
     roots_of_correction: ctypes.Array[ctypes.c_double]
+    beside: bool
 
     @property
     def batch(self) -> int:
@@ -138,20 +139,20 @@ class KernelStep(Step):
             rates = [lr / (1 - BETA1**count) for lr, count in zip(lrs, counts, strict=True)]
             roots = [math.sqrt(1 - BETA2**count) for count in counts]
             self._steps += len(lrs)
-        given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots))
-        team, is_usual, started = self._team_for(given.batch), not FREE_CORES.are_taken(), time.perf_counter()
+        given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots), FREE_CORES.are_taken())
+        team, started = self._team_for(given.batch), time.perf_counter()
         losses = torch.full((len(lrs), self.count), math.nan, dtype=self.losses.dtype)
         for index in range(self.count):
             if index not in self.masked:
                 self._call(index, given, losses)
         step_s = (time.perf_counter() - started) / len(lrs)
-        if is_usual:
+        if not given.beside:
             self._steps_in_time = max(1, int(SECONDS_AT_ONCE / step_s))
         self._steps_of_team = team.steps_at_once
         return losses
 
     def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
-        given = _Given(images, labels, chosen, _doubles([0.0]), _doubles([1.0]))
+        given = _Given(images, labels, chosen, _doubles([0.0]), _doubles([1.0]), FREE_CORES.are_taken())
         losses = torch.empty((1, self.count), dtype=self.losses.dtype)
         for index in range(self.count):
             self._call(index, given, losses, self._gradients[index].data_ptr())
@@ -165,8 +166,7 @@ class KernelStep(Step):
         assert own.is_contiguous()
         structure.images, structure.labels = given.images.data_ptr(), given.labels.data_ptr()
         structure.chosen = own.data_ptr()
-        is_usual = not FREE_CORES.are_taken()
-        structure.gradients, structure.threads = gradients, team.threads if is_usual else team.usual
+        structure.gradients, structure.threads = gradients, team.usual if given.beside else team.threads
         started = time.perf_counter()
         taken = self._function(
             ctypes.byref(structure),
@@ -176,7 +176,7 @@ class KernelStep(Step):
             losses[:, index].data_ptr(),
             losses.stride(0),
         )
-        if is_usual:
+        if not given.beside:
             team.took(time.perf_counter() - started, taken)
 
     def _team_for(self, batch: int) -> Team:

@@ -255,7 +255,7 @@ static void NAME(take_next)(struct NAME(steps) *steps, long threads) {
 }
 
 /* Take steps with one thread for as long as one core is free, while the rest of the team sleeps. A member that is not
-   needed looks for work all the time, for 10 ms, and so it would on the very core that was left to somebody else. */
+   needed looks for work all the time, for some 4 ms, and it would on the very core that was left to somebody else. */
 static void NAME(take_alone)(struct NAME(steps) *steps) {
     const int64_t members = steps->step.threads;
     volatile int is_over = 0;

@@ -10,6 +10,7 @@ import pytest
 from service import supervisor as supervisor_module
 from service.settings import Settings
 from service.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, slot_children
+from service.worker_environment import worker_environment
 
 
 class Scripted(Child):
@@ -25,7 +26,7 @@ def test_a_machine_without_gpus_gets_one_worker_with_all_cores(monkeypatch: pyte
     monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
     (child,) = slot_children(Settings())
     assert child.arguments == ["slot", "cpu-0", "--threads", "8"]
-    assert child.environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert child.environment == worker_environment() | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """What a GPU makes of training: capture, one model, 64 models, precisions; each beside the uncaptured step.
 
+Also what the service does with a model besides training it: records, copies, evaluation.
+
 Needs torch with CUDA and the full MNIST, and nothing of the service; `benchmarks/gpu.sh` runs it after the tests.
 """
 
@@ -7,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +41,14 @@ def main() -> None:
     spec = PRESETS["mnist_nn_xavier"]
     results: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "bars_s": BARS_S}
     _measured("warm-up, thrown away", [spec.model_copy(update={"epochs": 1})], data)
+    results["beside_ms"] = {name: _beside(preset, data) for name, preset in PRESETS.items()}
     rows = []
     for row in _rows(spec, data):
         rows.append(row)
         options.out.write_text(json.dumps(results | {"rows": rows}, indent=2) + "\n")
     print(f"{results['device']}, torch {results['torch']}")
+    for name, beside in results["beside_ms"].items():
+        print(f"{name}, ms: {', '.join(f'{what} {value}' for what, value in beside.items())}")
     print("| what | set-up and capture, s | epochs, s | accuracy, mean | memory, MiB |")
     print("| --- | --- | --- | --- | --- |")
     for row in rows:
@@ -59,6 +65,31 @@ def _rows(spec: TrainSpec, data: DataSet) -> Iterator[dict[str, Any]]:
         specs = [spec.model_copy(update={"seed": seed, "precision": precision}) for seed in range(MODELS)]
         yield _measured(f"{MODELS} models, {precision}", specs, data)
     yield _measured("one model, uncaptured, 2 epochs", [spec.model_copy(update={"epochs": 2})], data, captured=False)
+
+
+def _beside(spec: TrainSpec, data: DataSet) -> dict[str, float]:
+    """Return what the service does with one model besides training it, in ms: medians of a few times."""
+    training = Training([spec.model_copy(update={"epochs": EPOCHS})], data, CUDA)
+    thorough_ms = _median_ms(lambda: training.diagnose(0))
+    training.run_epoch()
+    return {
+        "record with singular values": thorough_ms,
+        "record": _median_ms(lambda: training.diagnose(0)),
+        "copy of weights and optimizer": _median_ms(lambda: training.snapshot(0)),
+        "evaluation": _median_ms(lambda: training.evaluate(0)),
+    }
+
+
+def _median_ms(call: Callable[[], object], times: int = 5) -> float:
+    call()
+    seconds = []
+    for _ in range(times):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return round(1e3 * statistics.median(seconds), 2)
 
 
 def _measured(

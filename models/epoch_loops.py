@@ -1,8 +1,8 @@
 """The steps of one epoch, one after another: driven by the host (a CPU), or left to a device (a GPU).
 
-On a GPU the host would need ten to twenty times as long to launch a step's kernels as the GPU to run them. So whatever
-changes from step to step is a tensor there (a cursor into the order of images, the learning rates, the losses), the
-step is captured in a CUDA graph, and the host only replays it.
+On a GPU the host would need ten to twenty times as long to launch a step's kernels as the GPU to run them. So a few
+steps are captured in a CUDA graph, and the host only puts the next rows and learning rates into their places, replays
+the graph and takes the losses away.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 AfterSteps = Callable[[int, Tensor | None], None]
 STEPS_PER_GRAPH = 20
-WARM_UP_STEPS = 3
+LARGEST_GATHERED_BYTES = 128 * 2**20
+"""What the images of a graph's steps may take: fewer steps if many models are side by side, which need no more."""
+BYTES_OF_A_PIXEL = 5
+"""As it is gathered, uint8, and as float32."""
+WARM_UPS = 2
 
 
 class EpochLoop(Protocol):
@@ -62,64 +66,55 @@ class DeviceLoop:
 
     def __init__(self, step: StackedStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
         self._step, self._images, self._labels, self._batch = step, images, labels, batch
-        device = images.device
-        steps = -(-images_per_epoch // batch)
+        self._device = images.device
         self._whole_batches = images_per_epoch // batch
-        self._orders = torch.zeros((step.count, images_per_epoch), dtype=torch.int64, device=device)
-        self._lrs = torch.zeros(steps, device=device)
-        self._losses = torch.zeros((steps, step.count), device=device)
-        self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
-        whole = self._orders[:, : self._whole_batches * batch]
-        self._batches = whole.view(step.count, self._whole_batches, batch)
-        worth_it = device.type == "cuda" and self._whole_batches >= STEPS_PER_GRAPH
+        bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
+        self._few = max(1, min(STEPS_PER_GRAPH, LARGEST_GATHERED_BYTES // bytes_of_step))
+        self._chosen = torch.zeros((step.count, self._few * batch), dtype=torch.int64, device=self._device)
+        self._lrs = torch.zeros(self._few, device=self._device)
+        self._losses_of_few = torch.zeros((self._few, step.count), device=self._device)
+        worth_it = self._device.type == "cuda" and self._whole_batches >= self._few
         self._graph = self._captured() if worth_it else None
 
     def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
         """Take all steps; see `EpochLoop.run`. Waits until the device has taken all but those of the last replay."""
-        self._orders.copy_(orders)
-        self._lrs.copy_(torch.tensor(lrs))
-        self._cursor.zero_()
+        rates = torch.tensor(lrs).to(self._device)
+        losses = torch.zeros((len(lrs), self._step.count), device=self._device)
         done, before = 0, None
-        while done < self._whole_batches:
-            if self._graph is not None and done + STEPS_PER_GRAPH <= self._whole_batches:
+        while done < len(lrs):
+            replays = self._graph is not None and done + self._few <= self._whole_batches
+            few = self._few if replays else 1
+            chosen = orders[:, done * self._batch : (done + few) * self._batch]
+            if self._graph is not None and replays:
+                self._chosen.copy_(chosen)
+                self._lrs.copy_(rates[done : done + few])
                 self._graph.replay()
-                done += STEPS_PER_GRAPH
+                losses[done : done + few].copy_(self._losses_of_few)
                 before = _wait_for(before)
             else:
-                self._advance()
-                done += 1
+                of_one = self._step.run_steps(self._images, self._labels, chosen, rates[done : done + 1])
+                losses[done : done + 1].copy_(of_one)
+            done += few
             after_steps(done, None)
-        if done < len(lrs):
-            self._step.lr = lrs[done]
-            self._step.run(self._images, self._labels, self._orders[:, done * self._batch :])
-            self._losses[done] = self._step.losses
-            after_steps(done + 1, None)
-        return self._losses
+        return losses
 
-    def _advance(self) -> None:
-        """Take the step that the cursor points at, and move the cursor; reads nothing back."""
-        chosen = self._batches.index_select(1, self._cursor).squeeze(1)
-        torch.index_select(self._lrs, 0, self._cursor, out=self._step.lr_tensor.view(1))
-        self._step.run(self._images, self._labels, chosen)
-        self._losses.index_copy_(0, self._cursor, self._step.losses.view(1, -1))
-        self._cursor.add_(1)
+    def _take_few(self) -> None:
+        """Take the steps whose rows and learning rates lie in their places; reads nothing back."""
+        self._losses_of_few.copy_(self._step.run_steps(self._images, self._labels, self._chosen, self._lrs))
 
     def _captured(self) -> torch.cuda.CUDAGraph:
         """Return the graph of a few steps. Steps that warm up move the training, so what they changed is put back."""
-        changing = [*self._step.changing, self._losses, self._cursor]
-        before = [tensor.clone() for tensor in changing]
-        aside = _aside(self._cursor.device)
+        before = [tensor.clone() for tensor in self._step.changing]
+        aside = _aside(self._device)
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(WARM_UP_STEPS):
-                self._advance()
+            for _ in range(WARM_UPS):
+                self._take_few()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        self._cursor.zero_()
         with torch.cuda.graph(graph, stream=aside):
-            for _ in range(STEPS_PER_GRAPH):
-                self._advance()
-        for tensor, old in zip(changing, before, strict=True):
+            self._take_few()
+        for tensor, old in zip(self._step.changing, before, strict=True):
             tensor.copy_(old)
         return graph
 

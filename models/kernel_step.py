@@ -47,8 +47,8 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 class _Given(NamedTuple):
     """Steps to take.
 
-    `images` and `labels` as in `Step.run`, `chosen` int64 [K, steps * batch]; of each step the optimizer's rate and
-    root of correction, see `struct optimizer`. Those `beside` other work take longer, which tells nothing about others.
+    `images`, `labels`, `chosen` as in `Step.run_steps`; of each step the optimizer's rate and root of correction, see
+    `struct optimizer`. Those `beside` other work take longer, which tells nothing about others.
     """
 
     images: Tensor
@@ -121,22 +121,21 @@ class KernelStep(Step):
     def steps(self, value: int) -> None:
         self._steps = value
 
-    def run(self, images: Tensor, labels: Tensor, chosen: Tensor) -> None:
-        """Take one optimizer step on a batch; see `Step.run`."""
-        self.run_steps(images, labels, chosen, [self._lr])
-
     @property
     def steps_at_once(self) -> int:
         """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones; few while some try."""
         return self._steps_in_time if FREE_CORES.are_taken() else min(self._steps_in_time, self._steps_of_team)
 
-    def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float]) -> Tensor:
-        """Take some steps, each network all of its own in turn; see `Step.run_steps`."""
-        self.lr = lrs[-1]
-        rates, roots = list(lrs), [1.0] * len(lrs)
+    def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float] | Tensor) -> Tensor:
+        """Take some steps, each network all of its own in turn; see `Step.run_steps`.
+
+        A network whose loss is not finite takes no further step.
+        """
+        rates, roots = [float(lr) for lr in lrs], [1.0] * len(lrs)
+        self.lr = rates[-1]
         if self._adam:
             counts = range(self._steps + 1, self._steps + len(lrs) + 1)
-            rates = [lr / (1 - BETA1**count) for lr, count in zip(lrs, counts, strict=True)]
+            rates = [lr / (1 - BETA1**count) for lr, count in zip(rates, counts, strict=True)]
             roots = [math.sqrt(1 - BETA2**count) for count in counts]
             self._steps += len(lrs)
         given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots), FREE_CORES.are_taken())

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from models.activations import ACTIVATIONS
+from models.cache_lines import LINE, rounded_up
 from models.errors import CheckpointDamaged
 from models.parameters import StackedParameters
 
@@ -39,8 +40,14 @@ if TYPE_CHECKING:
     from models.parameters import LayerViews
     from models.spec import SGD, Adam, Architecture, Precision
 
+aten = torch.ops.aten
+
 OptimizerState = dict[str, "NDArray[np.float32]"]
 COUNTER = "step"
+PIECES = 36
+"""What the parameters are cut into for an optimizer on a GPU. Its kernel gives 65,536 numbers of a tensor to one block
+of threads, so that a whole network would keep five blocks busy; and it takes 36 tensors a launch (torch with CUDA 12).
+"""
 
 
 class Step(ABC):
@@ -73,27 +80,23 @@ class Step(ABC):
     @abstractmethod
     def lr(self, value: float) -> None: ...
 
-    @abstractmethod
     def run(self, images: Tensor, labels: Tensor, chosen: Tensor) -> None:
-        """Take one optimizer step on a batch.
-
-        `images` uint8 [N, pixels that take part] and `labels` int64 [N] are the whole training set on the device;
-        `chosen` int64 [K, B] are the rows that each network sees.
-        """
+        """Take one optimizer step on a batch, `chosen` int64 [K, B]; see `run_steps`."""
+        self.run_steps(images, labels, chosen, [self.lr])
 
     @property
     def steps_at_once(self) -> int:
-        """Return how many steps `run_steps` may be given at most."""
+        """Return how many steps the host should ask for at once."""
         return 1
 
-    def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float]) -> Tensor:
+    @abstractmethod
+    def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float] | Tensor) -> Tensor:
         """Take a step on each batch of `chosen` int64 [K, len(lrs) * B], and return their losses [len(lrs), K].
 
-        A network whose loss is not finite takes no further step. For the other arguments see `run`.
+        `images` uint8 [N, pixels that take part] and `labels` int64 [N] are the whole training set on the device,
+        `chosen` the rows that each network sees, batch after batch; `lrs` the learning rate of each step. What is
+        returned may be overwritten by the next call.
         """
-        (self.lr,) = lrs
-        self.run(images, labels, chosen)
-        return self.losses.view(1, -1)
 
     def gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
         """Return the gradients of a batch, flat as the parameters are; change no parameter and no sum.
@@ -170,24 +173,33 @@ def _remembered(optimizer: Adam | SGD) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Buffers:
-    """Intermediates of one batch size: `inputs` [K, B, pixels]; a list has one entry a layer, [K, B, fan_out]."""
+    """Intermediates of a few steps of one batch size.
+
+    What is made for all of the steps at once: `inputs` [K, steps * B, pixels], as `bytes` before they are divided,
+    `labels` int64 [steps, K, B, 1], and `log_p_gradients` [steps, K, B, 10], those of the loss by the logarithms of the
+    probabilities: -1/B at the label. What is kept of all steps for the sums: `logits` and `log_p`, of that shape too.
+    What each step overwrites has one entry a layer, [K, B, fan_out]; the last `z` is where the logits are.
+    """
 
     bytes: Tensor
     inputs: Tensor
+    labels: Tensor
+    log_p_gradients: Tensor
+    logits: Tensor
+    log_p: Tensor
     z: list[Tensor]
     h: list[Tensor]
     dz: list[Tensor]
-    log_probabilities: Tensor
-    labels: Tensor
 
 
 class StackedStep(Step):
     """The step in torch, on a CPU or a GPU; see `Step`.
 
     `networks` give the first weights. Everything lives on `device` as `dtype` (float32; float64 for checks). On a GPU
-    all that changes from step to step is a tensor there, so that the step can be captured in a CUDA graph.
-    `precision` is what products may round their inputs to (bf16: their results too); `lr_on_device` (None: on a GPU)
-    makes the rate a tensor too.
+    all that changes from step to step is a tensor there, so that steps can be captured in a CUDA graph; what does not
+    depend on the weights is done for all steps of a call at once, since a GPU needs microseconds for the smallest
+    kernel. `precision` is what products may round their inputs to (bf16: their results too); `for_gpu` (None: on a
+    GPU) makes the rate a tensor too, and cuts the parameters into `PIECES` for the optimizer.
     """
 
     engine = "stacked-step"
@@ -202,7 +214,7 @@ class StackedStep(Step):
         *,
         pixels: Tensor | None = None,
         precision: Precision = "float32",
-        lr_on_device: bool | None = None,
+        for_gpu: bool | None = None,
     ) -> None:
         if pixels is None:
             pixels = torch.arange(architecture.sizes[0])
@@ -214,12 +226,22 @@ class StackedStep(Step):
         self._values = self.parameters.values
         self._gradients = self.parameters.zeros()
         self._gradient_layers = self.parameters.views(self._gradients)
-        self._buffers: dict[int, _Buffers] = {}
-        self._values.grad = self._gradients
-        self._steps = torch.zeros((), device=device)
-        on_gpu = device.type == "cuda"
-        self._optimizer = _make_optimizer(self._values, optimizer, on_gpu if lr_on_device is None else lr_on_device)
-        self._optimizer.state[self._values] = self.memory | ({COUNTER: self._steps} if optimizer.name == "adam" else {})
+        self._buffers: dict[tuple[int, int], _Buffers] = {}
+        for_gpu = device.type == "cuda" if for_gpu is None else for_gpu
+        pieces = _pieces(self._values, PIECES if for_gpu else 1)
+        self._steps = torch.zeros(len(pieces), device=device)
+        self._optimizer = _make_optimizer(
+            pieces, optimizer, torch.tensor(optimizer.lr, device=device) if for_gpu else None
+        )
+        self._give_to_optimizer(pieces, optimizer)
+
+    def _give_to_optimizer(self, pieces: Sequence[Tensor], optimizer: Adam | SGD) -> None:
+        """Let the optimizer find the gradients, and keep what it remembers, where this step has them."""
+        of_memory = {name: _pieces(flat, len(pieces)) for name, flat in self.memory.items()}
+        for index, (piece, gradients) in enumerate(zip(pieces, _pieces(self._gradients, len(pieces)), strict=True)):
+            piece.grad = gradients
+            counter = {COUNTER: self._steps[index]} if optimizer.name == "adam" else {}
+            self._optimizer.state[piece] = {name: parts[index] for name, parts in of_memory.items()} | counter
 
     @property
     def lr(self) -> float:
@@ -227,70 +249,64 @@ class StackedStep(Step):
         return float(self._optimizer.param_groups[0]["lr"])
 
     @lr.setter
-    def lr(self, value: float) -> None:
+    def lr(self, value: float | Tensor) -> None:
         group = self._optimizer.param_groups[0]
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(value)
-        else:
-            group["lr"] = value
+            value = torch.as_tensor(value, dtype=torch.float32, device=self._values.device)
+        group["lr"] = value
 
     @property
     def changing(self) -> list[Tensor]:
         """Return every tensor that a step changes and a later one reads."""
         return [self._values, *self.memory.values(), self._steps, self.losses, self.loss_sums, self.hit_sums]
 
-    @property
-    def lr_tensor(self) -> Tensor:
-        """Return the learning rate as the tensor that a step on a GPU reads."""
-        lr = self._optimizer.param_groups[0]["lr"]
-        assert isinstance(lr, Tensor)
-        return lr
-
     # -- one step ----------------------------------------------------------------------------------------
 
-    def run(self, images: Tensor, labels: Tensor, chosen: Tensor) -> None:
-        """Take one optimizer step on a batch; see `Step.run`."""
-        self._backward(self._forward(images, labels, chosen))
-        self._optimizer.step()
+    def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float] | Tensor) -> Tensor:
+        """Take some steps; see `Step.run_steps`."""
+        buffers = self._gathered(len(lrs), images, labels, chosen)
+        for index in range(len(lrs)):
+            self.lr = lrs[index]
+            self._forward(buffers, index)
+            self._backward(buffers, index)
+            self._optimizer.step()
+        return self._added_up(buffers)
 
     def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
-        self._backward(self._forward(images, labels, chosen))
+        buffers = self._gathered(1, images, labels, chosen)
+        self._forward(buffers, 0)
+        self._backward(buffers, 0)
+        self._added_up(buffers)
         return self._gradients
 
-    def _forward(self, images: Tensor, labels: Tensor, chosen: Tensor) -> _Buffers:
-        """Compute the activations, the loss and its gradient at the output; see `Step.run` for the arguments."""
-        buffers = self._buffers_for(chosen.shape[1])
-        rows = chosen.reshape(-1)
-        torch.index_select(images, 0, rows, out=buffers.bytes)
-        torch.index_select(labels, 0, rows, out=buffers.labels)
+    def _gathered(self, steps: int, images: Tensor, labels: Tensor, chosen: Tensor) -> _Buffers:
+        """Return the buffers of some steps, with what does not depend on weights; for the arguments see `run_steps`."""
+        batch = chosen.shape[1] // steps
+        buffers = self._buffers_for(steps, batch)
+        torch.index_select(images, 0, chosen.reshape(-1), out=buffers.bytes)
         buffers.inputs.copy_(buffers.bytes.view_as(buffers.inputs)).div_(255.0)
-        h = buffers.inputs
-        for index, layer in enumerate(self._layers):
-            self._affine(h, layer, out=buffers.z[index])
-            if index < len(self._layers) - 1:
-                self._kernels.forward(buffers.z[index], buffers.h[index])
-                h = buffers.h[index]
-        self._loss(buffers)
+        by_step = chosen.reshape(self.count, steps, batch).transpose(0, 1).reshape(-1)
+        torch.index_select(labels, 0, by_step, out=buffers.labels.view(-1))
+        buffers.log_p_gradients.zero_().scatter_(3, buffers.labels, -1.0 / batch)
         return buffers
 
-    def _loss(self, buffers: _Buffers) -> None:
-        logits, log_p, dz = buffers.z[-1], buffers.log_probabilities, buffers.dz[-1]
-        batch = logits.shape[1]
-        target = buffers.labels.view(self.count, batch, 1)
-        torch.ops.aten._log_softmax.out(logits, -1, False, out=log_p)  # noqa: SLF001 - an operator, not a private name
-        torch.exp(log_p, out=dz)
-        dz.scatter_add_(2, target, torch.full_like(dz[:, :, :1], -1.0))
-        dz.div_(batch)
-        batch_sums = log_p.gather(2, target).sum((1, 2)).neg_()
-        torch.div(batch_sums, batch, out=self.losses)
-        self.loss_sums.add_(batch_sums)
-        self.hit_sums.add_((logits.argmax(2) == target[:, :, 0]).sum(1))
+    def _forward(self, buffers: _Buffers, index: int) -> None:
+        """Compute the activations of a step, the logarithms of the probabilities, and the loss's gradient at z_L."""
+        h, z = self._inputs(buffers, index), [*buffers.z, buffers.logits[index]]
+        for number, layer in enumerate(self._layers):
+            self._affine(h, layer, out=z[number])
+            if number < len(self._layers) - 1:
+                self._kernels.forward(z[number], buffers.h[number])
+                h = buffers.h[number]
+        log_p, given = buffers.log_p[index], buffers.log_p_gradients[index]
+        aten._log_softmax.out(z[-1], -1, False, out=log_p)  # noqa: SLF001 - an operator, not a private name
+        aten._log_softmax_backward_data.out(given, log_p, -1, log_p.dtype, out=buffers.dz[-1])  # noqa: SLF001
 
-    def _backward(self, buffers: _Buffers) -> None:
-        """Fill the gradients of all layers from the gradient at the output."""
+    def _backward(self, buffers: _Buffers, step: int) -> None:
+        """Fill the gradients of all layers from the gradient at z_L."""
         for index in range(len(self._layers) - 1, -1, -1):
             layer, gradient, dz = self._layers[index], self._gradient_layers[index], buffers.dz[index]
-            h = buffers.inputs if index == 0 else buffers.h[index - 1]
+            h = self._inputs(buffers, step) if index == 0 else buffers.h[index - 1]
             self._product(h.transpose(1, 2), dz, out=gradient.weight)
             torch.sum(dz, 1, keepdim=True, out=gradient.bias)
             if index > 0:
@@ -298,13 +314,28 @@ class StackedStep(Step):
                 self._product(dz, layer.weight.transpose(1, 2), out=below)
                 self._kernels.backward(below, buffers.z[index - 1], buffers.h[index - 1], below)
 
+    @staticmethod
+    def _inputs(buffers: _Buffers, index: int) -> Tensor:
+        """Return the inputs of a step, [K, B, pixels]."""
+        batch = buffers.logits.shape[2]
+        return buffers.inputs[:, index * batch : (index + 1) * batch]
+
+    def _added_up(self, buffers: _Buffers) -> Tensor:
+        """Return the losses of all steps [steps, K]; add them, and the right answers, to the sums."""
+        of_steps = buffers.log_p.gather(3, buffers.labels).sum((2, 3)).neg_()
+        self.loss_sums.add_(of_steps.sum(0, dtype=torch.float64))
+        self.hit_sums.add_((buffers.logits.argmax(3, keepdim=True) == buffers.labels).sum((0, 2, 3)))
+        of_steps.div_(buffers.logits.shape[2])
+        self.losses.copy_(of_steps[-1])
+        return of_steps
+
     def _affine(self, h: Tensor, layer: LayerViews, *, out: Tensor) -> None:
         """out = h weight + bias for K stacked problems; one plain product where K = 1, which CPUs do faster."""
         if self._product_dtype is not out.dtype:
             self._product(h, layer.weight, out=out)
             out.add_(layer.bias)
         elif h.shape[0] == 1:
-            torch.addmm(layer.bias[0], h[0], layer.weight[0], out=out[0])
+            torch.addmm(layer.bias[0, 0], h[0], layer.weight[0], out=out[0])  # a bias [n] is added by cuBLAS itself
         else:
             torch.baddbmm(layer.bias, h, layer.weight, out=out)
 
@@ -320,39 +351,47 @@ class StackedStep(Step):
     @property
     def steps(self) -> int:
         """Return how many steps Adam has taken; 0 for SGD."""
-        return int(self._steps)
+        return int(self._steps[0])
 
     @steps.setter
     def steps(self, value: int) -> None:
         self._steps.fill_(value)
 
-    def _buffers_for(self, batch: int) -> _Buffers:
-        if batch not in self._buffers:
-            self._buffers[batch] = self._allocate(batch)
-        return self._buffers[batch]
+    def _buffers_for(self, steps: int, batch: int) -> _Buffers:
+        if (steps, batch) not in self._buffers:
+            self._buffers[steps, batch] = self._allocate(steps, batch)
+        return self._buffers[steps, batch]
 
-    def _allocate(self, batch: int) -> _Buffers:
+    def _allocate(self, steps: int, batch: int) -> _Buffers:
         def empty(width: int) -> Tensor:
             return self._values.new_empty((self.count, batch, width))
 
-        pixels, *widths = self._sizes
-        z = [empty(width) for width in widths]
+        pixels, *hidden, classes = self._sizes
+        of_all = [self._values.new_empty((steps, self.count, batch, classes)) for _ in range(3)]
+        z = [empty(width) for width in hidden]
         return _Buffers(
-            bytes=self._values.new_empty((self.count * batch, pixels), dtype=torch.uint8),
-            inputs=empty(pixels),
+            bytes=self._values.new_empty((self.count * steps * batch, pixels), dtype=torch.uint8),
+            inputs=self._values.new_empty((self.count, steps * batch, pixels)),
+            labels=self._values.new_empty((steps, self.count, batch, 1), dtype=torch.int64),
+            log_p_gradients=of_all[0],
+            logits=of_all[1],
+            log_p=of_all[2],
             z=z,
-            h=z[:-1] if self._kernels.in_place else [empty(width) for width in widths[:-1]],
-            dz=[empty(width) for width in widths],
-            log_probabilities=empty(widths[-1]),
-            labels=self._values.new_empty(self.count * batch, dtype=torch.int64),
+            h=z if self._kernels.in_place else [empty(width) for width in hidden],
+            dz=[empty(width) for width in (*hidden, classes)],
         )
 
 
-def _make_optimizer(values: Tensor, optimizer: Adam | SGD, lr_on_device: bool) -> torch.optim.Optimizer:
-    lr = torch.tensor(optimizer.lr, device=values.device) if lr_on_device else optimizer.lr
+def _pieces(flat: Tensor, count: int) -> Sequence[Tensor]:
+    """Return a flat buffer in at most `count` pieces of equal length, each of whole cache lines but for the last."""
+    return torch.split(flat.view(-1), rounded_up(-(-flat.numel() // count), LINE))
+
+
+def _make_optimizer(
+    pieces: Sequence[Tensor], optimizer: Adam | SGD, lr_on_device: Tensor | None
+) -> torch.optim.Optimizer:
+    lr = optimizer.lr if lr_on_device is None else lr_on_device
     if optimizer.name == "adam":
-        capturable = values.device.type == "cuda"
-        return torch.optim.Adam([values], lr=lr, weight_decay=optimizer.weight_decay, fused=True, capturable=capturable)
-    return torch.optim.SGD(
-        [values], lr=lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay, fused=True
-    )
+        capturable = pieces[0].device.type == "cuda"
+        return torch.optim.Adam(pieces, lr=lr, weight_decay=optimizer.weight_decay, fused=True, capturable=capturable)
+    return torch.optim.SGD(pieces, lr=lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay, fused=True)

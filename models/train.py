@@ -263,8 +263,9 @@ class Training:
         sizes = [_rms(layer.weight) for layer in self._step.network(slot).layers]
         weights = ", ".join(f"{size:.3g}" for size in sizes)
         gradients = ", ".join(f"{_rms(found[f'layers.{index}.weight']):.3g}" for index in range(len(sizes)))
+        since = "" if self._device.type == "cpu" else " at the end of the epoch"
         return LossNotFinite(
-            f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer, first to last: "
+            f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer{since}, first to last: "
             f"weights {weights}; their gradients {gradients}.",
             "Use a smaller learning rate or a smaller initial scale.",
         )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models import large_pages
+from models.cache_lines import LINE, rounded_up
 from models.data import DataSet
 from models.errors import InvalidSpec
 from models.spec import PIXELS, TrainSpec, misfit
@@ -20,8 +21,8 @@ from models.spec import PIXELS, TrainSpec, misfit
 class TrainingSet:
     """Images and labels to train on. Several trainings may share one: nobody writes into it.
 
-    `images` uint8 [n, 784] on the CPU; `pixels` int64 [m], those that take part; `lit` uint8 [n, m], the images' values
-    there, and `labels` int64 [n], on the device.
+    `images` uint8 [n, 784] on the CPU; `pixels` int64 [m], those that take part, in ascending order; `lit` uint8
+    [n, m], the images' values there, and `labels` int64 [n], on the device.
     """
 
     images: Tensor
@@ -55,6 +56,8 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
         return kept.made
     images = training_images(spec, data)
     pixels = torch.arange(PIXELS) if decays else _lit_pixels(images)
+    if device.type != "cpu":
+        pixels = _whole_lines(pixels)
     labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)
     made = TrainingSet(images, pixels, large_pages.columns(images, pixels, device), labels)
     if device.type == "cpu":
@@ -76,6 +79,13 @@ def _raise_if_misfit(spec: TrainSpec, data: DataSet) -> None:
     problem = misfit(spec, len(data.train.labels))
     if problem:
         raise InvalidSpec(f"{problem} (data set: {data.name}).")
+
+
+def _whole_lines(pixels: Tensor) -> Tensor:
+    """Return the pixels with as many of the others as make rows of whole 64 bytes: cuBLAS reads such rows faster."""
+    others = torch.ones(PIXELS, dtype=torch.bool).index_fill_(0, pixels, False).nonzero()[:, 0]
+    missing = min(rounded_up(len(pixels), LINE), PIXELS) - len(pixels)
+    return torch.cat([pixels, others[:missing]]).sort().values
 
 
 def _lit_pixels(images: Tensor) -> Tensor:

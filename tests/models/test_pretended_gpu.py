@@ -25,6 +25,7 @@ from models.init.by_fans import XavierUniform
 from models.init.constants import Zeros
 from models.spec import SGD, Adam, Architecture, Precision, TrainSpec
 from models.train import Training
+from models.training_set import training_set
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 SMALL = TrainSpec(architecture=Architecture(hidden=(16, 8)), batch_size=16, epochs=2, data="mnist_5k")
@@ -240,6 +241,33 @@ def test_replayed_steps_are_those_taken_one_by_one(
 
 @pretends
 @pytest.mark.usefixtures("gpu")
+def test_a_graph_has_fewer_steps_where_their_images_would_take_much_memory(
+    few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, small = trained(Training([SMALL], few, CUDA)), 5 * 16 * 784 * 5
+    monkeypatch.setattr(epoch_loops, "LARGEST_GATHERED_BYTES", small)
+    Graph.replays = 0
+    by_fewer = trained(Training([SMALL], few, CUDA))
+    assert Graph.replays >= 2 * (25 // 8)  # epochs of 25 batches; at most 8 steps of these, the images have dark pixels
+    assert bits(by_fewer) == bits(whole)
+
+
+@pretends
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_rows_of_images_are_whole_lines_and_dark_pixels_keep_their_weights(few: DataSet) -> None:
+    on_gpu, on_cpu = training_set(SMALL, few, CUDA), training_set(SMALL, few, CPU)
+    lines = on_gpu.lit.shape[1] / 16
+    assert lines == int(lines) == -(-on_cpu.lit.shape[1] // 16)
+    assert set(on_cpu.pixels.tolist()) < set(on_gpu.pixels.tolist())
+    assert on_gpu.pixels.tolist() == sorted(set(on_gpu.pixels.tolist()))
+    training = Training([SMALL], few, CUDA)
+    dark = torch.ones(784, dtype=torch.bool).index_fill_(0, on_cpu.pixels, False)
+    before = training.network(0).layers[0].weight[:, dark]
+    assert torch.equal(trained(training).network(0).layers[0].weight[:, dark], before)
+
+
+@pretends
+@pytest.mark.usefixtures("gpu")
 def test_pretended_steps_come_to_what_the_cpu_comes_to(few: DataSet) -> None:
     on_gpu, on_cpu = (trained(Training([SMALL], few, device)) for device in (CUDA, CPU))
     for own, other in zip(on_gpu.network(0).layers, on_cpu.network(0).layers, strict=True):
@@ -262,6 +290,7 @@ def test_ranks_are_closed_and_captured_anew(few: DataSet) -> None:
     tame = [WILD.model_copy(update={"init": Zeros(), "seed": seed}) for seed in range(3)]
     training = Training([WILD, *tame], few, CUDA)
     assert list(training.run_epoch()) == [1, 2, 3]
+    assert "at the end of the epoch" in str(training.failures[0])
     training.drop(2)
     Graph.replays = 0
     assert list(training.run_epoch()) == training.members == [1, 3]

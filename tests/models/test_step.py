@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from models import kernel_step, team
 from models.data import DataSet
@@ -282,9 +284,9 @@ def test_how_long_steps_take_beside_other_work_decides_nothing(
     assert told == [3, 4]
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=lambda one: str(one.name))
-def test_steps_that_the_kernel_takes_at_once_are_those_taken_one_by_one(
+def test_steps_that_are_taken_at_once_are_those_taken_one_by_one(
     engine: str, optimizer: Adam | SGD, few: DataSet
 ) -> None:
     architecture, images, labels = Architecture(hidden=(20,)), *on_device(few)
@@ -302,6 +304,38 @@ def test_steps_that_the_kernel_takes_at_once_are_those_taken_one_by_one(
     assert torch.equal(at_once.parameters.values, one_by_one.parameters.values)
     assert at_once.take_sums() == one_by_one.take_sums()
     assert (at_once.steps, at_once.lr) == (one_by_one.steps, rates[-1])
+
+
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operators that compute something, each of which a GPU has to launch."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        given = {one.untyped_storage().data_ptr() for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+        is_view = func.is_view or func.overloadpacket is torch.ops.aten.reshape
+        self.count += func.namespace == "aten" and not is_view and bool(given)
+        return found
+
+
+@pytest.mark.parametrize(("hidden", "most"), [((256, 256), 19), ((512,) * 4, 31)])
+def test_a_step_on_a_gpu_launches_few_operators(hidden: tuple[int, ...], most: int, few: DataSet) -> None:
+    architecture, images, labels = Architecture(hidden=hidden), *on_device(few)
+    step = StackedStep([network_of(architecture, 0)], architecture, Adam(), CPU, for_gpu=True)
+
+    def operators_of(steps: int) -> int:
+        with Counted() as counted:
+            step.run_steps(images, labels, torch.arange(10 * steps).view(1, -1), torch.full((steps,), 1e-3))
+        return int(counted.count)
+
+    operators_of(1), operators_of(11)  # what is allocated once is there from now on
+    # Of each layer: product, weight's and bias's gradient; between two also activation and both ways back. Then the
+    # softmax, its gradient, the step's counter, the optimizer.
+    assert operators_of(11) - operators_of(1) == 10 * most
+    assert most == 3 * (len(hidden) + 1) + 3 * len(hidden) + 4
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])

@@ -370,7 +370,7 @@ def test_steps_left_to_the_device_are_those_that_the_host_takes(few: DataSet) ->
     lrs = [1e-3 * (1 - step / 7) for step in range(7)]
     for optimizer in (Adam(), SGD(momentum=0.9)):
         by_host, by_device = (
-            StackedStep(networks, architecture, optimizer, CPU, lr_on_device=on_device) for on_device in (False, True)
+            StackedStep(networks, architecture, optimizer, CPU, for_gpu=for_gpu) for for_gpu in (False, True)
         )
         called: list[tuple[int, torch.Tensor | None]] = []
         theirs = HostLoop(by_host, pixels, labels, batch).run(orders, lrs, lambda *_: None)

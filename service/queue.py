@@ -33,6 +33,8 @@ WORKFLOW = "run"
 APPLICATION_VERSION = "1"  # never changed by a release: pending runs of another version would not be recovered
 POLLING_INTERVAL_S = 0.1
 FIRST_LOOK_AFTER_S = 0.02
+UNUSED_INTERVAL_S = 60.0
+"""For what the engine does all the time and nobody here needs: its messages between workflows."""
 RUN_MEMORY_BYTES = 4 * 2**30
 """What the jobs of a run may need together; who divides an experiment does not know which GPU will train it, and 6 GiB
 are little for one. A single job may need more."""
@@ -199,6 +201,7 @@ class Deliveries:
                 "serializer": DBOSPortableJSONSerializer(),
                 "log_level": "WARNING",
                 "enable_otlp": False,
+                "notification_listener_polling_interval_sec": UNUSED_INTERVAL_S,
             }
         )
 

@@ -95,10 +95,10 @@ def _median_ms(call: Callable[[], object], times: int = 5) -> float:
 def _measured(
     what: str, specs: list[TrainSpec], data: DataSet, *, steps_per_graph: int | None = None, captured: bool = True
 ) -> dict[str, Any]:
-    usual, capture = epoch_loops.STEPS_PER_GRAPH, epoch_loops.DeviceLoop._captured  # noqa: SLF001
+    usual, capture = epoch_loops.STEPS_PER_GRAPH, epoch_loops.DeviceLoop._capture  # noqa: SLF001
     epoch_loops.STEPS_PER_GRAPH = steps_per_graph or usual
     if not captured:
-        epoch_loops.DeviceLoop._captured = lambda _self: None  # type: ignore[method-assign,assignment,return-value]  # noqa: SLF001
+        epoch_loops.DeviceLoop._capture = lambda _self: None  # type: ignore[method-assign,assignment,return-value]  # noqa: SLF001
     try:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -112,7 +112,7 @@ def _measured(
         ended = time.perf_counter()
     finally:
         epoch_loops.STEPS_PER_GRAPH = usual
-        epoch_loops.DeviceLoop._captured = capture  # type: ignore[method-assign]  # noqa: SLF001
+        epoch_loops.DeviceLoop._capture = capture  # type: ignore[method-assign]  # noqa: SLF001
     accuracies = [evaluate(training.network(index), data, CUDA).accuracy for index in training.members]
     row = {
         "what": what,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -61,6 +61,22 @@ class HostLoop:
         return losses
 
 
+class _Captured(NamedTuple):
+    """A graph of a few steps, with the places that it reads, `chosen` [K, few * B] and `lrs`, and `losses` [few, K]."""
+
+    graph: torch.cuda.CUDAGraph
+    chosen: Tensor
+    lrs: Tensor
+    losses: Tensor
+
+    def replayed(self, chosen: Tensor, lrs: Tensor) -> Tensor:
+        """Take the steps of `Step.run_steps` by the graph, and return their losses, until the next replay."""
+        self.chosen.copy_(chosen)
+        self.lrs.copy_(lrs)
+        self.graph.replay()
+        return self.losses
+
+
 class DeviceLoop:
     """Steps that a device takes by itself; captured in a CUDA graph on a GPU, and as they are on a CPU (for tests)."""
 
@@ -70,11 +86,8 @@ class DeviceLoop:
         self._whole_batches = images_per_epoch // batch
         bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
         self._few = max(1, min(STEPS_PER_GRAPH, LARGEST_GATHERED_BYTES // bytes_of_step))
-        self._chosen = torch.zeros((step.count, self._few * batch), dtype=torch.int64, device=self._device)
-        self._lrs = torch.zeros(self._few, device=self._device)
-        self._losses_of_few = torch.zeros((self._few, step.count), device=self._device)
         worth_it = self._device.type == "cuda" and self._whole_batches >= self._few
-        self._graph = self._captured() if worth_it else None
+        self._captured = self._capture() if worth_it else None
 
     def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
         """Take all steps; see `EpochLoop.run`. Waits until the device has taken all but those of the last replay."""
@@ -82,41 +95,35 @@ class DeviceLoop:
         losses = torch.zeros((len(lrs), self._step.count), device=self._device)
         done, before = 0, None
         while done < len(lrs):
-            replays = self._graph is not None and done + self._few <= self._whole_batches
-            few = self._few if replays else 1
-            chosen = orders[:, done * self._batch : (done + few) * self._batch]
-            if self._graph is not None and replays:
-                self._chosen.copy_(chosen)
-                self._lrs.copy_(rates[done : done + few])
-                self._graph.replay()
-                losses[done : done + few].copy_(self._losses_of_few)
-                before = _wait_for(before)
+            captured = self._captured if done + self._few <= self._whole_batches else None
+            few = 1 if captured is None else self._few
+            chosen, of_few = orders[:, done * self._batch : (done + few) * self._batch], slice(done, done + few)
+            if captured is None:
+                losses[of_few] = self._step.run_steps(self._images, self._labels, chosen, rates[of_few])
             else:
-                of_one = self._step.run_steps(self._images, self._labels, chosen, rates[done : done + 1])
-                losses[done : done + 1].copy_(of_one)
+                losses[of_few] = captured.replayed(chosen, rates[of_few])
+                before = _wait_for(before)
             done += few
             after_steps(done, None)
         return losses
 
-    def _take_few(self) -> None:
-        """Take the steps whose rows and learning rates lie in their places; reads nothing back."""
-        self._losses_of_few.copy_(self._step.run_steps(self._images, self._labels, self._chosen, self._lrs))
-
-    def _captured(self) -> torch.cuda.CUDAGraph:
-        """Return the graph of a few steps. Steps that warm up move the training, so what they changed is put back."""
+    def _capture(self) -> _Captured:
+        """Capture a few steps. Steps that warm up move the training, so what they changed is put back."""
+        chosen = torch.zeros((self._step.count, self._few * self._batch), dtype=torch.int64, device=self._device)
+        lrs = torch.zeros(self._few, device=self._device)
         before = [tensor.clone() for tensor in self._step.changing]
         aside = _aside(self._device)
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UPS):
-                self._take_few()
+                self._step.run_steps(self._images, self._labels, chosen, lrs)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=aside):
-            self._take_few()
+            losses = self._step.run_steps(self._images, self._labels, chosen, lrs)
         for tensor, old in zip(self._step.changing, before, strict=True):
             tensor.copy_(old)
-        return graph
+        return _Captured(graph, chosen, lrs, losses)
 
 
 @cache

@@ -230,9 +230,8 @@ class StackedStep(Step):
         for_gpu = device.type == "cuda" if for_gpu is None else for_gpu
         pieces = _pieces(self._values, PIECES if for_gpu else 1)
         self._steps = torch.zeros(len(pieces), device=device)
-        self._optimizer = _make_optimizer(
-            pieces, optimizer, torch.tensor(optimizer.lr, device=device) if for_gpu else None
-        )
+        lr = torch.tensor(optimizer.lr, device=device) if for_gpu else optimizer.lr
+        self._optimizer = _make_optimizer(pieces, optimizer, lr)
         self._give_to_optimizer(pieces, optimizer)
 
     def _give_to_optimizer(self, pieces: Sequence[Tensor], optimizer: Adam | SGD) -> None:
@@ -387,10 +386,7 @@ def _pieces(flat: Tensor, count: int) -> Sequence[Tensor]:
     return torch.split(flat.view(-1), rounded_up(-(-flat.numel() // count), LINE))
 
 
-def _make_optimizer(
-    pieces: Sequence[Tensor], optimizer: Adam | SGD, lr_on_device: Tensor | None
-) -> torch.optim.Optimizer:
-    lr = optimizer.lr if lr_on_device is None else lr_on_device
+def _make_optimizer(pieces: Sequence[Tensor], optimizer: Adam | SGD, lr: float | Tensor) -> torch.optim.Optimizer:
     if optimizer.name == "adam":
         capturable = pieces[0].device.type == "cuda"
         return torch.optim.Adam(pieces, lr=lr, weight_decay=optimizer.weight_decay, fused=True, capturable=capturable)

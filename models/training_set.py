@@ -84,7 +84,7 @@ def _raise_if_misfit(spec: TrainSpec, data: DataSet) -> None:
 def _whole_lines(pixels: Tensor) -> Tensor:
     """Return the pixels with as many of the others as make rows of whole 64 bytes: cuBLAS reads such rows faster."""
     others = torch.ones(PIXELS, dtype=torch.bool).index_fill_(0, pixels, False).nonzero()[:, 0]
-    missing = min(rounded_up(len(pixels), LINE), PIXELS) - len(pixels)
+    missing = rounded_up(len(pixels), LINE) - len(pixels)
     return torch.cat([pixels, others[:missing]]).sort().values
 
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import platform
-import threading
-import time
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from models import kernel_step, team
 from models.data import DataSet
 from models.errors import CheckpointDamaged
-from models.init import initialize
 from models.init.base import Bias
-from models.init.by_fans import XavierUniform
-from models.kernel import KERNEL_ACTIVATIONS, Variant, kernel, load_kernel, runnable
+from models.kernel import KERNEL_ACTIVATIONS, kernel
 from models.kernel_step import KernelStep
 from models.mlp import Network
 from models.spec import SGD, Activation, Adam, Architecture
 from models.step import StackedStep, Step
-from models.team import FREE_CORES, FreeCores, Team
+from tests.models.engines import BATCH, CPU, ENGINES, network_of, on_device, step_of, taken
 
 ACTIVATION_MODULES: dict[Activation, nn.Module] = {
     "relu": nn.ReLU(),
@@ -37,15 +30,6 @@ ACTIVATION_MODULES: dict[Activation, nn.Module] = {
     "gelu": nn.GELU(approximate="tanh"),
     "identity": nn.Identity(),
 }
-BATCH = 80
-CPU = torch.device("cpu")
-
-
-def network_of(architecture: Architecture, seed: int, bias: Bias = "torch_default") -> Network:
-    network = Network.empty(architecture)
-    value = 0.1 if bias == "constant" else 0.0
-    initialize(network, XavierUniform(bias=bias, bias_value=value), seed)
-    return network
 
 
 def reference(network: Network) -> nn.Sequential:
@@ -59,35 +43,8 @@ def reference(network: Network) -> nn.Sequential:
     return nn.Sequential(*modules[:-1])
 
 
-ENGINES = ("stacked", *get_args(Variant))
-
-
-def step_of(
-    engine: str,
-    networks: list[Network],
-    architecture: Architecture,
-    optimizer: Adam | SGD,
-    dtype: torch.dtype = torch.float32,
-    **options: Any,
-) -> Step:
-    """Return the step of an engine; skip the test where the engine is not there."""
-    if engine == "stacked":
-        return StackedStep(networks, architecture, optimizer, CPU, dtype, **options)
-    found = load_kernel(engine) if engine in runnable() else None
-    if found is None:
-        pytest.skip(
-            f"no {engine} kernel: it needs such a processor, and a C compiler with OpenMP when installing Fanin"
-        )
-    return KernelStep(networks, architecture, optimizer, found, dtype, **options)
-
-
 def relative_error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
-
-
-def on_device(few: DataSet) -> tuple[Tensor, Tensor]:
-    images = torch.tensor(few.train.images.reshape(len(few.train.labels), 784))
-    return images, torch.tensor(few.train.labels, dtype=torch.int64)
 
 
 @pytest.mark.parametrize("bias", get_args(Bias))
@@ -189,17 +146,6 @@ def test_any_width_and_batch_is_trained(engine: str, hidden: tuple[int, ...], ba
     assert hits == their_hits
 
 
-def taken(step: Step, few: DataSet, pixels: Tensor | None = None) -> list[Tensor]:
-    """Take steps through all images, each network in an order of its own; return the first layers' weights."""
-    images, labels = on_device(few)
-    if pixels is not None:
-        images = images[:, pixels]
-    orders = [torch.randperm(len(labels), generator=torch.Generator().manual_seed(n)) for n in range(step.count)]
-    for chosen in torch.split(torch.stack(orders), BATCH, dim=1):
-        step.run(images, labels, chosen)
-    return [step.network(index).layers[0].weight for index in range(step.count)]
-
-
 def test_models_side_by_side_are_those_trained_alone(few: DataSet) -> None:
     architecture = Architecture(hidden=(30, 20), activation="gelu")
     networks = [network_of(architecture, seed) for seed in range(3)]
@@ -218,70 +164,6 @@ def test_models_side_by_side_are_those_trained_alone(few: DataSet) -> None:
     assert sums == pytest.approx([step.take_sums()[0][0] for step in alone], rel=1e-9)
     assert all(0 < hit <= len(labels) for hit in hits)
     assert together.take_sums()[0] == [0.0, 0.0, 0.0]
-
-
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_models_that_take_turns_in_the_kernel_get_the_bits_of_those_trained_alone(engine: str, few: DataSet) -> None:
-    architecture = Architecture(hidden=(30, 20))
-    networks = [network_of(architecture, seed) for seed in range(2)]
-    together = step_of(engine, networks, architecture, Adam())
-    first = taken(together, few)[0]
-    assert torch.equal(first, taken(step_of(engine, networks[:1], architecture, Adam()), few)[0])
-
-
-@pytest.mark.skipif(FREE_CORES.count.value < 2, reason="needs two cores")
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_the_kernel_leaves_a_core_to_work_that_asks_for_it(
-    engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def used_by_others(step: Step) -> float:
-        """Return the processor time of the other threads over that of this one, while many steps are taken."""
-        order = torch.arange(400).repeat(100).view(1, -1)
-        process, own = time.process_time(), time.thread_time()
-        step.run_steps(*on_device(few), order, [1e-3] * 400)
-        own = time.thread_time() - own
-        return (time.process_time() - process - own) / own
-
-    monkeypatch.setattr(team, "STEPS_BETWEEN_TRIALS", 10**6)
-    cores, before = FreeCores(2), torch.get_num_threads()
-    monkeypatch.setattr(kernel_step, "FREE_CORES", cores)
-    torch.set_num_threads(2)
-    try:
-        step = step_of(engine, [network_of(Architecture(hidden=(128,)), 0)], Architecture(hidden=(128,)), Adam())
-        assert used_by_others(step) > 0.2
-        cores.take()
-        assert used_by_others(step) < 0.2
-        cores.give_back()
-        assert used_by_others(step) > 0.2
-    finally:
-        torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_how_long_steps_take_beside_other_work_decides_nothing(
-    engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[int] = []
-
-    def noted(_self: Team, _seconds: float, steps: int = 1) -> None:
-        told.append(steps)
-
-    def sizes_of_steps(step: Step, count: int) -> tuple[int, int]:
-        step.run_steps(*on_device(few), torch.arange(40 * count).view(1, -1), [1e-3] * count)
-        return step.steps_at_once, len(told)
-
-    monkeypatch.setattr(Team, "took", noted)
-    monkeypatch.setattr(kernel_step, "FREE_CORES", cores := FreeCores(2))
-    step = step_of(engine, [network_of(Architecture(hidden=(16,)), 0)], Architecture(hidden=(16,)), Adam())
-    before, calls = sizes_of_steps(step, 3)
-    assert calls == 1
-    cores.take()
-    monkeypatch.setattr(kernel_step, "SECONDS_AT_ONCE", 0.0)  # whoever measured now would go on step by step
-    assert sizes_of_steps(step, 5)[1] == 1
-    assert step.steps_at_once >= before
-    cores.give_back()
-    assert sizes_of_steps(step, 4) == (1, 2)
-    assert told == [3, 4]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -336,60 +218,6 @@ def test_a_step_on_a_gpu_launches_few_operators(hidden: tuple[int, ...], most: i
     # softmax, its gradient, the step's counter, the optimizer.
     assert operators_of(11) - operators_of(1) == 10 * most
     assert most == 3 * (len(hidden) + 1) + 3 * len(hidden) + 4
-
-
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_the_kernel_stops_after_the_step_whose_loss_is_not_finite(engine: str, few: DataSet) -> None:
-    architecture, images, labels = Architecture(hidden=(20,), activation="identity"), *on_device(few)
-    networks = [network_of(architecture, seed) for seed in range(2)]
-    networks[0].layers[0].weight.mul_(1e18)  # grows beyond all bounds within a few steps
-    for layer in networks[1].layers:
-        layer.weight.zero_()  # only the last bias ever learns
-    optimizer = SGD(lr=10.0)
-    rates, orders = [10.0] * 6, torch.arange(6 * 50).expand(2, -1).contiguous()
-    step = step_of(engine, networks, architecture, optimizer)
-    losses = step.run_steps(images, labels, orders, rates)
-    diverged_at = int((~losses[:, 0].isfinite()).nonzero()[0])
-    assert 0 < diverged_at < 5
-    assert losses[:, 1].isfinite().all()
-    alone = step_of(engine, networks[:1], architecture, optimizer)
-    for chosen in torch.split(orders[:1], 50, dim=1)[: diverged_at + 1]:
-        alone.run_steps(images, labels, chosen, [10.0])
-    torch.testing.assert_close(step.parameters.values[0], alone.parameters.values[0], rtol=0, atol=0, equal_nan=True)
-
-
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_a_masked_model_is_not_trained_further_by_the_kernel(engine: str, few: DataSet) -> None:
-    architecture = Architecture(hidden=(8,))
-    networks = [network_of(architecture, seed) for seed in range(2)]
-    step = step_of(engine, networks, architecture, Adam())
-    step.masked.add(0)
-    first, second = taken(step, few)
-    assert torch.equal(first, networks[0].layers[0].weight)
-    assert not torch.equal(second, networks[1].layers[0].weight)
-
-
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_where_nobody_wants_any_model_the_kernel_trains_none(engine: str, few: DataSet) -> None:
-    architecture = Architecture(hidden=(8,))
-    network = network_of(architecture, 0)
-    step = step_of(engine, [network], architecture, Adam())
-    step.masked.add(0)
-    assert torch.equal(taken(step, few)[0], network.layers[0].weight)
-
-
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_the_kernels_bits_do_not_depend_on_the_number_of_threads(engine: str, few: DataSet) -> None:
-    architecture, before = Architecture(hidden=(300, 17)), torch.get_num_threads()
-    weights = []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            weights += taken(step_of(engine, [network_of(architecture, 5)], architecture, Adam()), few)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(weights[0], weights[1])
-    assert torch.equal(weights[0], weights[2])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -448,34 +276,6 @@ def test_one_engine_goes_on_from_the_others_state(optimizer: Adam | SGD, few: Da
     handed_over.load_optimizer_state([by_kernel.optimizer_state(0)])
     weights, expected = taken(handed_over, few)[0], taken(by_torch, few)[0]
     assert relative_error(weights, expected) < 1e-5  # the state is float32
-
-
-@pytest.mark.parametrize("variant", get_args(Variant))
-def test_a_kernel_takes_denormal_moments_for_zero_and_leaves_the_callers_mode_as_it_is(
-    variant: Variant, few: DataSet
-) -> None:
-    architecture = Architecture(hidden=(20, 10))
-    step = step_of(variant, [network_of(architecture, 0)], architecture, Adam())
-    if platform.machine() not in ("x86_64", "AMD64"):
-        pytest.skip("only x86 needs it: elsewhere such numbers take no longer")
-    images, labels = on_device(few)
-    dark = int((images.sum(0) == 0).nonzero()[0])  # a pixel whose weights have no gradient
-    state = step.optimizer_state(0)
-    name = next(name for name in state if state[name].shape == (20, 784))
-    moments = dict(state) | {name: np.full((20, 784), 1e-40, np.float32)}
-    seen: list[bool] = []
-
-    def take() -> None:  # in a thread of its own: this one's mode is not to change
-        torch.set_flush_denormal(False)
-        step.load_optimizer_state([moments])
-        step.run(images, labels, torch.arange(BATCH).unsqueeze(0))
-        seen.append(bool((torch.tensor([1e-39]) * torch.tensor([0.5]) > 0).all()))
-
-    thread = threading.Thread(target=take)
-    thread.start()
-    thread.join()
-    assert seen == [True]
-    assert not step.optimizer_state(0)[name][:, dark].any()
 
 
 def test_the_state_of_another_optimizer_or_network_is_refused() -> None:

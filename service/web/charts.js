@@ -4,8 +4,12 @@ import { element, fill } from "./dom.js";
 import { tick } from "./format.js";
 import { inkOf, keyOf } from "./palette.js";
 
-const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset" };
+const CONFIG = { displayModeBar: false, doubleClick: "reset" };
 const drawn = new Map();
+/** A plot changes its size with the window, and also when another plot comes to stand next to it. */
+const sizes = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) if (contentRect.width > 0) globalThis.Plotly.Plots.resize(target);
+});
 const waiting = new Set();
 let queue = Promise.resolve();
 let plotly = null;
@@ -101,11 +105,13 @@ function render(plot, make) {
   fill(plot.parentElement.querySelector(".legend"), entries);
   if (summary) plot.setAttribute("aria-label", `${plot.parentElement.querySelector("h3").textContent}. ${summary}`);
   globalThis.Plotly.react(plot, traces, themed(layout), CONFIG);
+  sizes.observe(plot);
   for (const [other] of drawn) if (!other.isConnected) forget(other);
 }
 
 function forget(plot) {
   drawn.delete(plot);
+  sizes.unobserve(plot);
   globalThis.Plotly?.purge(plot);
 }
 

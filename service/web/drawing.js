@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 const BOARD_SIDE = 280;
 const PEN = 22;
 
-/** Return {node, clear, paint, pixels, npy}. `changed(isDone)` is called while somebody draws, and with true when the pen is lifted. */
+/** Return {node, clear, paint, isBlank, pixels, npy}. `changed(isDone)` is called while somebody draws, and with true when the pen is lifted. */
 export function board(changed) {
   const canvas = element("canvas", {
     id: "drawing",
@@ -21,13 +21,20 @@ export function board(changed) {
     const scale = BOARD_SIDE / box.width;
     return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
   };
+  const dot = (event) => {
+    last = place(event);
+    context.fillStyle = "#fff";
+    context.beginPath();
+    context.arc(...last, PEN / 2, 0, 2 * Math.PI); // a line from a point to itself paints nothing
+    context.fill();
+  };
   const stroke = (event) => {
     const now = place(event);
-    context.strokeStyle = context.fillStyle = "#fff";
+    context.strokeStyle = "#fff";
     context.lineWidth = PEN;
     context.lineCap = "round";
     context.beginPath();
-    context.moveTo(...(last ?? now));
+    context.moveTo(...last);
     context.lineTo(...now);
     context.stroke();
     last = now;
@@ -39,12 +46,12 @@ export function board(changed) {
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
-    stroke(event);
+    dot(event);
     changed(false);
   });
   canvas.addEventListener("pointermove", (event) => {
     if (last === null) return;
-    for (const one of event.getCoalescedEvents?.() ?? []) stroke(one);
+    for (const earlier of event.getCoalescedEvents?.() ?? []) stroke(earlier);
     stroke(event);
     changed(false);
   });
@@ -68,6 +75,8 @@ export function board(changed) {
       context.imageSmoothingEnabled = picture.width > BOARD_SIDE;
       context.drawImage(picture, (BOARD_SIDE - width) / 2, (BOARD_SIDE - height) / 2, width, height);
     },
+    /** Return true if no pixel of the board is lit. */
+    isBlank: () => context.getImageData(0, 0, BOARD_SIDE, BOARD_SIDE).data.every((level, index) => index % 4 === 3 || level === 0),
     /** Return the board as 784 grey levels, 28 rows of 28. */
     pixels() {
       const small = element("canvas", { width: 28, height: 28 }).getContext("2d");

@@ -140,3 +140,17 @@ def points(page: Page, name: str) -> int:
         ".reduce((sum, one) => sum + one.x.length, 0)"
     )
     return count
+
+
+def overlapping_charts(page: Page) -> list[str]:
+    """Return the pairs of charts whose drawings lie on each other, by name."""
+    pairs: list[str] = page.evaluate(
+        """() => {
+            const drawn = [...document.querySelectorAll(".plot.js-plotly-plot")].map((plot) => ({
+                name: plot.getAttribute("aria-label"), box: plot.querySelector(".main-svg").getBoundingClientRect() }));
+            const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+            return drawn.flatMap((first, index) => drawn.slice(index + 1)
+                .filter((other) => !apart(first.box, other.box)).map((other) => `${first.name} | ${other.name}`));
+        }"""
+    )
+    return pairs

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, wait_for_state
-from tests.web.browsing import points, visit
+from tests.web.browsing import DEADLINE_MS, overlapping_charts, points, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -35,6 +35,35 @@ def test_a_student_starts_two_schemes_of_two_seeds_and_sees_the_curves_move_befo
     expect(page.get_by_role("img", name=re.compile("^zeros: activation"))).to_be_visible()
     page.get_by_role("link", name="Compare").click()
     expect(page.get_by_text("he_normal is better than zeros")).to_be_visible()
+
+
+def test_heat_maps_stand_beside_each_other_while_they_grow(page: Page, lab: Service) -> None:
+    jobs = []
+    for scheme, epochs in {"zeros": 20, "xavier_uniform": 20, "he_normal": 10_000}.items():
+        body = {"architecture": {"hidden": [32, 32]}, "init": {"scheme": scheme}, "data": "mnist_5k", "epochs": epochs}
+        jobs.append(lab.client.post("/jobs", json=body).raise_for_status().json()["id"])
+    page.goto(f"/#/watch?jobs={','.join(jobs)}")
+    try:
+        expect(page.locator(".plot.short.js-plotly-plot")).to_have_count(len(jobs), timeout=DEADLINE_MS)
+        wait_until(lambda: not overlapping_charts(page), what="charts that stand apart")
+        assert lab.job(jobs[-1])["state"] == "running", "the maps had stopped growing"
+    finally:
+        lab.client.post(f"/jobs/{jobs[-1]}/cancel")
+    wait_for_state(lab.client, jobs[-1], "cancelled")
+
+
+def test_a_press_without_a_move_paints_a_dot_and_a_blank_board_posts_nothing(page: Page, lab: Service) -> None:
+    posted: list[str] = []
+    page.on("request", lambda request: posted.append(request.url) if "/predict" in request.url else None)
+    page.goto("/#/try")
+    board = page.locator("#drawing")
+    board.dispatch_event("pointerup")
+    page.get_by_label("crop, scale and centre it as MNIST was made").click()  # asks again about what is there
+    assert posted == []
+    with page.expect_response("**/predict?**"):
+        board.click()
+    lit = "board => board.getContext('2d').getImageData(140, 140, 1, 1).data[0]"
+    assert board.evaluate(lit) == 255
 
 
 def test_a_preview_tells_before_training_that_zeros_cannot_learn(page: Page) -> None:

@@ -154,7 +154,7 @@ function asker(state, places, signal) {
 
 async function askOnce(state, { seen, answers, spoken }, isSpoken, signal) {
   const { source } = state;
-  if (source === EMPTY) return undefined;
+  if (source === EMPTY || (source.kind === "drawing" && state.board.isBlank())) return undefined;
   if (state.models.length === 0) return void fill(answers, empty("Choose at least one model."));
   const isOld = () => signal.aborted || state.source !== source;
   try {

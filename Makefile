@@ -44,6 +44,15 @@ data: .venv/ready ## fetch the full MNIST into ./data (or FANIN_DATA_DIR) and ch
 test: .venv/ready ## run the tests
 	@$(BIN)/python -m pytest
 
+# Each line is a processor that somebody has: other vector units, other orders of adding up, one core.
+PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE \
+	$(if $(shell grep -l GenuineIntel /proc/cpuinfo 2>/dev/null),MKL_ENABLE_INSTRUCTIONS=AVX2) \
+	OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
+
+.PHONY: test-processors
+test-processors: .venv/ready ## run the tests of models as other processors compute (10 minutes)
+	@for setting in $(PROCESSORS); do echo "== $$setting"; env $$setting $(BIN)/python -m pytest -q tests/models; done
+
 .PHONY: check
 check: .venv/ready ## lint, format and types
 	@$(BIN)/ruff check .

@@ -43,7 +43,7 @@ class Zeros(_EqualUnits):
     formula_tex: ClassVar[str] = r"W_{ij} = 0"
     source: ClassVar[str] = (
         "The counter-example of every course. With ReLU or tanh and zero biases only the output bias has a "
-        "gradient; with sigmoid all parameters move, but the units of a layer stay identical."
+        "gradient; with sigmoid all parameters move, but the units of a layer stay equal."
     )
     scheme: Literal["zeros"] = "zeros"
 

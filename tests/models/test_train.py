@@ -122,20 +122,28 @@ def test_with_zeros_and_relu_or_tanh_only_the_output_bias_moves(activation: str,
     assert bool((output.bias != 0).all())
 
 
-def test_with_zeros_and_sigmoid_all_parameters_move_but_units_stay_identical(few: DataSet) -> None:
+def units_are_equal(weight: torch.Tensor) -> bool:
+    """Say whether all rows are one, up to the order in which a processor adds up the columns of a product.
+
+    A step of B images rounds each sum by at most B 2^-24 of its size. SMALL takes 24 steps of 50 images: 7e-5.
+    """
+    return float((weight - weight[0]).norm(dim=1).max()) <= 24 * 50 * 2**-24 * float(weight[0].norm())
+
+
+def test_with_zeros_and_sigmoid_all_parameters_move_but_units_stay_equal(few: DataSet) -> None:
     architecture = Architecture(hidden=(32, 16), activation="sigmoid")
     spec = SMALL.model_copy(update={"init": Zeros(), "architecture": architecture, "optimizer": SGD(lr=0.1)})
     first, second, output = trained(spec, few).network(0).layers
     for layer in (first, second):
         assert bool(layer.weight.any())
-        assert bool((layer.weight == layer.weight[0]).all())
+        assert units_are_equal(layer.weight)
     assert not torch.equal(output.weight[0], output.weight[1])
 
 
 def test_constant_weights_learn_as_one_unit_a_layer(few: DataSet) -> None:
     spec = SMALL.model_copy(update={"init": Constant(value=0.01), "optimizer": SGD(lr=0.1)})
     first = trained(spec, few).network(0).layers[0]
-    assert bool((first.weight == first.weight[0]).all())
+    assert units_are_equal(first.weight)
     assert not torch.equal(first.weight, torch.full_like(first.weight, 0.01))
 
 

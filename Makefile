@@ -54,10 +54,11 @@ test-processors: .venv/ready ## run the tests of models as other processors comp
 	@for setting in $(PROCESSORS); do echo "== $$setting"; env $$setting $(BIN)/python -m pytest -q tests/models; done
 
 .PHONY: check
-check: .venv/ready ## lint, format and types
+check: .venv/ready ## lint, format, types, and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 .PHONY: openapi
 openapi: .venv/ready ## write openapi/openapi.json anew

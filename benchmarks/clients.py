@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from models.data import is_here
-from service.local_service import LocalService, environment_without_settings
+from models.data.mnist import is_here
+from service.commands.local_service import LocalService, environment_without_settings
 
 JOB_LIMIT_S = 600.0
 LOOK_INTERVAL_S = 0.5  # a look costs the API some milliseconds, on cores that the training needs

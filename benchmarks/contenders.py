@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.clients import data_folder
-from models.data import DataSet, read_mnist
+from models.data.mnist import DataSet, read_mnist
 from models.spec import PRESETS, TrainSpec
 
 Answers = Callable[[NDArray[np.float32]], NDArray[Any]]
@@ -163,7 +163,7 @@ def kernel(contest: Contest) -> Iterator[Answers]:
     """Train by Fanin's library, with the engine it would choose: the compiled kernel."""
     import torch
 
-    from models.engine import STACKED, best_engine
+    from models.training.engine import STACKED, best_engine
 
     engine = best_engine(contest.spec, torch.device("cpu"))
     if engine == STACKED:
@@ -173,7 +173,7 @@ def kernel(contest: Contest) -> Iterator[Answers]:
 
 def stacked(contest: Contest) -> Iterator[Answers]:
     """Train by Fanin's library with the step in torch, which is always there."""
-    from models.engine import STACKED
+    from models.training.engine import STACKED
 
     return _fanin(contest, STACKED)
 
@@ -181,7 +181,7 @@ def stacked(contest: Contest) -> Iterator[Answers]:
 def _fanin(contest: Contest, engine: str) -> Iterator[Answers]:
     import torch
 
-    from models.train import Training
+    from models.training.train import Training
 
     torch.set_num_threads(contest.threads)
     spec = contest.spec.model_copy(update={"epochs": contest.epochs})
@@ -194,7 +194,7 @@ def _fanin(contest: Contest, engine: str) -> Iterator[Answers]:
 def _network_answers(network: Any, inputs: NDArray[np.float32]) -> NDArray[Any]:
     import torch
 
-    from models.evaluate import logits
+    from models.evaluation.evaluate import logits
 
     answers: NDArray[Any] = logits(network, torch.from_numpy(inputs)).argmax(1).numpy()
     return answers
@@ -204,7 +204,7 @@ def _torch_network(spec: TrainSpec) -> Any:
     from torch import nn
 
     from models.init import initialize
-    from models.mlp import Network
+    from models.network.mlp import Network
 
     start = Network.empty(spec.architecture)
     initialize(start, spec.init, spec.seed)
@@ -253,7 +253,7 @@ def main() -> None:
         os.sched_setaffinity(0, {options.core})
     data = read_mnist(data_folder())
     if options.name not in ("jax", "sklearn"):
-        import models.train  # noqa: F401 - loading torch is no part of training
+        import models.training.train  # noqa: F401 - loading torch is no part of training
     epoch_s, accuracies = [], []
     for number in range(options.models):
         spec = PRESETS[options.preset].model_copy(update={"seed": options.seed + number})

@@ -25,12 +25,12 @@ import torch
 from benchmarks.clients import data_folder
 from benchmarks.report import print_table, write_json
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
-from models.data import read_mnist
+from models.data.mnist import read_mnist
 from models.spec import PRESETS, TrainSpec
-from models.team import FREE_CORES
-from models.train import Snapshot, Training
+from models.training.threads import FREE_CORES
+from models.training.train import Snapshot, Training
 from service.artifacts import Artifacts
-from service.worker_environment import prepare_interpreter, worker_environment
+from service.processes.worker_environment import prepare_interpreter, worker_environment
 
 LARGEST_SHARES = {"record": 0.05, "checkpoint": 0.03}
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks.clients import data_folder
 from models.checkpoint import decode
-from models.data import read_mnist
-from models.predict import Predictor
+from models.data.mnist import read_mnist
+from models.inference.predictor import Predictor
 
 COUNTS = (1, 16, 64, 250)
 ROUNDS = 7

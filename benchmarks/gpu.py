@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from models import epoch_loops
-from models.data import DataSet, read_mnist
-from models.evaluate import evaluate
+from models.data.mnist import DataSet, read_mnist
+from models.evaluation.evaluate import evaluate
 from models.spec import PRESETS, TrainSpec
-from models.train import Training
+from models.training import epoch_loops
+from models.training.train import Training
 
 CUDA = torch.device("cuda")
 EPOCHS = 15

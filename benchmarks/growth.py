@@ -14,11 +14,12 @@ import torch
 
 from benchmarks.clients import data_folder
 from benchmarks.report import FOLDER, print_table, write_json
-from models.data import DataSet, Digits, read_mnist
-from models.engine import STACKED, best_engine
+from models.data.mnist import DataSet, Digits, read_mnist
 from models.init.by_fans import HeNormal
-from models.spec import Architecture, TrainSpec
-from models.train import Training
+from models.network.architecture import Architecture
+from models.spec import TrainSpec
+from models.training.engine import STACKED, best_engine
+from models.training.train import Training
 
 CPU = torch.device("cpu")
 IMAGES = 12_000

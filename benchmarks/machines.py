@@ -21,7 +21,7 @@ from typing import Any, Literal
 import httpx
 
 from service.artifacts import Artifacts
-from service.local_service import environment_without_settings, free_port
+from service.commands.local_service import environment_without_settings, free_port
 from service.settings import Settings
 
 Database = Literal["sqlite", "postgresql"]

@@ -31,9 +31,9 @@ import psutil
 from benchmarks.clients import data_folder, finished_job
 from benchmarks.machines import wait_until
 from benchmarks.report import print_table, write_json
-from models.data import read_mnist
-from service.images import encode_png
-from service.local_service import LocalService, environment_without_settings, free_port
+from models.data.mnist import read_mnist
+from service.commands.local_service import LocalService, environment_without_settings, free_port
+from service.inference.image_decoding import encode_png
 
 CONNECTIONS = (1, 16, 64)
 PEERS = Path(__file__).parent / "peers"

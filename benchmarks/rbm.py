@@ -68,7 +68,7 @@ def _sklearn(threads: int) -> dict[str, float]:
     from sklearn.neural_network import BernoulliRBM
     from threadpoolctl import threadpool_limits
 
-    from models.data import read_mnist
+    from models.data.mnist import read_mnist
 
     images = read_mnist(data_folder()).train.images.reshape(-1, 784).astype(np.float32) / 255
     with threadpool_limits(threads):
@@ -84,14 +84,14 @@ def _sklearn(threads: int) -> dict[str, float]:
 def _fanin(threads: int) -> dict[str, float]:
     import torch
 
-    from models.data import read_mnist
+    from models.data.mnist import read_mnist
     from models.init.pretrained import Dbn
     from models.pretrain.dbn import Pretraining
 
     torch.set_num_threads(threads)
     images = torch.tensor(read_mnist(data_folder()).train.images.reshape(-1, 784))
     settings = Dbn(rbm_epochs=EPOCHS, batch=BATCH, lr=LR)
-    pretraining = Pretraining(settings, [784, HIDDEN], 0, images, torch.device("cpu"))
+    pretraining = Pretraining(settings.settings, [784, HIDDEN], 0, images, torch.device("cpu"))
     started = time.perf_counter()
     while not pretraining.finished:
         pretraining.run_epoch()

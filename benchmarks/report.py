@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from service.hardware import processor_name, usable_cores
+from service.processes.hardware import processor_name, usable_cores
 
 FOLDER = Path(__file__).parents[1] / "docs" / "measurements"
 

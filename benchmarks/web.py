@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.machines import wait_until
 from benchmarks.report import print_table, write_json
-from service.api.page import WEB
+from service.api.routes.web_page import WEB
 from tests.e2e.conftest import Service
 from tests.web.browsing import launch, points, settle, visit
 

@@ -22,8 +22,8 @@ NICENESS = 5
 """Between a service that answers and workers that train: somebody waits for a preview."""
 
 if TYPE_CHECKING:
-    from models.data import DataSet
-    from models.train import Training
+    from models.data.mnist import DataSet
+    from models.training.train import Training
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(folder: Path) -> None:
-    from models.data import fetch_mnist, is_here, read_mnist
+    from models.data.mnist import fetch_mnist, is_here, read_mnist
 
     if not is_here(folder):
         fetch_mnist(folder)
@@ -76,7 +76,7 @@ def _previews(folder: Path) -> None:
     os.nice(NICENESS)
     import torch
 
-    from models.previewing import serve_lines
+    from models.preview_server import serve_lines
 
     # One thread: beside trainings that keep every core busy, threads that wait for each other take ten times as long.
     torch.set_num_threads(1)
@@ -88,8 +88,8 @@ def _train(options: argparse.Namespace) -> None:
 
     import torch
 
-    from models.data import load
-    from models.train import train
+    from models.data.mnist import load
+    from models.training.train import train
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -104,7 +104,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _report(spec: TrainSpec, data: DataSet, training: Training, out: Path | None) -> None:
     from models.checkpoint import CheckpointMetadata, encode, weights_sha256
-    from models.evaluate import evaluate
+    from models.evaluation.evaluate import evaluate
 
     network = training.network(0)
     print(evaluate(network, data).model_dump_json())

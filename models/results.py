@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.data import EvaluatedOn
+from models.vocabulary import EvaluatedOn
 
 NORMAL_QUANTILE_975 = 1.959963984540054
 

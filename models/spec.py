@@ -1,6 +1,6 @@
 """`TrainSpec`: the one value that says how a model is trained.
 
-It is the request body of `POST /jobs`, the row's JSON, the argument of `models.train.train`, the metadata of
+It is the request body of `POST /jobs`, the row's JSON, the argument of `models.training.train.train`, the metadata of
 every checkpoint and the public description of a model. It is frozen and validated once; unknown fields are
 refused. This file does not import torch.
 """
@@ -8,79 +8,39 @@ refused. This file does not import torch.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from models.errors import InvalidSpec
-from models.init import AnyScheme, OutputInit
+from models.init import AnyScheme, OutputInit, initialize
 from models.init.by_fans import XavierUniform
 from models.init.pretrained import Dbn
+from models.network.architecture import Architecture
+from models.vocabulary import (
+    DEFAULT_SEED,
+    MAX_SEED,
+    DataChoice,
+    Part,
+    Precision,
+)
 
-PIXELS = 28 * 28
-CLASSES = 10
-LEAKY_RELU_SLOPE = 0.01
-DEFAULT_SEED = 777
-MAX_SEED = 2**53 - 1
-MAX_PARAMETERS = 100_000_000
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.network.mlp import Network
+
 STEP_WORK = 4e6  # multiply-adds in the time that a step takes apart from its arithmetic
 OPTIMIZER_WORK = 40  # multiply-adds in the time that the optimizer needs for one parameter
 MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps two to three floats for each
 
-Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
-DataChoice = Literal["auto", "mnist", "mnist_5k"]
 LrSchedule = Literal["constant", "linear"]
-Precision = Literal["float32", "tf32", "bf16"]
 
 TRAIN_IMAGES: dict[DataChoice, int] = {"auto": 60_000, "mnist": 60_000, "mnist_5k": 4_000}
 """Training images of each data set; `auto` is refused by the larger one and checked again when resolved."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Architecture(_Part):
-    """A multilayer perceptron: 784 inputs, the hidden layers, 10 outputs."""
-
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        (256, 256), min_length=1, max_length=64, description="Units of each hidden layer, 1 to 64 layers."
-    )
-    activation: Activation = Field(
-        "relu",
-        description="After every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form.",
-    )
-
-    @model_validator(mode="after")
-    def _not_too_many_parameters(self) -> Self:
-        if self.parameter_count > MAX_PARAMETERS:
-            raise ValueError(
-                f"{self.parameter_count:,} parameters are more than the limit of {MAX_PARAMETERS:,}; "
-                "use fewer or narrower hidden layers"
-            )
-        return self
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Return the units of all layers, inputs and outputs included."""
-        return (PIXELS, *self.hidden, CLASSES)
-
-    @property
-    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each tensor, by the name that checkpoints give it."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for index, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
-            shapes[f"layers.{index}.weight"] = (fan_out, fan_in)
-            shapes[f"layers.{index}.bias"] = (fan_out,)
-        return shapes
-
-    @property
-    def parameter_count(self) -> int:
-        """Return the number of weights and biases."""
-        return sum(fan_in * fan_out + fan_out for fan_in, fan_out in pairwise(self.sizes))
-
-
-class Adam(_Part):
+class Adam(Part):
     """Adam (Kingma, Ba 2015) with torch's beta = (0.9, 0.999) and eps = 1e-8."""
 
     name: Literal["adam"] = "adam"
@@ -90,7 +50,7 @@ class Adam(_Part):
     )
 
 
-class SGD(_Part):
+class SGD(Part):
     """Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it."""
 
     name: Literal["sgd"] = "sgd"
@@ -104,7 +64,7 @@ class SGD(_Part):
 Optimizer = Annotated[Adam | SGD, Field(discriminator="name")]
 
 
-class TrainSpec(_Part):
+class TrainSpec(Part):
     """How one model is initialized and trained."""
 
     spec_version: Literal[1] = Field(1, description="Version of this description.")
@@ -153,6 +113,17 @@ class TrainSpec(_Part):
     def pretrains(self) -> bool:
         """Say whether the scheme trains something itself before the training."""
         return isinstance(self.init, Dbn)
+
+    def first_network(self, images: Tensor) -> Network:
+        """Return the network as the scheme fills it, by the seed; a scheme that pre-trains does so.
+
+        `images` uint8 [N, 784] are those that the spec trains on (`models.data.training_images`).
+        """
+        from models.network.mlp import Network
+
+        network = Network.empty(self.architecture)
+        initialize(network, self.init, self.seed, self.output_init, images)
+        return network
 
     @property
     def work(self) -> float:

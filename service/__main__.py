@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from models.errors import FaninError
-from service.hardware import usable_cores
 from service.logs import set_up_logging
+from service.processes.hardware import usable_cores
+from service.processes.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, slot_children
 from service.settings import Settings, read_settings
-from service.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, slot_children
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def _api(options: argparse.Namespace) -> int:
     import uvicorn
 
     from service.app import create_application
-    from service.one_write import OneWriteProtocol
+    from service.inference.coalesced_write import OneWriteProtocol
 
     settings = _listening_settings(options)
     set_up_logging(settings, "api")
@@ -164,7 +164,7 @@ def _slot(options: argparse.Namespace) -> int:
         end_with_parent()
     if options.name.startswith("cpu"):
         os.nice(CPU_NICENESS)  # before torch is loaded, which takes a core for seconds
-    from service.worker import EXIT_START_ANEW, GpuUnusable, Worker
+    from service.training.worker import EXIT_START_ANEW, GpuUnusable, Worker
 
     try:
         worker = Worker(settings, options.name, options.threads)
@@ -176,7 +176,7 @@ def _slot(options: argparse.Namespace) -> int:
 
 
 def _doctor(_options: argparse.Namespace) -> int:
-    from service.doctor import examine
+    from service.commands.doctor import examine
 
     findings = examine(read_settings())
     for finding in findings:
@@ -193,7 +193,7 @@ def _migrate(_options: argparse.Namespace) -> int:
 
 
 def _migrate_with(settings: Settings) -> None:
-    from service.queue import migrate_queue
+    from service.queue.engine import migrate_queue
     from service.store.engine import check_connection, migrate, one_migration_at_a_time, open_engine
 
     engine = open_engine(settings.sqlalchemy_url)
@@ -212,13 +212,13 @@ def _openapi(_options: argparse.Namespace) -> int:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from service.reproduce import reproduce
+    from service.commands.reproduce import reproduce
 
     return reproduce(read_settings(), options.recipes, options.seeds, options.out)
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from service.demo import run_demo
+    from service.commands.demo import run_demo
 
     return run_demo(read_settings(), options.epochs)
 

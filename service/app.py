@@ -16,38 +16,38 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
 
-from service import oip as oip_protocol
-from service import problems
-from service.answering import Answering
-from service.api import (
+from service.api.dependencies import Parts
+from service.api.event_hub import EventHub
+from service.api.openapi_examples import EXAMPLES
+from service.api.preview_process import Previews
+from service.api.routes import (
     aliases,
     classify,
     datasets,
     events,
     experiments,
     health,
-    job_wishes,
     jobs,
     mistakes,
     models,
     oip,
-    page,
     predict,
     schemes,
     weights,
     workers,
 )
+from service.api.routes import job_actions as job_wishes
+from service.api.routes import web_page as page
 from service.artifacts import Artifacts
-from service.deps import Parts
-from service.events import EventHub
-from service.examples import EXAMPLES
-from service.hardware import usable_cores
-from service.middleware import AnswerHead, AnswerUnexpected, ForgetNames, LimitBody, RequireKey, SecurityHeaders
-from service.predictors import Predictors
-from service.previews import Previews
-from service.queue import Queue
-from service.quick_route import QuickRoute
-from service.served import ServedModels
+from service.http import problems
+from service.http.middleware import AnswerHead, AnswerUnexpected, ForgetNames, LimitBody, RequireKey, SecurityHeaders
+from service.inference import oip as oip_protocol
+from service.inference.batching import Answering
+from service.inference.fast_path import QuickRoute
+from service.inference.model_resolver import ServedModels
+from service.inference.predictor_cache import Predictors
+from service.processes.hardware import usable_cores
+from service.queue.submission import Queue
 from service.settings import Settings
 from service.store.engine import open_engine
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from models import kernel_step
-from models.data import DataSet, Digits, is_here, load, read_mnist_5k
+from models.data.mnist import DataSet, Digits, is_here, load, read_mnist_5k
+from models.training import kernel_step
 
 
 @pytest.fixture(scope="session")

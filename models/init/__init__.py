@@ -19,7 +19,7 @@ from models.init.base import Generators, Scheme
 if TYPE_CHECKING:
     import torch
 
-    from models.mlp import Network
+    from models.network.mlp import Network
 
 
 def _schemes() -> dict[str, type[Scheme]]:

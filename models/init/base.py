@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.init.laws import Law
-    from models.mlp import Network
+    from models.network.mlp import Network
 
 Bias = Literal["zeros", "torch_default", "constant"]
 Gain = Literal["auto"] | Annotated[float, Field(gt=0, le=10)]
@@ -54,7 +54,7 @@ class Scheme(BaseModel):
     source: ClassVar[str]
 
     keeps_signal_theory: ClassVar[bool] = True
-    """Whether weights are spread evenly enough that `models.signal_theory` may predict from their variance alone."""
+    """Whether `models.diagnostics.signal_theory` may predict from the variance of the weights alone."""
 
     scheme: str
     bias: Bias = Field(

@@ -12,7 +12,7 @@ from models.init.base import Generators, Scheme
 if TYPE_CHECKING:
     import torch
 
-    from models.mlp import Network
+    from models.network.mlp import Network
 
 
 @final
@@ -39,7 +39,7 @@ class Lsuv(Scheme):
         import torch
         from torch.nn.init import orthogonal_
 
-        from models.activations import ACTIVATIONS
+        from models.network.activations import ACTIVATIONS
 
         if images is None or len(images) < self.batch:
             raise InvalidSpec(f"lsuv needs {self.batch} training images to measure on.")

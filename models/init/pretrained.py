@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field, model_validator
@@ -13,7 +14,8 @@ from models.randomness import generator
 if TYPE_CHECKING:
     import torch
 
-    from models.mlp import Network
+    from models.network.mlp import Network
+    from models.pretrain.dbn import RbmSettings
 
 WIDEST_LAYER = 4096
 OUTPUT_STD = 0.01
@@ -68,6 +70,13 @@ class Dbn(Scheme):
         """Return the least number of images that pre-training can do with: a batch, and those that it holds out."""
         return self.batch + self.batch // 19 + 1
 
+    @property
+    def settings(self) -> RbmSettings:
+        """Return how the machines are trained."""
+        from models.pretrain.dbn import RbmSettings
+
+        return RbmSettings(**{field.name: getattr(self, field.name) for field in fields(RbmSettings)})
+
     def fill(self, network: Network, generators: Generators, images: torch.Tensor | None = None) -> None:
         """Pre-train all hidden layers on `images`, from first epoch to last, and fill the network."""
         import torch
@@ -77,7 +86,7 @@ class Dbn(Scheme):
         if images is None or len(images) < self.probe_images():
             raise InvalidSpec(f"dbn needs training images to learn from, at least {self.probe_images()}.")
         sizes = [layer.weight.shape[1] for layer in network.layers]
-        pretraining = Pretraining(self, sizes, generators.seed, images, torch.device("cpu"))
+        pretraining = Pretraining(self.settings, sizes, generators.seed, images, torch.device("cpu"))
         while not pretraining.finished:
             pretraining.run_epoch()
         pretraining.fill(network)

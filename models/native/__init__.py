@@ -1,6 +1,6 @@
 """What is compiled from C when Fanin is installed with a C compiler at hand; every user has a way without it.
 
-`models.kernel` takes training steps with it, `models.forward` answers predictions.
+`models.training.kernel_library` takes training steps with it, `models.inference.compiled_forward` answers predictions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 
-from models.spec import Activation
+from models.vocabulary import Activation
 
 ACTIVATIONS: tuple[Activation, ...] = (
     *("relu", "leaky_relu", "softsign", "identity"),

@@ -2,7 +2,7 @@
 
    A digit alone reads a fifth of the first layer's weights and half of the others', because a row whose input is zero
    is not read; what a server waits for after a pause is memory. One library holds all kinds of processors, chosen when
-   it is loaded; `models/forward.py` mirrors the structures below. */
+   it is loaded; `models/inference/compiled_forward.py` mirrors the structures below. */
 
 #include <math.h>
 #include <stdint.h>
@@ -87,7 +87,7 @@ int fanin_probabilities(int kind, const struct network *network, const uint8_t *
     return probabilities_baseline(network, pixels, inputs, count, probabilities);
 }
 
-/* What `models/forward.py` compares with its own structures before it trusts this library. */
+/* What `models/inference/compiled_forward.py` compares with its own structures before it trusts this library. */
 const int64_t fanin_layout[3] = {
     1, /* raised whenever a structure keeps its size and changes its meaning */
     sizeof(struct dense),

@@ -1,4 +1,4 @@
-/* A quick look for what `models/unlikely.py` judges images by: most are digits without any peculiarity. */
+/* A quick look for what `models/inference/input_checks.py` judges images by: most are digits without any peculiarity. */
 
 #include <stdint.h>
 

@@ -2,7 +2,7 @@
 
    Compiled once for float (fanin_steps_float32, what trains) and once for double (fanin_steps_float64, what tests
    compare with autograd). Many steps are taken in one call: between two calls the interpreter needs 80 us, a seventh of
-   a step, and other threads of the process may hold it for milliseconds. `models/kernel_step.py` mirrors the structures
+   a step, and other threads of the process may hold it for milliseconds. `models/training/kernel_step.py` mirrors the structures
    below and owns all memory. See `body.h` for the method. */
 
 #include <math.h>
@@ -153,7 +153,7 @@ static inline long list_float_bytes(const uint8_t *from, const float *of_byte, l
 #define FABS fabs
 #include "body.h"
 
-/* What `models/kernel.py` compares with its own structures before it trusts this library. */
+/* What `models/training/kernel_library.py` compares with its own structures before it trusts this library. */
 const int64_t fanin_layout[5] = {
     3, /* raised whenever a structure keeps its size and changes its meaning */
     sizeof(struct layer),

@@ -20,16 +20,15 @@ from torch import Tensor
 
 from models.errors import InvalidSpec, LossNotFinite
 from models.pretrain.rbm import RBM
+from models.progress import StepProgress
 from models.randomness import derived_seed, generator
 from models.results import PretrainMetrics
-from models.step_progress import StepProgress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from models.init.pretrained import Dbn
-    from models.mlp import Network
+    from models.network.mlp import Network
 
 HELD_OUT_IMAGES = 1000
 HELD_OUT_SHARE = 20
@@ -44,12 +43,27 @@ class PretrainSnapshot:
     tensors: Mapping[str, NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class RbmSettings:
+    """How the machines are trained; `models.init.pretrained.Dbn` describes each value and its range."""
+
+    rbm_epochs: int
+    k: int
+    lr: float
+    batch: int
+    momentum_at_first: float
+    momentum: float
+    momentum_switch: int
+    weight_decay: float
+    weight_std: float
+
+
 class Pretraining:
     """The machines of one network, advanced an epoch at a time."""
 
     def __init__(
         self,
-        settings: Dbn,
+        settings: RbmSettings,
         sizes: Sequence[int],
         seed: int,
         images: Tensor,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from models.diagnosis import Diagnostics
+from models.diagnostics.report import Diagnostics
 from models.results import EpochMetrics, Evaluation, first_step_below_2
 from models.spec import TrainSpec
 

@@ -7,8 +7,10 @@ from statistics import fmean
 
 from models.init.base import Scheme
 from models.init.by_fans import GlorotStandard, HeNormal, TorchDefault, XavierUniform
+from models.network.architecture import Architecture
 from models.recipes.base import Judgement, Outcome, Recipe, listed, mean_accuracy, of_scheme
-from models.spec import SGD, Activation, Adam, Architecture, TrainSpec
+from models.spec import SGD, Adam, TrainSpec
+from models.vocabulary import Activation
 
 Deep = Architecture(hidden=(128,) * 30)
 HE_WITHIN, XAVIER_NOT_WITHIN = 150, 400

@@ -20,8 +20,10 @@ from models.init.by_fans import (
 )
 from models.init.fixed_scale import Normal, TruncNormal, Uniform
 from models.init.structured import Orthogonal
+from models.network.architecture import Architecture
 from models.recipes.base import Judgement, Outcome, Recipe, of_scheme
-from models.spec import Activation, Architecture, TrainSpec
+from models.spec import TrainSpec
+from models.vocabulary import Activation
 
 WIDTH, DEPTH = 512, 30
 WITHIN_SD = 5.0

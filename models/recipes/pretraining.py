@@ -8,8 +8,9 @@ from statistics import fmean
 from models.init.base import Scheme
 from models.init.by_fans import GlorotStandard, XavierUniform
 from models.init.pretrained import Dbn
+from models.network.architecture import Architecture
 from models.recipes.base import Judgement, Outcome, Recipe, listed, of_scheme
-from models.spec import Adam, Architecture, TrainSpec
+from models.spec import Adam, TrainSpec
 
 DEPTHS = (2, 3, 4, 5)
 SMALL_DBN = Dbn(rbm_epochs=3)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.init.constants import Zeros
+from models.network.architecture import Architecture
 from models.recipes.base import Judgement, Outcome, Recipe, listed
-from models.spec import SGD, Activation, Adam, Architecture, TrainSpec
+from models.spec import SGD, Adam, TrainSpec
+from models.vocabulary import Activation
 
 SHARE_OF_ONES = 0.1135
 ENTROPY_OF_PRIORS = 2.3012

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Engine, Row, insert, select
 from uuid6 import uuid7
 
-from models.diagnosis import Diagnostics
+from models.diagnostics.report import Diagnostics
 from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import NotFound

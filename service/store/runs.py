@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
-from models.diagnosis import Diagnostics
+from models.diagnostics.report import Diagnostics
 from models.results import EpochMetrics, Evaluation, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import Fenced, NotFound

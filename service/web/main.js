@@ -1,9 +1,9 @@
 /** The frame of the page: which view is shown, light or dark, whether the service answers, and its key. */
 
-import * as address from "./address.js";
-import { isAlive, useKey } from "./api.js";
-import { button, element, field, fill, say } from "./dom.js";
-import { redrawAll } from "./charts.js";
+import * as address from "./lib/address.js";
+import { isAlive, useKey } from "./lib/api.js";
+import { button, element, field, fill, say } from "./lib/dom.js";
+import { redrawAll } from "./charts/plotly_chart.js";
 
 const VIEWS = { start: "Start", watch: "Watch", understand: "Understand", try: "Try", models: "Models" };
 const THEMES = { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };

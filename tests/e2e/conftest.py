@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from benchmarks.machines import children_of, wait_until
-from service.local_service import LocalService, environment_without_settings
+from service.commands.local_service import LocalService, environment_without_settings
 
 ROOT = Path(__file__).parents[2]
 

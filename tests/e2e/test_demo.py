@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machines import wait_until
-from service.local_service import environment_without_settings
+from service.commands.local_service import environment_without_settings
 from tests.e2e.conftest import ROOT
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models.checkpoint import weights_sha256
-from models.data import DataSet
+from models.data.mnist import DataSet
 from models.spec import resolve_spec
 from tests.e2e.conftest import Service
 
@@ -88,7 +88,7 @@ def test_the_same_spec_twice_gives_bit_identical_weights(service: Service) -> No
 def test_the_library_alone_gives_the_same_weights(service: Service, five_thousand: DataSet) -> None:
     import torch
 
-    from models.train import train
+    from models.training.train import train
 
     job = service.job(trained(service))
     threads = torch.get_num_threads()

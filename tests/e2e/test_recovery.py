@@ -17,10 +17,10 @@ import torch
 
 from benchmarks.machines import wait_until
 from models.checkpoint import weights_sha256
-from models.data import DataSet
+from models.data.mnist import DataSet
 from models.spec import resolve_spec
-from models.train import Training
-from service.local_service import ServiceFailed, environment_without_settings
+from models.training.train import Training
+from service.commands.local_service import ServiceFailed, environment_without_settings
 from tests.e2e.conftest import ROOT, Service
 
 pytestmark = pytest.mark.e2e

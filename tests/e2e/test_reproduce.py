@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.local_service import environment_without_settings
+from service.commands.local_service import environment_without_settings
 from tests.e2e.conftest import ROOT
 from tests.e2e.test_demo import running_in
 

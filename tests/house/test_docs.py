@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.init import SCHEMES
-from service.served import FILE_TRUST_S, NETWORK_TRUST_S
+from service.inference.model_resolver import FILE_TRUST_S, NETWORK_TRUST_S
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

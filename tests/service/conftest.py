@@ -16,21 +16,23 @@ from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
 from models.checkpoint import weights_sha256
-from models.data import DataSet
-from models.spec import Architecture, TrainSpec
-from models.train import Training
+from models.data.mnist import DataSet
+from models.network.architecture import Architecture
+from models.spec import TrainSpec
+from models.training.train import Training
 from service.app import create_application
 from service.artifacts import Artifacts
-from service.attempt import RunAttempt, make_attempt
-from service.commits import Commits
-from service.queue import Queue, migrate_queue
+from service.queue.engine import migrate_queue
+from service.queue.submission import Queue
 from service.settings import Settings
 from service.store import runs, workers
 from service.store.engine import migrate, open_engine
+from service.store.job_transitions import Wish
 from service.store.jobs import JobRow
-from service.store.transitions import Wish
 from service.store.workers import NewBeat
-from service.surroundings import Device, Surroundings
+from service.training.checkpoint_writer import Commits
+from service.training.context import Device, Surroundings
+from service.training.run_attempt import RunAttempt, make_attempt
 
 TTL_S = 20.0
 WORKER = "test:cpu-0"

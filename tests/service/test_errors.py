@@ -3,26 +3,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import models.errors
-import service.attempt
-import service.demo
+import service.commands.demo
+import service.commands.local_service
+import service.commands.reproduce
 import service.errors
-import service.local_service
-import service.reproduce
-import service.surroundings
-import service.worker
+import service.training.context
+import service.training.run_attempt
+import service.training.worker
 from models.errors import FaninError
 from service.errors import STATUS_OF, NotFound, error_name
 
 NEVER_ANSWERED = {
-    service.worker.SlotTaken,
-    service.worker.GpuUnusable,
-    service.attempt.TooManyAttempts,
+    service.training.worker.SlotTaken,
+    service.training.worker.GpuUnusable,
+    service.training.run_attempt.TooManyAttempts,
     models.errors.EngineMissing,
-    service.surroundings.Drained,
-    service.attempt.LacksData,
-    service.demo.DemoFailed,
-    service.reproduce.NotReproduced,
-    service.local_service.ServiceFailed,
+    service.training.context.Drained,
+    service.training.run_attempt.LacksData,
+    service.commands.demo.DemoFailed,
+    service.commands.reproduce.NotReproduced,
+    service.commands.local_service.ServiceFailed,
 }
 """Errors of processes that answer no requests."""
 

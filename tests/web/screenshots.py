@@ -14,7 +14,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from models.data import is_here
+from models.data.mnist import is_here
 from tests.e2e.conftest import Service, wait_for_state
 from tests.web.browsing import DESKTOP, PHONE, VIEWS, address_of, launch, settle, visit
 

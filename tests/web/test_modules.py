@@ -59,17 +59,17 @@ def call(page: Page, module: str, function: str, *arguments: Any) -> Any:
     ],
 )
 def test_numbers_and_names_are_written_for_people(modules: Page, function: str, value: Any, expected: str) -> None:
-    assert call(modules, "format", function, value) == expected
+    assert call(modules, "lib/format", function, value) == expected
 
 
 def test_an_address_leaves_out_what_is_empty_and_keeps_commas(modules: Page) -> None:
-    made = call(modules, "address", "link", "try", {"models": "a,b", "fit": None, "digit": "", "note": "x&y"})
+    made = call(modules, "lib/address", "link", "try", {"models": "a,b", "fit": None, "digit": "", "note": "x&y"})
     assert made == "#/try?models=a,b&note=x%26y"
 
 
 def test_a_command_survives_the_shell_whatever_is_in_it(modules: Page, lab: Service) -> None:
     body = {"base": {"note": 'it\'s $HOME `x` \\ "q"'}}
-    command = call(modules, "curl", "curlOf", {"method": "POST", "path": "/experiments", "body": body})
+    command = call(modules, "lib/curl", "curlOf", {"method": "POST", "path": "/experiments", "body": body})
     words = shlex.split(command)
     assert words[0] == "curl"
     assert json.loads(words[words.index("-d") + 1]) == body
@@ -90,7 +90,7 @@ def test_a_command_survives_the_shell_whatever_is_in_it(modules: Page, lab: Serv
 def test_a_command_says_what_curl_would_not_do_by_itself(
     modules: Page, lab: Service, request_: dict[str, Any], expected: str
 ) -> None:
-    made = call(modules, "curl", "curlOf", request_)
+    made = call(modules, "lib/curl", "curlOf", request_)
     assert made == f"{expected} '{lab.base_url}{request_['path']}'"
 
 
@@ -98,19 +98,19 @@ def test_specs_are_named_by_their_scheme_and_what_tells_them_apart(modules: Page
     relu = {"architecture": {"hidden": [32], "activation": "relu"}, "init": {"scheme": "he_normal"}, "seed": 0}
     sigmoid = {"architecture": {"hidden": [32], "activation": "sigmoid"}, "init": {"scheme": "he_normal"}, "seed": 1}
     deep = {"architecture": {"hidden": [8] * 3, "activation": "relu"}, "init": {"scheme": "xavier_uniform", "gain": 2}}
-    assert call(modules, "spec_names", "namesOf", [relu, sigmoid]) == [
+    assert call(modules, "lib/spec_labels", "namesOf", [relu, sigmoid]) == [
         "he_normal, activation relu",
         "he_normal, activation sigmoid",
     ]
-    assert call(modules, "spec_names", "namesOf", [relu, relu | {"seed": 5}]) == ["he_normal", "he_normal"]
-    named = call(modules, "spec_names", "namesOf", [relu, deep])
+    assert call(modules, "lib/spec_labels", "namesOf", [relu, relu | {"seed": 5}]) == ["he_normal", "he_normal"]
+    named = call(modules, "lib/spec_labels", "namesOf", [relu, deep])
     assert named == ["he_normal, hidden 1 x 32", "xavier_uniform, hidden 3 x 8, gain 2"]
 
 
 def history_after(page: Page, *events: dict[str, Any]) -> dict[str, Any]:
     """Return what is known of job `a` after events."""
     found: dict[str, Any] = page.evaluate(
-        "async events => { const {newHistory, take} = await import('/web/run_history.js');"
+        "async events => { const {newHistory, take} = await import('/web/lib/job_timeline.js');"
         "const all = newHistory([{id: 'a', state: 'queued'}]);"
         "for (const event of events) take(all, event); return all.get('a'); }",
         [{"job_id": "a", "data": {}} | event for event in events],
@@ -149,7 +149,7 @@ def test_events_of_other_jobs_are_left_alone(modules: Page) -> None:
 
 def test_a_curve_is_the_mean_of_its_seeds_between_the_lowest_and_the_highest(modules: Page) -> None:
     found = modules.evaluate(
-        "async () => { const {newHistory, take, curvesOf} = await import('/web/run_history.js');"
+        "async () => { const {newHistory, take, curvesOf} = await import('/web/lib/job_timeline.js');"
         "const all = newHistory(['a', 'b', 'c'].map(id => ({id, state: 'queued'})));"
         "for (const [job_id, epoch, x] of [['a', 1, 1], ['b', 1, 3], ['a', 2, 5], ['c', 1, 9]])"
         "take(all, {job_id, type: 'job.epoch', data: {epoch, x}});"
@@ -165,7 +165,7 @@ def test_a_curve_is_the_mean_of_its_seeds_between_the_lowest_and_the_highest(mod
 def followed(page: Page, answers: list[list[list[int]] | None]) -> dict[str, Any]:
     """Follow a stream that answers with these pieces of bytes, one answer after another; None is 204."""
     found: dict[str, Any] = page.evaluate(
-        "async answers => { const {follow} = await import('/web/stream.js');"
+        "async answers => { const {follow} = await import('/web/lib/stream.js');"
         "const events = [], states = [], since = [];"
         "const open = async lastId => { since.push(lastId); const pieces = answers.shift();"
         "if (pieces === undefined) throw new TypeError('away');"
@@ -199,7 +199,7 @@ def test_a_tensor_is_read_out_of_the_weights_without_fetching_the_rest(
     job_id = experiment["members"][-1]["job_id"]
     expected = load(lab.client.get(f"/models/{job_id}/weights").content)["layers.2.weight"]
     found = modules.evaluate(
-        "async id => { const {tensorOf} = await import('/web/safetensors.js');"
+        "async id => { const {tensorOf} = await import('/web/lib/safetensors.js');"
         "const {shape, values} = await tensorOf(id, 'layers.2.weight'); return {shape, values: [...values]}; }",
         job_id,
     )

@@ -1,12 +1,12 @@
 /** Models: all that the service keeps, their aliases, and one of them in full. */
 
-import { keep, link } from "../address.js";
-import { deleteAlias, everyPage, listAliases, listModels, setAlias } from "../api.js";
-import { copyAsCurl } from "../curl.js";
-import { button, element, fill, pager, tableOf } from "../dom.js";
-import { layers, percent, shortId, when } from "../format.js";
-import { loadCard, modelCard } from "../model_card.js";
-import { act, empty, fillLater } from "../notices.js";
+import { keep, link } from "../lib/address.js";
+import { deleteAlias, everyPage, listAliases, listModels, setAlias } from "../lib/api.js";
+import { copyAsCurl } from "../lib/curl.js";
+import { button, element, fill, pager, tableOf } from "../lib/dom.js";
+import { layers, percent, shortId, when } from "../lib/format.js";
+import { loadCard, modelCard } from "../panels/model_card.js";
+import { act, empty, fillLater } from "../lib/notices.js";
 
 const MODELS_A_PAGE = 20;
 const MOST_ALIASES = 500;

@@ -1,14 +1,14 @@
 /** Start: choose a network, schemes, seeds and epochs, look at what the schemes make of the network, and train. */
 
-import { go, keep } from "../address.js";
-import { estimate, listDatasets, listSchemes, submitExperiment } from "../api.js";
-import { copyAsCurl } from "../curl.js";
-import { choice, element, field, fill } from "../dom.js";
-import { counted, duration, layers } from "../format.js";
-import { failure, fillLater } from "../notices.js";
-import { previewPanel } from "../preview_panel.js";
-import { randomKey } from "../random_key.js";
-import { schemePicker, schemesFromAddress, schemesToAddress } from "../scheme_picker.js";
+import { go, keep } from "../lib/address.js";
+import { estimate, listDatasets, listSchemes, submitExperiment } from "../lib/api.js";
+import { copyAsCurl } from "../lib/curl.js";
+import { choice, element, field, fill } from "../lib/dom.js";
+import { counted, duration, layers } from "../lib/format.js";
+import { failure, fillLater } from "../lib/notices.js";
+import { previewPanel } from "../panels/preview_panel.js";
+import { randomKey } from "../lib/idempotency_key.js";
+import { schemePicker, schemesFromAddress, schemesToAddress } from "../panels/scheme_picker.js";
 
 const NETWORKS = [
   ["mnist_nn_xavier", "mnist_nn_xavier: 784-256-256-10, first notebook"],

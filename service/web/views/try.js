@@ -1,14 +1,14 @@
 /** Try: draw a digit, or bring a picture of one, and read what several models make of it. */
 
-import { keep, link, list } from "../address.js";
-import { listDatasets, predict, testDigit } from "../api.js";
-import { answerBars } from "../answer_bars.js";
-import { copyAsCurl } from "../curl.js";
-import { button, element, fill } from "../dom.js";
-import { board, pictureOf } from "../drawing.js";
-import { percent } from "../format.js";
-import { choosableModels } from "../model_choice.js";
-import { act, empty, failure, fillLater } from "../notices.js";
+import { keep, link, list } from "../lib/address.js";
+import { listDatasets, predict, testDigit } from "../lib/api.js";
+import { answerBars } from "../charts/probability_bars.js";
+import { copyAsCurl } from "../lib/curl.js";
+import { button, element, fill } from "../lib/dom.js";
+import { board, pictureOf } from "../panels/drawing_board.js";
+import { percent } from "../lib/format.js";
+import { choosableModels } from "../panels/model_picker.js";
+import { act, empty, failure, fillLater } from "../lib/notices.js";
 
 const MOST_MODELS = 16;
 const MODELS_AT_FIRST = 12;

@@ -1,14 +1,14 @@
 /** Understand: what a network has learned, what it gets wrong, how schemes compare, and what has been claimed of them. */
 
-import { keep, link } from "../address.js";
-import { getModel } from "../api.js";
-import { claimsPanel, loadClaims } from "../claims.js";
-import { comparisonPanel, loadExperiments } from "../comparison.js";
-import { confusionPanel, loadEvaluation } from "../confusion.js";
-import { choice, element, field, fill } from "../dom.js";
-import { choosableModels } from "../model_choice.js";
-import { empty, fillLater } from "../notices.js";
-import { loadWeights, weightTiles } from "../weight_tiles.js";
+import { keep, link } from "../lib/address.js";
+import { getModel } from "../lib/api.js";
+import { claimsPanel, loadClaims } from "../panels/claims.js";
+import { comparisonPanel, loadExperiments } from "../panels/comparison.js";
+import { confusionPanel, loadEvaluation } from "../charts/confusion_matrix.js";
+import { choice, element, field, fill } from "../lib/dom.js";
+import { choosableModels } from "../panels/model_picker.js";
+import { empty, fillLater } from "../lib/notices.js";
+import { loadWeights, weightTiles } from "../charts/weight_tiles.js";
 
 const PARTS = {
   weights: { title: "First weights", ofModel: { load: loadWeights, panel: weightTiles } },

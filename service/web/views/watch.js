@@ -1,8 +1,8 @@
 /** Watch: all jobs and experiments; or one experiment, or some jobs, as they train. */
 
-import { list } from "../address.js";
-import { openOverview } from "../watch_overview.js";
-import { openTraining } from "../watch_training.js";
+import { list } from "../lib/address.js";
+import { openOverview } from "./watch/overview.js";
+import { openTraining } from "./watch/training.js";
 
 /** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {

@@ -1,0 +1,1 @@
+"""What is said of layers: measured, predicted, judged."""

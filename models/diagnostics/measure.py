@@ -1,0 +1,307 @@
+"""Look at a network's layers on a fixed batch of training images: forward, backward, and beside what theory expects.
+
+The same code serves a preview of a scheme and the records of a training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.diagnostics.report import Diagnostics, LayerDiagnostics, verdict_on
+from models.diagnostics.signal_theory import Prediction, predict, slopes
+from models.init import SMALL_OUTPUT_STD
+from models.init.laws import normal
+from models.network.activations import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from models.init import OutputInit
+    from models.init.base import Scheme
+    from models.init.laws import Law
+    from models.network.architecture import Architecture
+    from models.network.mlp import Layer, Network
+
+PROBE_IMAGES = 512
+QUANTILE_VALUES = 32_768
+LARGEST_DECOMPOSED = 1024
+FEW_ROWS = 64
+CPU = torch.device("cpu")
+SAME_WITHIN = 1e-5
+SATURATED = {"tanh": (-0.95, 0.95), "softsign": (-0.95, 0.95), "sigmoid": (0.05, 0.95)}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The images that layers are looked at with: float32 [n, 784] in [0, 1], and int64 labels [n], on one device."""
+
+    inputs: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor, device: torch.device = CPU) -> Probe:
+        """Return the first `PROBE_IMAGES` of the training images, uint8 [n, 784], with their labels, on a device."""
+        inputs = images[:PROBE_IMAGES].to(device, torch.float32, copy=True).div_(255.0)
+        return cls(inputs, labels[:PROBE_IMAGES].to(device, torch.int64))
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What a pass forward and backward left: per layer inputs h, z, a [n, fan_out], dz (of each image's own loss).
+
+    `weight_gradients` [fan_out, fan_in] and `bias_gradients` [fan_out] are of the batch's mean loss.
+    """
+
+    h: list[Tensor]
+    z: list[Tensor]
+    a: list[Tensor]
+    dz: list[Tensor]
+    weight_gradients: list[Tensor]
+    bias_gradients: list[Tensor]
+    loss: float
+
+
+def diagnose(
+    network: Network,
+    probe: Probe,
+    *,
+    epoch: int,
+    scheme: Scheme | None = None,
+    architecture: Architecture | None = None,
+    output_init: OutputInit = "same",
+    before: Network | None = None,
+    thorough: bool = False,
+) -> Diagnostics:
+    """Return the statistics of every layer of `network` (float32, CPU) on `probe`, computed where the probe is.
+
+    With the `scheme` that has just filled it, and its architecture, also what theory predicts. `before` is the network
+    of the record before this one, for update ratios. `thorough` adds singular values.
+    """
+    network = network.to(probe.inputs.device)
+    before = before.to(probe.inputs.device) if before else None
+    seen = _passed(network, probe)
+    predictions = None
+    if scheme is not None and architecture is not None:
+        mean_square = float(probe.inputs.square().sum(1).mean())
+        predictions = predict(scheme, architecture, mean_square, output_init)
+    layers = []
+    for index in range(len(network.layers)):
+        law = _law(scheme, network, index, output_init) if scheme is not None else None
+        layer = _Measured(network, seen, index)
+        prediction = predictions[index] if predictions else None
+        centred = scheme is not None and scheme.bias == "zeros"
+        values = layer.weights() | layer.signals() | layer.gradients() | layer.deviations(prediction, law, centred)
+        values["dz_rms_predicted"] = prediction.dz_share * _moments(seen.dz[-1]).rms if prediction else None
+        values["update_ratio"] = _update_ratio(network.layers[index], before.layers[index]) if before else None
+        values |= layer.singular_values() if thorough else {}
+        layers.append(LayerDiagnostics(**{name: _finite(value) for name, value in values.items()}))
+    return Diagnostics(
+        epoch=epoch,
+        images=len(probe.labels),
+        loss=_finite(seen.loss),
+        gradient_norm=_finite(_gradient_norm(seen)),
+        verdict=verdict_on(layers),
+        layers=layers,
+    )
+
+
+def _passed(network: Network, probe: Probe) -> _Pass:
+    kernels, last = ACTIVATIONS[network.activation], len(network.layers) - 1
+    h, z, a = [probe.inputs], [], []
+    for index, layer in enumerate(network.layers):
+        z.append(torch.addmm(layer.bias, h[-1], layer.weight.t()))
+        out = torch.empty_like(z[-1])
+        if index < last:
+            kernels.forward(z[-1].clone() if kernels.in_place else z[-1], out)
+            h.append(out)
+        a.append(out if index < last else z[-1])
+    log_p = torch.log_softmax(z[-1], 1)
+    loss = float(torch.nn.functional.nll_loss(log_p, probe.labels))
+    dz = [log_p.exp()]
+    dz[0][torch.arange(len(probe.labels), device=probe.labels.device), probe.labels] -= 1
+    for index in range(last, 0, -1):
+        below = dz[0] @ network.layers[index].weight
+        kernels.backward(below, z[index - 1], a[index - 1], below)
+        dz.insert(0, below)
+    images = len(probe.labels)
+    weight_gradients = [(own.t() @ below) / images for own, below in zip(dz, h, strict=True)]
+    return _Pass(h, z, a, dz, weight_gradients, [own.sum(0) / images for own in dz], loss)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One layer in a pass."""
+
+    network: Network
+    seen: _Pass
+    index: int
+
+    @property
+    def layer(self) -> Layer:
+        return self.network.layers[self.index]
+
+    @property
+    def is_output(self) -> bool:
+        return self.index == len(self.network.layers) - 1
+
+    def weights(self) -> dict[str, float | int | None]:
+        weight = self.layer.weight
+        return {
+            "layer": self.index + 1,
+            "fan_in": weight.shape[1],
+            "fan_out": weight.shape[0],
+            "weight_mean": float(weight.mean()),
+            "weight_std": float(weight.std()),
+            "weight_absmax": float(weight.abs().max()),
+            "bias_absmax": float(self.layer.bias.abs().max()),
+            "distinct_units": distinct_rows(weight),
+        }
+
+    def signals(self) -> dict[str, float | None]:
+        z, a = self.seen.z[self.index], self.seen.a[self.index]
+        values = a.flatten()
+        some = values[:: max(1, len(values) // QUANTILE_VALUES)]
+        with np.errstate(invalid="ignore"):  # infinite values have no quantiles, which is told as such
+            low, middle, high = np.quantile(some.cpu().numpy(), [0.02, 0.5, 0.98]).tolist()
+        of_z, of_a = _moments(z), _moments(a)
+        return {
+            "z_mean": of_z.mean,
+            "z_std": of_z.std,
+            "z_rms": of_z.rms,
+            "a_mean": of_a.mean,
+            "a_std": of_a.std,
+            "a_rms": of_a.rms,
+            "a_q02": low,
+            "a_q50": middle,
+            "a_q98": high,
+            "dead_fraction": self._dead(a),
+            "saturated_fraction": self._saturated(a),
+        }
+
+    def _dead(self, a: Tensor) -> float | None:
+        if self.is_output or self.network.activation != "relu":
+            return None
+        return float((a.amax(0) == 0).float().mean())
+
+    def _saturated(self, a: Tensor) -> float | None:
+        limits = SATURATED.get(self.network.activation)
+        if self.is_output or limits is None:
+            return None
+        return float(((a < limits[0]) | (a > limits[1])).float().mean())
+
+    def gradients(self) -> dict[str, float]:
+        return {
+            "dz_rms": _moments(self.seen.dz[self.index]).rms,
+            "weight_gradient_std": float(self.seen.weight_gradients[self.index].std()),
+            "bias_gradient_std": float(self.seen.bias_gradients[self.index].std()),
+        }
+
+    def deviations(self, prediction: Prediction | None, law: Law | None, centred: bool) -> dict[str, float | None]:
+        names = ("weight_std_predicted", "weight_variance_z", "z_rms_predicted", "local_ratio", "local_z")
+        found: dict[str, float | None] = dict.fromkeys(names)
+        weight = self.layer.weight
+        if law is not None:
+            found["weight_std_predicted"] = math.sqrt(law.variance)
+            spread = math.sqrt((law.kurtosis - 1) / weight.numel())
+            found["weight_variance_z"] = (float(weight.double().var()) / law.variance - 1) / spread
+        if prediction is None:
+            return found
+        found["weight_std_predicted"] = math.sqrt(prediction.weight_variance)
+        found["z_rms_predicted"] = prediction.z_rms
+        h, z = self.seen.h[self.index][0].double(), self.seen.z[self.index][0].double()
+        squares = float(h.square().sum())
+        if not centred or squares == 0 or prediction.weight_variance == 0:
+            return found
+        ratio = float(z.square().mean()) / (prediction.weight_variance * squares)
+        found["local_ratio"] = ratio
+        if law is not None:
+            peaked = float(h.pow(4).sum()) / squares**2
+            found["local_z"] = (ratio - 1) / math.sqrt((2 + (law.kurtosis - 3) * peaked) / len(z))
+        return found
+
+    def singular_values(self) -> dict[str, float | None]:
+        weight = self.layer.weight
+        if min(weight.shape) > LARGEST_DECOMPOSED or not torch.isfinite(weight).all():
+            return {}
+        values = _singular_values(weight)
+        found: dict[str, float | None] = {"singular_min": float(values.min()), "singular_max": float(values.max())}
+        if not self.is_output:
+            slope = slopes(self.network.activation, self.seen.z[self.index][0])
+            lit = slope != 0  # the rows of the others are zero, and so are the singular values that they add
+            jacobian = slope[lit, None] * weight[lit]
+            if torch.isfinite(jacobian).all():
+                found["jacobian_singular_mean"] = float(_singular_values(jacobian).sum()) / min(weight.shape)
+        return found
+
+
+def distinct_rows(weight: Tensor) -> int:
+    """Return how many different rows a matrix has.
+
+    Bit for bit; but where that finds few, rows that differ by less than 1e-5 of their size count as one: kernels round
+    the edge of a matrix in another order than its middle, and would split equal units in two.
+    """
+    if len(torch.unique(weight[:, 0])) == len(weight):  # rows that begin differently are different, as in most layers
+        return len(weight)
+    rows = list({row.tobytes(): torch.from_numpy(row) for row in weight.cpu().numpy()}.values())
+    if len(rows) > FEW_ROWS:
+        return len(rows)
+    kept: list[Tensor] = []
+    for row in rows:
+        if all(float((row - other).norm()) > SAME_WITHIN * float(other.norm()) for other in kept):
+            kept.append(row)
+    return len(kept)
+
+
+def _law(scheme: Scheme, network: Network, index: int, output_init: OutputInit) -> Law | None:
+    fan_out, fan_in = network.layers[index].weight.shape
+    if index < len(network.layers) - 1:
+        return scheme.law(fan_in, fan_out, network.activation)
+    if output_init == "same":
+        return scheme.law(fan_in, fan_out, "identity")
+    return normal(SMALL_OUTPUT_STD) if output_init == "small" else None
+
+
+class _Moments(NamedTuple):
+    """Mean, standard deviation (over n - 1) and root mean square of some numbers."""
+
+    mean: float
+    std: float
+    rms: float
+
+
+def _moments(values: Tensor) -> _Moments:
+    """Return the moments, also of values as small as 1e-30 or as large as 1e30, whose squares float32 does not know."""
+    wide = values.double() if values.is_cuda else values  # on a CPU torch adds up in float64 by itself
+    mean, std = float(wide.mean()), float(wide.std())
+    if not (math.isfinite(mean) and math.isfinite(std)) and wide.dtype != torch.float64:
+        return _moments(values.double())
+    return _Moments(mean, std, math.hypot(mean, std * math.sqrt(1 - 1 / values.numel())))
+
+
+def _singular_values(matrix: Tensor) -> Tensor:
+    """Return the singular values of a matrix, float64, ascending: roots of the eigenvalues of M M^T or M^T M.
+
+    The products are of float64, so that an error is about 1e-8 of the largest value: less than the 1e-7 of a
+    decomposition in float32, in half of its time.
+    """
+    wide = matrix.double()
+    gram = wide @ wide.t() if len(wide) <= wide.shape[1] else wide.t() @ wide
+    squares: Tensor = torch.linalg.eigvalsh(gram)
+    return squares.clamp_min(0).sqrt()
+
+
+def _update_ratio(layer: Layer, before: Layer) -> float | None:
+    size = float(before.weight.norm())
+    return float((layer.weight - before.weight).norm()) / size if size else None
+
+
+def _gradient_norm(seen: _Pass) -> float:
+    return math.sqrt(sum(float(one.square().sum()) for one in (*seen.weight_gradients, *seen.bias_gradients)))
+
+
+def _finite(value: float | int | None) -> float | int | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Predictions without torch, and models for other programs."""

@@ -1,0 +1,102 @@
+"""A model's weights in the forms that other programs read: safetensors, NumPy's npz, ONNX. Imports no torch."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from models.checkpoint import CheckpointMetadata, Weights
+from models.vocabulary import CLASSES, LEAKY_RELU_SLOPE, PIXELS
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
+
+ExportFormat = Literal["safetensors", "npz", "onnx"]
+ONNX_OPSET = 17
+ONNX_IR_VERSION = 8
+
+
+def to_npz(weights: Weights) -> bytes:
+    """Return the weights as numpy.savez writes them, without compression, the same bytes every time."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(weights[name]) for name in sorted(weights)}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def to_onnx(weights: Weights, metadata: CheckpointMetadata) -> bytes:
+    """Return the network as an ONNX model: float32 `images` [n, 784] in [0, 1] to `probabilities` [n, 10].
+
+    p = softmax(W_L phi(... phi(W_1 x + b_1)) + b_L), as `models.inference.predictor.Predictor` computes it.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes: list[NodeProto] = []
+    tensors: list[TensorProto] = []
+    layers = len(weights) // 2
+    name = "images"
+    for index in range(layers):
+        weight, bias, z = f"layers.{index}.weight", f"layers.{index}.bias", f"z{index}"
+        tensors += [numpy_helper.from_array(np.ascontiguousarray(weights[one]), one) for one in (weight, bias)]
+        nodes.append(helper.make_node("Gemm", [name, weight, bias], [z], transB=1))
+        name = z
+        if index < layers - 1:
+            name = f"h{index}"
+            nodes += _activation(metadata.spec.architecture.activation, z, name)
+    nodes.append(helper.make_node("Softmax", [name], ["probabilities"], axis=1))
+    graph = helper.make_graph(
+        nodes,
+        "digits",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", PIXELS])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", CLASSES])],
+        tensors,
+    )
+    model = helper.make_model(
+        graph, producer_name="fanin", opset_imports=[helper.make_opsetid("", ONNX_OPSET)], ir_version=ONNX_IR_VERSION
+    )
+    helper.set_model_props(model, {"fanin": metadata.model_dump_json()})
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _activation(activation: str, z: str, h: str) -> list[NodeProto]:
+    from onnx import helper
+
+    single = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Softsign", "identity": "Identity"}
+    if activation in single:
+        return [helper.make_node(single[activation], [z], [h])]
+    if activation == "leaky_relu":
+        return [helper.make_node("LeakyRelu", [z], [h], alpha=LEAKY_RELU_SLOPE)]
+    if activation == "selu":
+        return [helper.make_node("Selu", [z], [h])]
+    return _gelu(z, h)
+
+
+def _gelu(z: str, h: str) -> list[NodeProto]:
+    """Return z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) in operators that opset 17 has."""
+    from onnx import helper, numpy_helper
+
+    def constant(name: str, value: float) -> NodeProto:
+        tensor = numpy_helper.from_array(np.array(value, np.float32))
+        return helper.make_node("Constant", [], [f"{h}.{name}"], value=tensor)
+
+    def node(operator: str, inputs: list[str], output: str) -> NodeProto:
+        return helper.make_node(operator, inputs, [output])
+
+    return [
+        constant("cubic", 0.044715),
+        constant("factor", (2 / np.pi) ** 0.5),
+        constant("one", 1.0),
+        constant("half", 0.5),
+        node("Mul", [z, z], f"{h}.square"),
+        node("Mul", [f"{h}.square", z], f"{h}.cube"),
+        node("Mul", [f"{h}.cube", f"{h}.cubic"], f"{h}.cubed"),
+        node("Add", [z, f"{h}.cubed"], f"{h}.sum"),
+        node("Mul", [f"{h}.sum", f"{h}.factor"], f"{h}.scaled"),
+        node("Tanh", [f"{h}.scaled"], f"{h}.tanh"),
+        node("Add", [f"{h}.tanh", f"{h}.one"], f"{h}.shifted"),
+        node("Mul", [f"{h}.shifted", z], f"{h}.product"),
+        node("Mul", [f"{h}.product", f"{h}.half"], h),
+    ]

@@ -1,0 +1,84 @@
+"""Look at what a scheme makes of a network, without training it: a spec in, statistics of every layer out.
+
+`serve_lines` does so for a process that must not load torch itself: it answers JSON lines on standard output for specs
+on standard input, until that is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from models.data.mnist import DataSet, load
+from models.data.training_images import training_images
+from models.diagnostics.measure import Probe, diagnose
+from models.diagnostics.preview import BEFORE_PRETRAINING, Preview
+from models.diagnostics.report import Diagnostics
+from models.errors import FaninError, InvalidSpec
+from models.init import replace_output
+from models.init.base import Generators
+from models.init.pretrained import Dbn
+from models.network.mlp import Network
+from models.spec import TrainSpec
+from models.vocabulary import DataChoice
+
+
+def preview(spec: TrainSpec, data: DataSet) -> Preview:
+    """Return the layers of the network that `spec` starts from, as a training's first record would show them.
+
+    A scheme that pre-trains is shown before that, and `note` says so. Raises `InvalidSpec` if the data is too little.
+    """
+    images = training_images(spec, data)
+    scheme = spec.init
+    if isinstance(scheme, Dbn):
+        network, generators = Network.empty(spec.architecture), Generators.of(spec.seed)
+        scheme.fill_before(network, generators)
+        replace_output(network, spec.output_init, generators)
+    else:
+        network = spec.first_network(images)
+    return Preview(
+        spec=spec,
+        data=data.name,
+        note=BEFORE_PRETRAINING if isinstance(scheme, Dbn) else None,
+        diagnostics=_look(network, spec, Probe.of(images, torch.tensor(data.train.labels[: len(images)]))),
+    )
+
+
+def _look(network: Network, spec: TrainSpec, probe: Probe) -> Diagnostics:
+    return diagnose(
+        network,
+        probe,
+        epoch=0,
+        scheme=spec.init,
+        architecture=spec.architecture,
+        output_init=spec.output_init,
+        thorough=True,
+    )
+
+
+def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
+    """Say {"ready": true}; then answer each line, a TrainSpec as JSON, by a line of JSON.
+
+    {"preview": ...}, or {"error": detail, "mend": ..., "is_spec": whether the spec is to blame}.
+    """
+    kept: dict[str, DataSet] = {}
+
+    def loaded(choice: DataChoice) -> DataSet:
+        if "mnist" in kept and choice in ("auto", "mnist"):
+            return kept["mnist"]
+        data = load(choice, data_dir, fetch=False)
+        return kept.setdefault(data.name, data)
+
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    for line in specs:
+        spec = TrainSpec.model_validate_json(line)
+        try:
+            answer = json.dumps({"preview": preview(spec, loaded(spec.data)).model_dump(mode="json")})
+        except FaninError as error:
+            is_spec = isinstance(error, InvalidSpec)
+            answer = json.dumps({"error": error.detail, "mend": error.mend, "is_spec": is_spec})
+        print(answer, file=answers, flush=True)

@@ -1,0 +1,141 @@
+"""The steps of one epoch, one after another: driven by the host (a CPU), or left to a device (a GPU).
+
+On a GPU the host would need ten to twenty times as long to launch a step's kernels as the GPU to run them. So a few
+steps are captured in a CUDA graph, and the host only puts the next rows and learning rates into their places, replays
+the graph and takes the losses away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from models.training.step import StackedStep, Step
+
+AfterSteps = Callable[[int, Tensor | None], None]
+STEPS_PER_GRAPH = 20
+LARGEST_GATHERED_BYTES = 128 * 2**20
+"""What the images of a graph's steps may take: fewer steps if many models are side by side, which need no more."""
+BYTES_OF_A_PIXEL = 5
+"""As it is gathered, uint8, and as float32."""
+WARM_UPS = 2
+
+
+class EpochLoop(Protocol):
+    """One epoch: see the module's docstring."""
+
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
+        """Take all steps and return their losses [steps, K].
+
+        `orders` int64 [K, images of an epoch], on the device, are the rows that each network sees, batch after batch;
+        `lrs` the learning rate of each step. `after_steps(n, losses)` is called when n steps have been given to the
+        device, again and again; with the losses [few, K] of the last few on a CPU, with None where it would have to
+        wait for them. What it raises passes through.
+        """
+
+
+class HostLoop:
+    """Steps that the host takes, a few at once."""
+
+    def __init__(self, step: Step, images: Tensor, labels: Tensor, batch: int) -> None:
+        self._step, self._images, self._labels, self._batch = step, images, labels, batch
+
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
+        """Take all steps; see `EpochLoop.run`."""
+        losses = torch.empty((len(lrs), self._step.count), dtype=self._step.losses.dtype)
+        whole_batches = orders.shape[1] // self._batch
+        done = 0
+        while done < len(lrs):
+            few = max(1, min(self._step.steps_at_once, whole_batches - done))
+            chosen = orders[:, done * self._batch : (done + few) * self._batch]
+            losses[done : done + few] = self._step.run_steps(self._images, self._labels, chosen, lrs[done : done + few])
+            done += few
+            after_steps(done, losses[done - few : done])
+        return losses
+
+
+class _Captured(NamedTuple):
+    """A graph of a few steps, with the places that it reads, `chosen` [K, few * B] and `lrs`, and `losses` [few, K]."""
+
+    graph: torch.cuda.CUDAGraph
+    chosen: Tensor
+    lrs: Tensor
+    losses: Tensor
+
+    def replayed(self, chosen: Tensor, lrs: Tensor) -> Tensor:
+        """Take the steps of `Step.run_steps` by the graph, and return their losses, until the next replay."""
+        self.chosen.copy_(chosen)
+        self.lrs.copy_(lrs)
+        self.graph.replay()
+        return self.losses
+
+
+class DeviceLoop:
+    """Steps that a device takes by itself; captured in a CUDA graph on a GPU, and as they are on a CPU (for tests)."""
+
+    def __init__(self, step: StackedStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
+        self._step, self._images, self._labels, self._batch = step, images, labels, batch
+        self._device = images.device
+        self._whole_batches = images_per_epoch // batch
+        bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
+        self._few = max(1, min(STEPS_PER_GRAPH, LARGEST_GATHERED_BYTES // bytes_of_step))
+        worth_it = self._device.type == "cuda" and self._whole_batches >= self._few
+        self._captured = self._capture() if worth_it else None
+
+    def run(self, orders: Tensor, lrs: Sequence[float], after_steps: AfterSteps) -> Tensor:
+        """Take all steps; see `EpochLoop.run`. Waits until the device has taken all but those of the last replay."""
+        rates = torch.tensor(lrs).to(self._device)
+        losses = torch.zeros((len(lrs), self._step.count), device=self._device)
+        done, before = 0, None
+        while done < len(lrs):
+            captured = self._captured if done + self._few <= self._whole_batches else None
+            few = 1 if captured is None else self._few
+            chosen, of_few = orders[:, done * self._batch : (done + few) * self._batch], slice(done, done + few)
+            if captured is None:
+                losses[of_few] = self._step.run_steps(self._images, self._labels, chosen, rates[of_few])
+            else:
+                losses[of_few] = captured.replayed(chosen, rates[of_few])
+                before = _wait_for(before)
+            done += few
+            after_steps(done, None)
+        return losses
+
+    def _capture(self) -> _Captured:
+        """Capture a few steps. Steps that warm up move the training, so what they changed is put back."""
+        chosen = torch.zeros((self._step.count, self._few * self._batch), dtype=torch.int64, device=self._device)
+        lrs = torch.zeros(self._few, device=self._device)
+        before = [tensor.clone() for tensor in self._step.changing]
+        aside = _aside(self._device)
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                self._step.run_steps(self._images, self._labels, chosen, lrs)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=aside):
+            losses = self._step.run_steps(self._images, self._labels, chosen, lrs)
+        for tensor, old in zip(self._step.changing, before, strict=True):
+            tensor.copy_(old)
+        return _Captured(graph, chosen, lrs, losses)
+
+
+@cache
+def _aside(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream that graphs are warmed up and captured on: one, for cuBLAS keeps 32 MiB of each it has seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _wait_for(before: torch.cuda.Event | None) -> torch.cuda.Event:
+    """Wait until the replay before the last one is done: the host stays one ahead, and no more."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    if before is not None:
+        before.synchronize()
+    return event

@@ -1,0 +1,79 @@
+"""The images that are trained on, laid out as steps read them; made once for the jobs of a worker that are alike.
+
+Laying out MNIST takes 40 ms, as long as several dozen steps, and most jobs want the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.data.mnist import DataSet
+from models.data.training_images import raise_if_misfit, training_images
+from models.native.row_layout import LINE, rounded_up
+from models.spec import TrainSpec
+from models.training import huge_pages as large_pages
+from models.vocabulary import PIXELS
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images and labels to train on. Several trainings may share one: nobody writes into it.
+
+    `images` uint8 [n, 784] on the CPU; `pixels` int64 [m], those that take part, in ascending order; `lit` uint8
+    [n, m], the images' values there, and `labels` int64 [n], on the device.
+    """
+
+    images: Tensor
+    pixels: Tensor
+    lit: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class _Kept:
+    data: DataSet
+    key: tuple[int, bool]
+    made: TrainingSet
+
+
+_kept: _Kept | None = None
+"""The last one made for a CPU. On a GPU the copy is quick, and its memory wanted."""
+
+
+def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> TrainingSet:
+    """Return what `spec` trains on: all but the images held out at the end. Raises `InvalidSpec` as `training_images`.
+
+    Pixels that no training image lights are left out: their weights get no gradient, so Adam and SGD leave them exactly
+    as they are, unless they decay.
+    """
+    global _kept
+    raise_if_misfit(spec, data)
+    decays = spec.optimizer.weight_decay > 0
+    kept, key = _kept, (spec.validation_images, decays)
+    if device.type == "cpu" and kept is not None and kept.data is data and kept.key == key:
+        return kept.made
+    images = training_images(spec, data)
+    pixels = torch.arange(PIXELS) if decays else _lit_pixels(images)
+    if device.type != "cpu":
+        pixels = _whole_lines(pixels)
+    labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)
+    made = TrainingSet(images, pixels, large_pages.columns(images, pixels, device), labels)
+    if device.type == "cpu":
+        _kept = _Kept(data, key, made)
+    return made
+
+
+def _whole_lines(pixels: Tensor) -> Tensor:
+    """Return the pixels with as many of the others as make rows of whole 64 bytes: cuBLAS reads such rows faster."""
+    others = torch.ones(PIXELS, dtype=torch.bool).index_fill_(0, pixels, False).nonzero()[:, 0]
+    missing = rounded_up(len(pixels), LINE) - len(pixels)
+    return torch.cat([pixels, others[:missing]]).sort().values
+
+
+def _lit_pixels(images: Tensor) -> Tensor:
+    """Return the pixels that are lit in any image, int64 [n], at least one."""
+    lit = images.any(0).nonzero()[:, 0]
+    return lit if len(lit) else torch.zeros(1, dtype=torch.int64)

@@ -1,0 +1,25 @@
+"""The words and numbers that every part of `models` shares; imports nothing of the house."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+PIXELS = 28 * 28
+CLASSES = 10
+LEAKY_RELU_SLOPE = 0.01
+DEFAULT_SEED = 777
+MAX_SEED = 2**53 - 1
+Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
+DataChoice = Literal["auto", "mnist", "mnist_5k"]
+Precision = Literal["float32", "tf32", "bf16"]
+DataName = Literal["mnist", "mnist_5k"]
+DATA_NAMES: tuple[DataName, ...] = get_args(DataName)
+EvaluatedOn = Literal["mnist_test", "mnist_5k_held_out"]
+
+
+class Part(BaseModel):
+    """Base of all parts of a spec."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,0 +1,124 @@
+"""What operations are given: the parts of the application, and the parameters that several of them share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import orjson
+from fastapi import Depends, Header, Query, Request
+from sqlalchemy import Engine
+
+from service.api.event_hub import EventHub
+from service.api.preview_process import Previews
+from service.artifacts import Artifacts
+from service.errors import MalformedBody, UnsupportedMediaType
+from service.http.problems import Problem
+from service.inference.batching import Answering
+from service.inference.image_decoding import media_type_of
+from service.inference.predictor_cache import Predictors
+from service.queue.submission import Queue
+
+LARGEST_PAGE = 100
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts that the composition root put together; see `service.app.create_app`."""
+
+    engine: Engine
+    queue: Queue
+    predictors: Predictors
+    answering: Answering
+    hub: EventHub
+    artifacts: Artifacts
+    previews: Previews
+    data_dir: Path
+    worker_ttl_s: float
+
+
+def _parts(request: Request) -> Parts:
+    return cast("Parts", request.app.state.parts)
+
+
+GetParts = Annotated[Parts, Depends(_parts)]
+
+After = Annotated[
+    str | None,
+    Query(description="Start after this id: the last one of the page before.", pattern=r"^[A-Za-z0-9_.@-]{1,100}$"),
+]
+
+
+def _coerced(
+    limit: Annotated[
+        int, Query(ge=1, description=f"At most this many; more than {LARGEST_PAGE} means {LARGEST_PAGE}.")
+    ] = 20,
+) -> int:
+    return min(limit, LARGEST_PAGE)
+
+
+Limit = Annotated[int, Depends(_coerced)]
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """Return the body as a JSON object. A missing Content-Type means JSON; NaN and Infinity are not JSON."""
+    media_type = media_type_of(request.headers.get("content-type"))
+    if media_type and media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType(
+            f"The body is declared as {media_type}; this operation reads JSON.",
+            "Send the header `Content-Type: application/json` (curl: --json instead of -d).",
+        )
+    try:
+        parsed = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not JSON: {error}.") from error
+    if not isinstance(parsed, dict):
+        raise MalformedBody("The body must be a JSON object, in braces.")
+    return parsed
+
+
+JsonObject = Annotated[dict[str, Any], Depends(json_object)]
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="The same key with the same request is carried out once; its first answer is repeated for a day.",
+        pattern=r"^[ -~]{1,257}$",
+    ),
+]
+
+
+def unquoted(key: str) -> str:
+    """Return a key without the quotes of a structured field (RFC 8941), which some clients send and others do not."""
+    key = key.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", key[1:-1])
+    return key
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of an operation that may answer with these problems.
+
+    401 and 500 are everywhere, 422 wherever a path or query is read.
+    """
+    reads_parameters = {422} if 404 in statuses else set()
+    content = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    every = sorted({*statuses, *reads_parameters, 401, 500})
+    return {status: {"content": content, "description": _DESCRIPTIONS[status]} for status in every}
+
+
+_DESCRIPTIONS = {
+    400: "The body is not what its media type says.",
+    401: "The key is missing or wrong (only where the service has one).",
+    404: "There is no such thing.",
+    409: "The job's state, or an alias, does not allow it.",
+    412: "What If-Match or If-None-Match asks for is not so.",
+    413: "The body is too large.",
+    415: "The body is of a kind that is not read here.",
+    422: "The request is not valid; `detail` names the cause and the mend.",
+    500: "The service met an error it does not know.",
+    503: "Something that should be here is not, for now.",
+}

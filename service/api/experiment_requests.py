@@ -1,0 +1,119 @@
+"""What an experiment is asked for by: a base spec with what varies, or a recipe; and the specs that follow."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.recipes import RECIPES
+from models.spec import TrainSpec, resolve_spec
+from models.vocabulary import DEFAULT_SEED, MAX_SEED
+from service.errors import NotFound
+from service.http.problems import invalid_body
+
+MOST_MEMBERS = 200
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class ExperimentBody(BaseModel):
+    """A base spec, and what its members differ in: every scheme with every depth, every variant and every seed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base: dict[str, Any] = Field({}, description="As in POST /jobs: a preset with overrides, or fields of a TrainSpec.")
+    schemes: list[str | dict[str, Any]] = Field(
+        [], description='Schemes by name, or with parameters: {"scheme": "xavier_uniform", "gain": 4}.'
+    )
+    depths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
+        [], description="Numbers of hidden layers, each as wide as the base's first."
+    )
+    variants: list[dict[str, Any]] = Field([], description="Other fields to replace, a member for each.")
+    seeds: list[Seed] = Field(
+        [DEFAULT_SEED], min_length=1, description="Every member is trained once for each. No other field holds a seed."
+    )
+
+
+class RecipeBody(BaseModel):
+    """A published claim to try: its members, and a verdict in the end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: str = Field(description="Its name, such as R7; GET /recipes lists them.")
+    seeds: list[Seed] | None = Field(
+        None, min_length=1, max_length=MOST_MEMBERS, description="Other seeds than the recipe's own."
+    )
+
+
+def specs_of(body: dict[str, Any]) -> tuple[str | None, list[TrainSpec]]:
+    """Return the recipe's name (or None) and the specs of all members.
+
+    Raises `RequestValidationError` that names the wrong fields, and `NotFound` for an unknown recipe.
+    """
+    try:
+        if "recipe" in body:
+            return _of_recipe(RecipeBody.model_validate(body), body)
+        return None, _of_grid(ExperimentBody.model_validate(body), body)
+    except ValidationError as error:
+        raise invalid_body(error, body) from None
+
+
+def _of_recipe(asked: RecipeBody, body: dict[str, Any]) -> tuple[str, list[TrainSpec]]:
+    recipe = RECIPES.get(asked.recipe)
+    if recipe is None:
+        raise NotFound(f"There is no recipe {asked.recipe!r}.", f"There are: {', '.join(RECIPES)}.")
+    seeds = list(dict.fromkeys(asked.seeds or recipe.seeds))
+    if len(seeds) < recipe.least_seeds:
+        raise _refused(("seeds",), f"{recipe.name} judges a spread; give at least {recipe.least_seeds} seeds", body)
+    members = recipe.members(seeds)
+    if len(members) > MOST_MEMBERS:
+        raise _too_many(body)
+    return recipe.name, members
+
+
+def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
+    places: list[tuple[tuple[str | int, ...], dict[str, Any]]] = [(("base",), asked.base)]
+    places += [(("variants", number), variant) for number, variant in enumerate(asked.variants)]
+    for place, given in places:
+        if "seed" in given:
+            raise _refused(place, 'put the seed into "seeds", which all members are trained for', body)
+    schemes = [{"init": {"scheme": one} if isinstance(one, str) else one} for one in asked.schemes] or [{}]
+    depths: list[int | None] = [*asked.depths] or [None]
+    specs: list[TrainSpec] = []
+    for (index, scheme), depth, (number, variant), seed in product(
+        enumerate(schemes), depths, enumerate(asked.variants or [{}]), dict.fromkeys(asked.seeds)
+    ):
+        if len(specs) >= MOST_MEMBERS:
+            raise _too_many(body)
+        fields = asked.base | scheme | variant | {"seed": seed}
+        try:
+            spec = resolve_spec(fields)
+            specs.append(spec if depth is None else resolve_spec(_of_depth(spec, depth)))
+        except ValidationError as error:
+            where = ("schemes", index) if asked.schemes else ("variants", number) if asked.variants else ("base",)
+            raise _refused(where, "; ".join(_said(one) for one in error.errors()), body) from None
+    if len({spec.model_dump_json() for spec in specs}) < len(specs):
+        raise _refused(("schemes",), "two members are the same, and would be equal bit for bit; leave one out", body)
+    return specs
+
+
+def _of_depth(spec: TrainSpec, depth: int) -> dict[str, Any]:
+    fields = spec.model_dump(mode="json")
+    fields["architecture"]["hidden"] = [spec.architecture.hidden[0]] * depth
+    return fields
+
+
+def _said(error: Any) -> str:
+    where = ".".join(str(step) for step in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _too_many(body: dict[str, Any]) -> Exception:
+    return _refused(("seeds",), f"the experiment has more than {MOST_MEMBERS} members; leave some out", body)
+
+
+def _refused(where: tuple[str | int, ...], message: str, body: dict[str, Any]) -> Exception:
+    line = {"type": "value_error", "loc": where, "input": None, "ctx": {"error": ValueError(message)}}
+    return invalid_body(ValidationError.from_exception_data("ExperimentBody", [line]), body)  # type: ignore[list-item]

@@ -1,0 +1,25 @@
+"""Jobs as they are shown, with their places in the queue, which are looked up for all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.api.dependencies import Parts
+from service.api.schemas import Job, job_fields
+from service.store.jobs import JobRow
+from service.store.queue_estimates import places
+
+
+def job_view(parts: Parts, row: JobRow) -> Job:
+    """Return a job as it is shown."""
+    return job_views(parts, [row])[0]
+
+
+def job_views(parts: Parts, rows: Sequence[JobRow]) -> list[Job]:
+    """Return jobs as they are shown."""
+    queued = [row.id for row in rows if row.state == "queued"]
+    found = {}
+    if queued:
+        with parts.engine.connect() as connection:
+            found = places(connection, queued, parts.worker_ttl_s)
+    return [Job(**job_fields(row, found.get(row.id))) for row in rows]

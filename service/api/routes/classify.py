@@ -1,0 +1,97 @@
+"""Image classification as hub clients speak it: an image in, labels with scores out, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import InvalidImage
+from models.vocabulary import CLASSES
+from service.api.dependencies import GetParts, problems
+from service.errors import MalformedBody
+from service.http.answers import Answer
+from service.http.problems import invalid_body
+from service.inference.image_decoding import ReadImages, media_type_of, read_base64, read_body
+
+router = APIRouter(tags=["predict"])
+DEFAULT_TOP_K = 5
+
+
+class ClassifyParameters(BaseModel):
+    """How the answer is wanted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    top_k: int | None = Field(None, ge=1, le=CLASSES, description="So many labels; 5 without.")
+
+
+class ClassifyBody(BaseModel):
+    """An image in base64, and parameters."""
+
+    model_config = ConfigDict(frozen=True)
+
+    inputs: str = Field(description="A PNG, a JPEG or 784 raw bytes in base64.")
+    parameters: ClassifyParameters = ClassifyParameters()
+
+
+class Score(Answer):
+    """A label with its probability."""
+
+    label: str
+    score: float = Field(ge=0, le=1)
+
+
+_BODY = {
+    "required": True,
+    "content": {
+        "image/*": {"schema": {"type": "string", "format": "binary"}},
+        "application/json": {"schema": {"$ref": "#/components/schemas/ClassifyBody"}},
+    },
+}
+
+
+@router.post(
+    "/models/{model_id}/classify",
+    summary="Classify an image as hub clients ask for it",
+    openapi_extra={"requestBody": _BODY},
+    responses=problems(400, 404, 413, 415, 422, 503),
+)
+async def classify(parts: GetParts, model_id: str, request: Request) -> list[Score]:
+    """Classify one image, posted as bytes (a Content-Type is not needed) or in base64 as JSON `{"inputs": ...}`.
+
+    Pictures of other sizes than 28x28 are cropped, scaled and centred as MNIST was made.
+    """
+    body = await request.body()
+    media_type = media_type_of(request.headers.get("content-type"))
+    read, top_k = await run_in_threadpool(_read, body, media_type)
+    probabilities = (await parts.answering.predicted(model_id, read.images[:1])).probabilities[0]
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return [Score(label=str(digit), score=float(probabilities[digit])) for digit in best]
+
+
+def _read(body: bytes, media_type: str) -> tuple[ReadImages, int]:
+    if media_type == "application/json" or (not media_type and body.lstrip()[:1] == b"{"):
+        try:
+            asked = ClassifyBody.model_validate(orjson.loads(body))
+        except orjson.JSONDecodeError as error:
+            raise MalformedBody(f"The body is not JSON: {error}.") from error
+        except ValidationError as error:
+            raise invalid_body(error, None) from error
+        return _of_any_size(partial(read_base64, asked.inputs)), asked.parameters.top_k or DEFAULT_TOP_K
+    is_picture = not media_type or media_type.startswith("image/") or media_type == "application/x-www-form-urlencoded"
+    read = partial(read_body, body, "" if is_picture else media_type, scale="255")
+    return _of_any_size(read), DEFAULT_TOP_K
+
+
+def _of_any_size(read: Callable[..., ReadImages]) -> ReadImages:
+    """Read a picture as it is if it has 28x28 pixels, else fitted."""
+    try:
+        return read(fit=False)
+    except InvalidImage:
+        return read(fit=True)

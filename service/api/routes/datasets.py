@@ -1,0 +1,106 @@
+"""Data sets: which digits are here, and single test digits to predict with."""
+
+from __future__ import annotations
+
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
+
+from models.data.mnist import DataSet, is_here, load
+from models.errors import DataMissing
+from models.vocabulary import DATA_NAMES, DataName
+from service.api.dependencies import GetParts, problems
+from service.errors import NotFound
+from service.http.answers import Answer, Page
+from service.inference.image_decoding import encode_png
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+
+class DatasetView(Answer):
+    """A data set and whether it is on this machine."""
+
+    name: str
+    available: bool
+    detail: str = Field(description="What it holds, or how to get it.")
+
+
+class Digit(Answer):
+    """One test digit; it can be posted to /predict as it is."""
+
+    dataset: str
+    split: Literal["test"] = "test"
+    index: int
+    label: int
+    pixels: list[list[int]] = Field(description="28 rows of 28 grey levels, 0 background, 255 ink.")
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: DataName, folder: Path) -> DataSet:
+    return load(name, folder, fetch=False)
+
+
+def dataset(name: str, folder: Path) -> DataSet:
+    """Return a data set that is on this machine, kept in memory. Raises `NotFound`, `DataMissing`."""
+    if name not in DATA_NAMES:
+        raise NotFound(f"There is no data set {name!r}.", f"There are: {', '.join(DATA_NAMES)}.")
+    return _loaded(name, folder)
+
+
+def _describe(name: DataName, folder: Path) -> DatasetView:
+    try:
+        if name == "mnist" and is_here(folder):
+            return DatasetView(name=name, available=True, detail="60,000 training digits, 10,000 test digits.")
+        data = load(name, folder, fetch=False)
+    except DataMissing as error:
+        return DatasetView(name=name, available=False, detail=str(error))
+    return DatasetView(name=name, available=True, detail=data.description)
+
+
+@router.get("", summary="List data sets", responses=problems())
+def get_datasets(parts: GetParts) -> Page[DatasetView]:
+    """List the data sets and say which are on this machine."""
+    return Page[DatasetView](data=[_describe(name, parts.data_dir) for name in DATA_NAMES], has_more=False)
+
+
+_DIGIT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The digit as JSON, or as a 28x28 PNG with its label in the header X-Label.",
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.get(
+    "/{name}/test/{index}",
+    summary="Give one test digit",
+    response_model=Digit,
+    responses={**_DIGIT_RESPONSES, **problems(404, 422, 503)},
+)
+def get_test_digit(
+    parts: GetParts,
+    name: str,
+    index: str,
+    accept: Annotated[str, Header(description="image/png for a picture.")] = "",
+    as_format: Annotated[
+        Literal["png", "json"] | None, Query(alias="format", description="Instead of the Accept header.")
+    ] = None,
+) -> Any:
+    """Give one test digit with its label, by its index or a `random` one, as JSON or PNG."""
+    digits = dataset(name, parts.data_dir).test
+    count = len(digits.labels)
+    if index == "random":
+        number = secrets.randbelow(count)
+    elif index.isascii() and index.isdigit() and len(index) < 10 and int(index) < count:
+        number = int(index)
+    else:
+        raise NotFound(f"There is no test digit {index!r}.", f"Indexes go from 0 to {count - 1}; or say random.")
+    image, label = digits.images[number], int(digits.labels[number])
+    if as_format == "png" or (as_format is None and "image/" in accept and "json" not in accept):
+        headers = {"X-Label": str(label), "X-Index": str(number), "Vary": "Accept"}
+        return Response(encode_png(image), media_type="image/png", headers=headers)
+    return Digit(dataset=name, index=number, label=label, pixels=image.tolist())

@@ -1,0 +1,135 @@
+"""Events: what happened, to one job, to several, or to all; as a list or as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from service.api.dependencies import GetParts, Limit, Parts, problems
+from service.api.pagination import page
+from service.api.schemas import Event, event_view
+from service.errors import NotFound
+from service.http.answers import Page
+from service.store.events import EventRow, events_after
+from service.store.jobs import get_job, open_jobs, require_jobs
+
+router = APIRouter(tags=["events"])
+
+RETRY_MS = 2000
+LARGEST_EVENT_ID = 2**53
+MOST_JOBS = 100
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How events are asked for: from which on, and whether as a list or as a stream."""
+
+    request: Request
+    response: Response
+    limit: int
+    after: int
+    is_stream: bool
+
+
+def _asked(
+    request: Request,
+    response: Response,
+    limit: Limit = 20,
+    after: Annotated[int, Query(ge=0, le=LARGEST_EVENT_ID, description="Start after this event id.")] = 0,
+    accept: Annotated[str, Header(description="text/event-stream for a stream.")] = "",
+    last_event_id: Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)] = "",
+) -> Asked:
+    if last_event_id.isascii() and last_event_id.isdigit():
+        after = min(int(last_event_id), LARGEST_EVENT_ID)
+    return Asked(request, response, limit, after, "text/event-stream" in accept)
+
+
+HowAsked = Annotated[Asked, Depends(_asked)]
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The events as a list, or as a stream of server-sent events.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 7\nevent: job.epoch\ndata: {"id": 7, "type": "job.epoch", ...}\n\n',
+            }
+        },
+    },
+    204: {"description": "All has ended and there is nothing after Last-Event-ID: do not reconnect."},
+}
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="List or follow the events of a job",
+    response_model=Page[Event],
+    responses={**RESPONSES, **problems(404, 422)},
+)
+def get_events(
+    parts: GetParts,
+    asked: HowAsked,
+    job_id: str,
+) -> Any:
+    """List what happened to a job, or follow it as server-sent events (`Accept: text/event-stream`).
+
+    Events: job.queued, job.running (attempt, worker, device, data, how the attempt before ended), job.pretrain_epoch
+    and job.epoch (their metrics), job.checkpoint, job.checkpoint_damaged, job.checkpoint_discarded (an epoch that the
+    other jobs of the run had not reached when a worker died), job.pausing, job.paused, job.cancelling, job.cancelled,
+    job.succeeded, job.failed (the reason), job.released (a cancelled job has left its device).
+    """
+    get_job(parts.engine, job_id)
+    return events_answer(parts, asked, [job_id])
+
+
+@router.get(
+    "/events",
+    summary="List or follow the events of several jobs",
+    response_model=Page[Event],
+    responses={**RESPONSES, **problems(404, 422)},
+)
+def get_events_of_jobs(
+    parts: GetParts,
+    asked: HowAsked,
+    job: Annotated[
+        str | None, Query(description=f"Ids of up to {MOST_JOBS} jobs, with commas between them; without it, all jobs.")
+    ] = None,
+) -> Any:
+    """List or follow what happened to several jobs in one stream; a browser has only six connections to a server.
+
+    A stream of named jobs ends when all of them have ended; one of all jobs does not end.
+    """
+    if job is None:
+        return events_answer(parts, asked, None)
+    job_ids = sorted({one.strip() for one in job.split(",")})
+    if len(job_ids) > MOST_JOBS:
+        raise NotFound(f"More than {MOST_JOBS} jobs are named.", "Follow all jobs (without `job`), or fewer.")
+    require_jobs(parts.engine, job_ids)
+    return events_answer(parts, asked, job_ids)
+
+
+def events_answer(parts: Parts, asked: Asked, job_ids: Collection[str] | None) -> Any:
+    """Answer with the events of some jobs (None: of all), as a list or as a stream, as they were asked for."""
+    after, limit = asked.after, asked.limit
+    if not asked.is_stream:
+        rows = events_after(parts.engine, after, job_ids=job_ids, limit=limit + 1)
+        views = [event_view(row) for row in rows]
+        return page(asked.request, asked.response, views, limit, views[:limit][-1].id if views else None)
+    has_ended = job_ids is not None and not open_jobs(parts.engine, job_ids)
+    if has_ended and not events_after(parts.engine, after, job_ids=job_ids, limit=1):
+        return Response(status_code=204)
+    first = True
+
+    def render(row: EventRow) -> str:
+        nonlocal first
+        retry, first = (f"retry: {RETRY_MS}\n" if first else ""), False
+        return f"{retry}id: {row.id}\nevent: {row.type}\ndata: {event_view(row).model_dump_json()}\n\n"
+
+    # A heartbeat is a comment without the blank line that would make some clients see an empty event.
+    stream = parts.hub.stream(job_ids, after, render, heartbeat=": hb\n")
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

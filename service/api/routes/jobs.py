@@ -1,0 +1,229 @@
+"""Jobs: submit, look at, delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from functools import partial
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from models.diagnostics.report import Diagnostics
+from models.init import SCHEMES
+from models.results import EpochMetrics
+from models.spec import PresetSpec, TrainSpec, resolve_spec
+from service.api.dependencies import After, GetParts, IdempotencyKey, JsonObject, Limit, Parts, problems, unquoted
+from service.api.job_views import job_view, job_views
+from service.api.pagination import page
+from service.api.schemas import (
+    Checkpoint,
+    Deleted,
+    Job,
+    JobWithMetrics,
+    Validation,
+    checkpoint_view,
+    job_fields,
+    validation_view,
+)
+from service.artifacts import job_folder
+from service.errors import NotFound
+from service.http.answers import Page
+from service.http.problems import invalid_body
+from service.queue.submission import Once
+from service.store.checkpoints import list_checkpoints
+from service.store.job_transitions import delete_job as delete_rows
+from service.store.jobs import (
+    PRIORITIES,
+    JobState,
+    NewJob,
+    Priority,
+    find_job,
+    get_job,
+    job_diagnostics,
+    job_metrics,
+    job_pretraining,
+    list_jobs,
+)
+from service.store.queue_estimates import capacity, places, queued_before
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+LONGEST_WAIT_S = 60
+_SUBMIT_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "anyOf": [{"$ref": "#/components/schemas/PresetSpec"}, {"$ref": "#/components/schemas/TrainSpec"}]
+            },
+            "examples": {
+                "preset": {"summary": "The course's first notebook", "value": {"preset": "mnist_nn_xavier"}},
+                "overrides": {
+                    "summary": "The deep one with He's initialization, shorter",
+                    "value": {"preset": "mnist_nn_deep", "init": {"scheme": "he_normal"}, "epochs": 3, "seed": 1},
+                },
+                "whole": {
+                    "summary": "Zeros cannot learn",
+                    "value": {
+                        "architecture": {"hidden": [64, 64], "activation": "relu"},
+                        "init": {"scheme": "zeros"},
+                        "optimizer": {"name": "sgd", "lr": 0.1},
+                        "epochs": 2,
+                    },
+                },
+            },
+        }
+    },
+}
+BODY_MODELS = (PresetSpec, TrainSpec)
+"""Models that request bodies refer to; the application adds them to the OpenAPI document."""
+
+
+Prefer = Annotated[
+    str, Header(description=f"`wait=N` holds the answer until the job has ended, at most N and {LONGEST_WAIT_S} s.")
+]
+
+
+@router.post(
+    "",
+    summary="Train a model",
+    status_code=201,
+    response_model=Job,
+    openapi_extra={"requestBody": _SUBMIT_BODY},
+    responses={200: {"model": Validation, "description": "validate_only"}, **problems(400, 413, 415, 422, 503)},
+)
+async def submit_job(
+    parts: GetParts,
+    body: JsonObject,
+    response: Response,
+    priority: Annotated[Priority, Query(description="What is high is taken first; equals in their order.")] = "normal",
+    validate_only: Annotated[bool, Query(description="Resolve and estimate, but queue nothing.")] = False,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = "",
+) -> Any:
+    """Train a model: queue a job from a preset, a preset with any field overridden, or a whole TrainSpec.
+
+    An override of `init`, `optimizer` or `architecture` replaces that whole part. The answer holds the whole
+    resolved spec; the job and its queue entry are committed before it is sent.
+    """
+    spec = _resolved(body)
+    if validate_only:
+        validation = await run_in_threadpool(_validated, parts, spec, priority)
+        return JSONResponse(validation.model_dump(mode="json"))
+    preset = body.get("preset")
+    once = None
+    if idempotency_key is not None:
+        fingerprint = hashlib.sha256(json.dumps([spec.model_dump(mode="json"), preset, priority]).encode()).hexdigest()
+        once = Once(unquoted(idempotency_key), fingerprint, partial(_answer_in, parts))
+    submitted = await run_in_threadpool(parts.queue.submit, spec, preset, priority, once)
+    job_id = submitted.answer["id"] if submitted.answer else cast("NewJob", submitted.new).job_id
+    headers = {"Location": f"/jobs/{job_id}"} | ({} if submitted.new else {"Idempotency-Replayed": "true"})
+    wait_s = _wait_s(prefer)
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        await parts.hub.wait_for_end(job_id, wait_s)
+    elif submitted.answer is not None:
+        return JSONResponse(submitted.answer, status_code=201, headers=headers)
+    response.headers.update(headers)
+    return await run_in_threadpool(lambda: job_view(parts, get_job(parts.engine, job_id)))
+
+
+def _resolved(body: dict[str, Any]) -> TrainSpec:
+    try:
+        return resolve_spec(body)
+    except ValidationError as error:
+        raise invalid_body(error, body) from None
+
+
+def _validated(parts: Parts, spec: TrainSpec, priority: Priority) -> Validation:
+    with parts.engine.connect() as connection:
+        jobs_before, work_before = queued_before(connection, PRIORITIES[priority])
+        can = capacity(connection, parts.worker_ttl_s)
+    wait_s = can.wait_s(work_before, jobs_before)
+    return validation_view(
+        spec, jobs_before + 1, None if wait_s is None else can.instant + wait_s, can.duration_s(spec.work)
+    )
+
+
+def _answer_in(parts: Parts, connection: Connection, job_id: str) -> dict[str, Any]:
+    """Return the answer to a submission as it is kept under its key, in the submission's own transaction."""
+    row = find_job(connection, job_id)
+    place = places(connection, [job_id], parts.worker_ttl_s).get(job_id)
+    return Job(**job_fields(row, place)).model_dump(mode="json")
+
+
+def _wait_s(prefer: str) -> int | None:
+    """Return the seconds of the preference `wait` (RFC 7240), or None; what is not understood is no preference."""
+    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", prefer, re.IGNORECASE)
+    return min(int(found[1]), LONGEST_WAIT_S) if found else None
+
+
+@router.get("", summary="List jobs", responses=problems(422))
+def get_jobs(
+    parts: GetParts,
+    request: Request,
+    response: Response,
+    state: Annotated[list[JobState] | None, Query(description="Only jobs in this state; may be repeated.")] = None,
+    scheme: Annotated[str | None, Query(description="Only jobs with this initialization scheme.")] = None,
+    after: After = None,
+    limit: Limit = 20,
+) -> Page[Job]:
+    """List jobs, newest first."""
+    if scheme is not None and scheme not in SCHEMES:
+        raise NotFound(f"There is no scheme {scheme!r}.", "GET /init-schemes lists the schemes.")
+    rows = list_jobs(parts.engine, states=state or [], scheme=scheme, after=after, limit=limit + 1)
+    views = job_views(parts, rows)
+    return page(request, response, views, limit, views[:limit][-1].id if views else None)
+
+
+@router.get("/{job_id}", summary="Look at a job", responses=problems(404))
+def get_one_job(parts: GetParts, job_id: str) -> JobWithMetrics:
+    """Look at a job: state, place in the queue, progress, metrics so far, attempt, device, data source, links."""
+    view = job_view(parts, get_job(parts.engine, job_id))
+    pretraining = job_pretraining(parts.engine, job_id)
+    return JobWithMetrics(**dict(view), metrics=job_metrics(parts.engine, job_id), pretraining=pretraining)
+
+
+@router.delete("/{job_id}", summary="Delete a job", responses=problems(404, 409))
+def delete_job(parts: GetParts, job_id: str) -> Deleted:
+    """Delete a job with its checkpoints, metrics and events; not while a worker has it. Its model is gone then too."""
+    delete_rows(parts.engine, job_id)
+    try:
+        parts.artifacts.delete_below(job_folder(job_id))
+    except OSError as error:
+        log.warning("the files of %s are left for the next sweep: %s", job_id, error)
+    return Deleted(id=job_id)
+
+
+@router.get("/{job_id}/metrics", summary="List the metrics of a job", responses=problems(404))
+def get_metrics(parts: GetParts, job_id: str) -> Page[EpochMetrics]:
+    """List the metrics of every committed epoch: losses, training accuracy, seconds, images a second."""
+    get_job(parts.engine, job_id)
+    return Page[EpochMetrics](data=job_metrics(parts.engine, job_id), has_more=False)
+
+
+@router.get("/{job_id}/diagnostics", summary="Show a job's layers over time", responses=problems(404))
+def get_diagnostics(parts: GetParts, job_id: str) -> Page[Diagnostics]:
+    """Show every layer's statistics at the start and with every epoch, what theory predicts of the start, a verdict.
+
+    On the first 512 training images. Empty if the spec says `"diagnostics": false`.
+    """
+    get_job(parts.engine, job_id)
+    return Page[Diagnostics](data=job_diagnostics(parts.engine, job_id), has_more=False)
+
+
+@router.get("/{job_id}/checkpoints", summary="List the checkpoints of a job", responses=problems(404))
+def get_checkpoints(parts: GetParts, job_id: str) -> Page[Checkpoint]:
+    """List the checkpoints of a job, oldest first; each can be predicted with as JOB@EPOCH."""
+    get_job(parts.engine, job_id)
+    views = [checkpoint_view(row) for row in list_checkpoints(parts.engine, job_id)]
+    return Page[Checkpoint](data=views, has_more=False)

@@ -1,0 +1,234 @@
+"""Open Inference Protocol v2, as KServe, Triton and their clients speak it; see `service.inference.oip`.
+
+Model names are those of the rest of the API; versions are epochs.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, Field, ValidationError
+
+from service.api.dependencies import GetParts, Parts, problems
+from service.errors import NotFound
+from service.http.problems import invalid_body
+from service.inference.batching import SMALL_BATCH
+from service.inference.model_resolver import Served
+from service.inference.oip import EXTENSIONS, INPUT, LABELS, PROBABILITIES, InferenceAnswer, read_request, write_answer
+from service.store.aliases import list_aliases
+from service.store.checkpoints import list_checkpoints, list_models
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+HEADER_LENGTH = "Inference-Header-Content-Length"
+MOST_LISTED = 1000
+
+
+class ServerMetadata(BaseModel):
+    """What the server is."""
+
+    name: str = "fanin"
+    version: str
+    extensions: list[str]
+
+
+class Liveness(BaseModel):
+    """Both members say the same: the text of the protocol names `live`, real clients read `ready`."""
+
+    live: bool = True
+    ready: bool = True
+
+
+class TensorMetadata(BaseModel):
+    """A tensor of a model; -1 is a dimension of any size."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """What a model takes and gives."""
+
+    name: str
+    versions: list[str] = Field(description="Its epochs.")
+    platform: str = "fanin_mlp"
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ModelReady(Liveness):
+    """Whether a model answers."""
+
+    name: str
+
+
+class IndexEntry(BaseModel):
+    """A model of the repository."""
+
+    name: str
+    version: str
+    state: str = "READY"
+    reason: str = ""
+
+
+@router.get("", summary="Server metadata", responses=problems())
+@router.get("/", include_in_schema=False)
+def get_server() -> ServerMetadata:
+    """Say what the server is, and which extensions it speaks."""
+    return ServerMetadata(version=version_of("fanin"), extensions=EXTENSIONS)
+
+
+@router.get("/health/live", summary="Server liveness", responses=problems())
+def get_live() -> Liveness:
+    """Say that the process answers."""
+    return Liveness()
+
+
+@router.get("/health/ready", summary="Server readiness", responses=problems(503))
+def get_ready(parts: GetParts) -> Liveness:
+    """Say whether the database can be asked; models are loaded when they are first asked for."""
+    list_models(parts.engine, after=None, limit=1)
+    return Liveness()
+
+
+@router.get("/models/stats", summary="Statistics of all models", responses=problems())
+async def get_all_stats(parts: GetParts) -> dict[str, Any]:
+    """Count the inferences that this process has made by each model's name."""
+    return {"model_stats": [_stats(name, counts) for name, counts in parts.answering.counts.items()]}
+
+
+@router.get("/models/{model_name}", summary="Model metadata", responses=problems(404, 503))
+@router.get(
+    "/models/{model_name}/versions/{version}",
+    summary="Model version metadata",
+    name="get_version_metadata",
+    responses=problems(404, 503),
+)
+async def get_metadata(parts: GetParts, model_name: str, version: str | None = None) -> ModelMetadata:
+    """Say what a model takes: images [n,28,28], [n,1,28,28] or [n,784], UINT8 0..255 or FP32 0..1."""
+    served = await _found(parts, model_name, version)
+    rows = await run_in_threadpool(list_checkpoints, parts.engine, served.row.checkpoint.job_id, "train")
+    return ModelMetadata(
+        name=model_name,
+        versions=[str(row.epoch) for row in rows],
+        inputs=[TensorMetadata(name=INPUT, datatype="UINT8", shape=[-1, 28, 28])],
+        outputs=[
+            TensorMetadata(name=PROBABILITIES, datatype="FP32", shape=[-1, 10]),
+            TensorMetadata(name=LABELS, datatype="INT64", shape=[-1]),
+        ],
+    )
+
+
+@router.get("/models/{model_name}/ready", summary="Model readiness", responses=problems(404, 503))
+@router.get(
+    "/models/{model_name}/versions/{version}/ready",
+    summary="Model version readiness",
+    name="get_version_ready",
+    responses=problems(404, 503),
+)
+async def get_model_ready(parts: GetParts, model_name: str, version: str | None = None) -> ModelReady:
+    """Say that a model is loaded and answers."""
+    await _found(parts, model_name, version)
+    return ModelReady(name=model_name)
+
+
+@router.get("/models/{model_name}/config", summary="Model configuration", responses=problems(404, 503))
+async def get_config(parts: GetParts, model_name: str) -> dict[str, Any]:
+    """Give the spec that the model was trained by."""
+    served = await _found(parts, model_name, None)
+    return {"name": model_name, "platform": "fanin_mlp", "max_batch_size": 10_000, "spec": served.row.spec}
+
+
+_INFER: dict[str, Any] = {
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/InferenceRequest"}},
+                "application/octet-stream": {
+                    "schema": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": f"JSON of {HEADER_LENGTH} bytes, and then the tensor.",
+                    }
+                },
+            },
+        }
+    },
+    "response_model": InferenceAnswer,
+    "responses": problems(400, 404, 413, 422, 503),
+}
+
+
+@router.post("/models/{model_name}/infer", summary="Infer", **_INFER)
+@router.post(
+    "/models/{model_name}/versions/{version}/infer", summary="Infer with a version", name="infer_with_version", **_INFER
+)
+async def infer(
+    parts: GetParts,
+    model_name: str,
+    request: Request,
+    version: str | None = None,
+    header_length: Annotated[
+        str | None, Header(alias=HEADER_LENGTH, description="Length of the JSON, if tensors follow it; 0: no JSON.")
+    ] = None,
+) -> Any:
+    """Say which digits images show: tensors `probabilities` [n,10] and `labels` [n], or `classification` in words."""
+    body = await request.body()
+    try:
+        read = await run_in_threadpool(read_request, body, header_length)
+    except ValidationError as error:
+        raise invalid_body(error, orjson.loads(body[: int(header_length or len(body))])) from error
+    served = await _found(parts, model_name, version)
+    if len(read.inputs) > SMALL_BATCH:
+        probabilities = await parts.answering.by_pieces(served.predictor.predict_inputs, read.inputs)
+    else:
+        probabilities = served.predictor.predict_inputs(read.inputs)
+    parts.answering.count(model_name, len(read.inputs))
+    version = str(served.row.checkpoint.epoch)
+    written = await run_in_threadpool(write_answer, model_name, version, read.request, probabilities)
+    if written.header_length is None:
+        return Response(written.content, media_type="application/json")
+    headers = {HEADER_LENGTH: str(written.header_length)}
+    return Response(written.content, headers=headers, media_type="application/octet-stream")
+
+
+@router.get("/models/{model_name}/stats", summary="Statistics of a model", responses=problems(404, 503))
+@router.get(
+    "/models/{model_name}/versions/{version}/stats",
+    summary="Statistics of a version",
+    name="get_version_stats",
+    responses=problems(404, 503),
+)
+async def get_stats(parts: GetParts, model_name: str, version: str | None = None) -> dict[str, Any]:
+    """Count the inferences that this process has made by a model's name."""
+    await _found(parts, model_name, version)
+    return {"model_stats": [_stats(model_name, parts.answering.counts.get(model_name, (0, 0)))]}
+
+
+def _stats(name: str, counts: tuple[int, int]) -> dict[str, Any]:
+    return {"name": name, "version": "", "inference_count": counts[1], "execution_count": counts[0]}
+
+
+@router.post("/repository/index", summary="List the models of the repository", responses=problems())
+def index(parts: GetParts) -> list[IndexEntry]:
+    """List models, newest first, and aliases; the body may be empty."""
+    models = [
+        IndexEntry(name=row.checkpoint.job_id, version=str(row.checkpoint.epoch))
+        for row in list_models(parts.engine, after=None, limit=MOST_LISTED)
+    ]
+    aliases = list_aliases(parts.engine, after=None, limit=MOST_LISTED)
+    return models + [IndexEntry(name=row.name, version=str(row.epoch)) for row in aliases]
+
+
+async def _found(parts: Parts, name: str, version: str | None) -> Served:
+    if version is None:
+        return await parts.answering.find(name)
+    if not version.isdigit():
+        raise NotFound(f"There is no version {version!r}: versions are epochs.", f"GET /v2/models/{name} lists them.")
+    of_name = await parts.answering.find(name)
+    return await parts.answering.find(f"{of_name.row.checkpoint.job_id}@{version}")

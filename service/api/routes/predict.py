@@ -1,0 +1,162 @@
+"""Predict which digit an image shows. `service.inference.fast_path` answers first; this documents it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from models.inference.input_checks import Unlikely
+from service.api.dependencies import GetParts, problems
+from service.http.answers import Answer
+from service.inference.answers import PredictedBy
+from service.inference.fast_path import respond
+from service.inference.query import PredictQuery
+
+router = APIRouter(tags=["predict"])
+
+
+class ReadAs(Answer):
+    """In what way the images were read."""
+
+    form: Literal["png", "jpeg", "raw", "npy", "json"] = Field(description="What the bytes were taken for.")
+    scale: Literal["0-255", "0-1"] = Field(description="What the numbers meant.")
+    fitted: bool = Field(description="Whether digits were cropped, scaled and centred by mass, as MNIST was made.")
+
+
+class Likely(Answer):
+    """A digit with its probability."""
+
+    label: int = Field(ge=0, le=9)
+    probability: float = Field(ge=0, le=1)
+
+
+class Prediction(Answer):
+    """The answer for one image."""
+
+    label: int = Field(ge=0, le=9, description="The most probable digit.")
+    probabilities: list[float] | None = Field(None, description="Of the digits 0 to 9; they sum to 1.")
+    top: list[Likely] | None = Field(None, description="With ?top_k=: the most probable digits, best first.")
+    inverted: bool | None = Field(None, description="With ?fit=true: whether dark ink on light paper was inverted.")
+    seen: list[list[int]] | None = Field(None, description="With ?fit=true: the 28x28 pixels that the network saw.")
+
+
+class Warned(Answer):
+    """Why an image is unlikely to be a digit as the network was trained on."""
+
+    index: int = Field(ge=0, description="The image, from 0.")
+    kind: Unlikely
+    detail: str = Field(description="The cause, and the mend.")
+
+
+class _Shared(Answer):
+    read_as: ReadAs
+    warnings: list[Warned] | None = Field(None, description="Of images that are unlikely to be digits as trained.")
+
+
+class OneAnswer(Prediction, _Shared):
+    """The answer to one image."""
+
+    model: PredictedBy
+
+
+class BatchAnswer(_Shared):
+    """The answers to a batch, in its order."""
+
+    predictions: list[Prediction]
+    model: PredictedBy
+
+
+class OneOfMany(Prediction):
+    """What one of several models says of one image."""
+
+    model: PredictedBy
+
+
+class BatchOfMany(Answer):
+    """What one of several models says of a batch."""
+
+    predictions: list[Prediction]
+    model: PredictedBy
+
+
+class ManyAnswers(_Shared):
+    """What several models say, in the order in which they were asked."""
+
+    answers: list[OneOfMany | BatchOfMany]
+
+
+BODY = {
+    "required": True,
+    "description": "One image or a batch. Without a Content-Type the bytes decide.",
+    "content": {
+        "image/png": {"schema": {"type": "string", "format": "binary"}},
+        "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+        "application/octet-stream": {
+            "schema": {"type": "string", "format": "binary", "description": "784 bytes an image, row by row."}
+        },
+        "application/x-npy": {
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "An array as numpy.save writes it: [28,28], [n,28,28], [n,1,28,28] or [n,784].",
+            }
+        },
+        "application/json": {
+            "schema": {
+                "description": "28x28 numbers, or n times 28x28; bare, or under pixels, image or images; or a picture "
+                "in base64 under image.",
+                "anyOf": [{"type": "array", "items": {}}, {"type": "object"}],
+            },
+            "example": {"pixels": [[0] * 28] * 28},
+        },
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+            }
+        },
+    },
+}
+BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer in JSON; or, by Accept, the probabilities [n, 10] as little-endian float32, or as "
+        ".npy. X-Model names the model.",
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/models/{model_id}/predict",
+    summary="Ask one model which digit an image shows",
+    response_model=OneAnswer | BatchAnswer,
+    openapi_extra={"requestBody": BODY},
+    responses={**BINARY_ANSWERS, **problems(400, 404, 413, 415, 422, 503)},
+)
+async def predict_by(parts: GetParts, model_id: str, request: Request, query: Annotated[PredictQuery, Query()]) -> Any:
+    """Ask one model, as POST /predict?model= does."""
+    asked = query.model_copy(update={"model": model_id, "models": None})
+    content, media_type, _ = await respond(parts.answering, request.scope, await request.body(), asked)
+    return Response(content, media_type=media_type)
+
+
+@router.post(
+    "/predict",
+    summary="Say which digit an image shows",
+    response_model=OneAnswer | BatchAnswer | ManyAnswers,
+    openapi_extra={"requestBody": BODY},
+    responses={**BINARY_ANSWERS, **problems(400, 404, 413, 415, 422, 503)},
+)
+async def predict(parts: GetParts, request: Request, query: Annotated[PredictQuery, Query()]) -> Any:
+    """Say which digit each posted image shows: PNG, JPEG, 784 raw bytes, .npy, JSON 28x28 or a form with files.
+
+    Numbers in JSON: if any is greater than 1, they are grey levels 0..255; if none is and some are fractions,
+    they are shares of ink 0..1; only zeros and ones are ambiguous and refused unless `scale` says which.
+    """
+    content, media_type, _ = await respond(parts.answering, request.scope, await request.body(), query)
+    return Response(content, media_type=media_type)

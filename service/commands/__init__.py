@@ -1,0 +1,1 @@
+"""What `fanin` does besides serving: demo, reproduce, doctor."""

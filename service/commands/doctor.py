@@ -1,0 +1,125 @@
+"""`fanin doctor`: look at everything that a process of the service depends on, and say what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.data.mnist import load
+from models.errors import DataMissing, FaninError
+from models.vocabulary import DATA_NAMES
+from service.artifacts import JOBS, Artifacts, job_folder
+from service.processes.hardware import usable_cores, visible_gpus
+from service.settings import Settings
+from service.store.checkpoints import files_of_job
+from service.store.engine import check_connection, now, open_engine, require_tables
+from service.store.workers import list_workers
+
+SMALLEST_FREE_BYTES = 2**30
+LARGEST_CLOCK_DIFFERENCE_S = 5.0
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    subject: str
+    is_fine: bool
+    text: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at all things, one after another; what cannot be looked at is a finding too."""
+    engine = open_engine(settings.sqlalchemy_url)
+    artifacts = Artifacts(settings.artifacts_folder)
+    looks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("database", lambda: _database(engine)),
+        ("workers", lambda: _workers(engine, settings.worker_ttl_s)),
+        ("data", lambda: _data(settings)),
+        ("devices", _devices),
+        ("checkpoints", lambda: _artifacts(artifacts, settings)),
+        ("files", lambda: _files(engine, artifacts)),
+    ]
+    findings: list[Finding] = []
+    for subject, look in looks:
+        try:
+            findings.extend(look())
+        except (FaninError, OSError, SQLAlchemyError) as error:
+            findings.append(Finding(subject, False, str(error).splitlines()[0]))
+    engine.dispose()
+    return findings
+
+
+def _database(engine: Engine) -> Iterator[Finding]:
+    where = engine.url.render_as_string(hide_password=True)
+    check_connection(engine)
+    require_tables(engine)
+    yield Finding("database", True, f"{where} can be reached and is up to date.")
+    with engine.connect() as connection:
+        difference_s = abs(float(connection.execute(select(now())).scalar_one()) - time.time())
+    if difference_s > LARGEST_CLOCK_DIFFERENCE_S:
+        text = f"The database's clock and this machine's differ by {difference_s:.0f} s; times in logs will not agree."
+        yield Finding("clock", False, text)
+
+
+def _workers(engine: Engine, ttl_s: float) -> Iterator[Finding]:
+    found = list_workers(engine)
+    live = [worker.name for worker in found if worker.age_s < ttl_s]
+    silent = [f"{worker.name} ({worker.age_s:.0f} s)" for worker in found if worker.age_s >= ttl_s]
+    yield Finding("workers", bool(live), f"live: {', '.join(live)}." if live else "None lives: start `fanin worker`.")
+    if silent:
+        yield Finding("workers", False, f"silent: {', '.join(silent)}; their runs go to others.")
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    missing = []
+    for name in DATA_NAMES:
+        try:
+            yield Finding("data", True, f"{name}: {load(name, settings.data_dir, fetch=False).description}")
+        except DataMissing as error:
+            missing.append(str(error))
+    if len(missing) == len(DATA_NAMES):
+        yield Finding("data", False, " ".join(missing))
+    elif missing:
+        yield Finding("data", True, f"not all is here: {missing[0]}")
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    gpus = visible_gpus()
+    yield Finding("devices", True, f"{usable_cores()} cores, {len(gpus)} GPUs, torch {torch.__version__}.")
+    if gpus and not torch.cuda.is_available():
+        text = (
+            f"{len(gpus)} GPUs are listed, but torch {torch.__version__} cannot use them: look at the driver's version."
+        )
+        yield Finding("devices", False, text)
+
+
+def _artifacts(artifacts: Artifacts, settings: Settings) -> Iterator[Finding]:
+    path, content = f"doctor/{uuid.uuid4().hex}", b"Fanin looks whether it can write here."
+    try:
+        artifacts.write(path, content)
+        artifacts.read(path, hashlib.sha256(content).hexdigest())
+    finally:
+        artifacts.delete_below("doctor")
+    free_bytes = shutil.disk_usage(settings.artifacts_folder).free
+    text = f"{settings.artifacts_folder} can be written; {free_bytes / 2**30:.1f} GiB are free."
+    yield Finding("checkpoints", free_bytes >= SMALLEST_FREE_BYTES, text)
+
+
+def _files(engine: Engine, artifacts: Artifacts) -> Iterator[Finding]:
+    unknown = []
+    for job_id in artifacts.list_folders(JOBS):
+        files = files_of_job(engine, job_id)
+        if not files.is_known and not files.is_deleted:
+            unknown.append(job_id)
+    if unknown:
+        text = f"{len(unknown)} folders of jobs that this database does not know, such as {job_folder(unknown[0])}."
+        yield Finding("files", False, f"{text} Is it the right database? If so, they may be deleted by hand.")

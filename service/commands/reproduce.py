@@ -1,0 +1,148 @@
+"""Try published claims: submit recipes as experiments to a service of one's own, wait, and tell what became of them.
+
+It uses the public API alone. Workers of one thread share the cores: that is how members train side by side.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from rich.console import Console
+
+from models.errors import FaninError
+from service.commands.local_service import LocalService, unwind_on_sigterm, users_environment
+from service.processes.hardware import processor_name, usable_cores, visible_gpus
+from service.settings import Settings
+
+LOOK_INTERVAL_S = 1.0
+
+
+class NotReproduced(FaninError):
+    """The recipes could not be tried."""
+
+
+class Tried(NamedTuple):
+    """A recipe and what became of it."""
+
+    recipe: dict[str, Any]
+    experiment: dict[str, Any]
+    duration_s: float
+
+    @property
+    def answer(self) -> str:
+        """Return yes, NO, or a question mark if it cannot be said."""
+        return {True: "yes", False: "NO", None: "?"}[self.experiment["verdict"]["holds"]]
+
+    @property
+    def measured(self) -> str:
+        """Return what was measured, or why nothing was."""
+        verdict = self.experiment["verdict"]
+        return str(verdict["measured"] or verdict["reason"])
+
+
+def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: Path | None) -> int:
+    """Try recipes by name (none: all but the long ones); print each verdict, and write a page to `out`.
+
+    `seeds` tries each with seeds 0, 1, ... instead of its own. Return 0 if all claims were reproduced, else 1. Raises
+    `NotReproduced` if they could not be tried.
+    """
+    unwind_on_sigterm()
+    console = Console(highlight=False)
+    gpus = visible_gpus()
+    own = {} if gpus else {"FANIN_SLOTS": str(usable_cores()), "FANIN_SLOT_THREADS": "1"}
+    service = LocalService(users_environment() | own, settings.home / "logs" / "reproduce.log")
+    with ExitStack() as stack:
+        with console.status(f"Starting Fanin on {service.base_url} ..."):
+            stack.enter_context(service)
+        client = stack.enter_context(httpx.Client(base_url=service.base_url, timeout=60))
+        recipes = _chosen(client, names)
+        tried = []
+        for recipe in recipes:
+            tried.append(_try(client, recipe, seeds, console))
+            console.print(f"{recipe['name']:<4}{tried[-1].answer:<5}{tried[-1].measured}", markup=False, soft_wrap=True)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page(tried, names, seeds))
+        console.print(f"Written to {out}.")
+    return 0 if all(one.experiment["verdict"]["holds"] for one in tried) else 1
+
+
+def _chosen(client: httpx.Client, names: Sequence[str]) -> list[dict[str, Any]]:
+    known = {one["name"]: one for one in _answer(client.get("/recipes"))["data"]}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise NotReproduced(f"There are no recipes {', '.join(unknown)}.", f"There are: {', '.join(known)}.")
+    return [known[name] for name in names] or [one for one in known.values() if not one["is_long"]]
+
+
+def _try(client: httpx.Client, recipe: dict[str, Any], seeds: int | None, console: Console) -> Tried:
+    own = {} if seeds is None else {"seeds": list(range(max(seeds, recipe["least_seeds"])))}
+    body = {"recipe": recipe["name"]} | own
+    started = time.monotonic()
+    experiment = _answer(client.post("/experiments", json=body))
+    with console.status("") as status:
+        while not experiment["has_ended"]:
+            done = sum(member["state"] in ("succeeded", "failed") for member in experiment["members"])
+            status.update(f"{recipe['name']} {recipe['title']}: {done} of {len(experiment['members'])} members")
+            time.sleep(LOOK_INTERVAL_S)
+            experiment = _answer(client.get(experiment["links"]["self"]))
+    failed = [member["job_id"] for member in experiment["members"] if member["state"] == "failed"]
+    if failed:
+        reason = _answer(client.get(f"/jobs/{failed[0]}"))["error"]
+        raise NotReproduced(f"{recipe['name']}: a member failed: {reason['detail']}", reason["mend"])
+    return Tried(recipe, experiment, time.monotonic() - started)
+
+
+def _answer(response: httpx.Response) -> Any:
+    if response.is_error:
+        raise NotReproduced(f"{response.request.url} gave {response.status_code}: {response.text}")
+    return response.json()
+
+
+def page(tried: Sequence[Tried], names: Sequence[str], seeds: int | None) -> str:
+    """Return what was tried as a page of Markdown, with the date, the machine and the versions."""
+    holding = sum(one.answer == "yes" for one in tried)
+    command = " ".join(["fanin reproduce", *names, *([f"--seeds {seeds}"] if seeds else [])])
+    lines = [
+        f"# Experiments, with seeds 0 to {seeds - 1}" if seeds else "# Experiments",
+        "",
+        f"Written by `{command}` on {dt.datetime.now(dt.UTC).date().isoformat()}: {usable_cores()} cores of "
+        f"{processor_name()}, {len(visible_gpus())} GPUs; Python {platform.python_version()}, "
+        f"torch {version('torch')}, fanin {version('fanin')}. {holding} of {len(tried)} claims were reproduced, in "
+        f"{sum(one.duration_s for one in tried) / 60:.1f} minutes.",
+        "",
+        "| recipe | claim | source | expected | measured | holds? | members | s |",
+        _row(["---"] * 8),
+    ]
+    for one in tried:
+        recipe = one.recipe
+        cells = [
+            f"{recipe['name']} `{recipe['title']}`",
+            recipe["claim"],
+            recipe["source"],
+            recipe["expected"],
+            one.measured,
+            one.answer,
+            str(len(one.experiment["members"])),
+            f"{one.duration_s:.0f}",
+        ]
+        lines.append(_row(cells))
+    for one in tried:
+        table = one.experiment["verdict"]["table"]
+        if table:
+            head, *rows = table
+            lines += ["", f"## {one.recipe['name']} `{one.recipe['title']}`", "", _row(head), _row(["---"] * len(head))]
+            lines += [_row(row) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

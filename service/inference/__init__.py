@@ -1,0 +1,1 @@
+"""The predict side: from posted bytes to probabilities, in the API process, without torch."""

@@ -1,0 +1,144 @@
+"""The way of a prediction that is asked for often: answered before the framework, which costs as much as a prediction.
+
+`POST /predict` and `POST /models/{id}/predict` come here, before any middleware: the key is asked for here too, the
+body is read once, up to its limit, and errors are the same problem documents. FastAPI documents both operations.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import FaninError
+from service.errors import MalformedBody
+from service.http.middleware import body_too_large, has_key, no_key
+from service.http.problems import problem_of, problem_of_lost_database, problem_of_unknown, problem_of_validation
+from service.inference.batching import Answering, answer
+from service.inference.coalesced_write import hold_of
+from service.inference.image_decoding import MOST_IMAGES, ReadImages, media_type_of, read_body, read_files
+from service.inference.query import PredictQuery, read_query
+from service.store.engine import OUT_OF_REACH
+
+log = logging.getLogger(__name__)
+
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+OF_MODEL = re.compile(r"/models/([^/]+)/predict")
+QUICK_BYTES = 16_384
+"""A larger body is read on another thread: decoding it takes longer than the way there."""
+
+
+class QuickRoute:
+    """Answer predictions, and hand everything else on (ASGI)."""
+
+    def __init__(self, app: ASGIApp, answering: Callable[[], Answering], key: str | None, limit_bytes: int) -> None:
+        self._app = app
+        self._answering = answering
+        self._key = key
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        named = None
+        if path != "/predict":
+            named = OF_MODEL.fullmatch(path)
+            if named is None:
+                await self._app(scope, receive, send)
+                return
+        try:
+            if self._key is not None and not has_key(scope, self._key):
+                raise no_key()
+            query = read_query(scope["query_string"])
+            if named is not None:
+                query = query.model_copy(update={"model": named[1], "models": None})
+            content, media_type, model = await respond(
+                self._answering(), scope, await self._body(scope, receive), query
+            )
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is logged and told as such
+            response = _problem(path, error)
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            await response(scope, receive, send)
+            return
+        headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", b"%d" % len(content)),
+            (b"x-model", model.encode()),
+            NOSNIFF,
+        ]
+        hold = hold_of(scope)
+        if hold is not None:
+            hold()
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        declared = header(scope, b"content-length")
+        if declared and (not declared.isdigit() or int(declared) > self._limit_bytes):
+            raise body_too_large(self._limit_bytes)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > self._limit_bytes:
+                raise body_too_large(self._limit_bytes)
+            if not message.get("more_body", False):
+                return b"".join((*parts, part)) if parts else part
+            parts.append(part)
+
+
+async def respond(answering: Answering, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:
+    """Return the content of the answer to a body, its media type, and the model that answered (JOB@EPOCH)."""
+    media_type = media_type_of(header(scope, b"content-type"))
+    if media_type == "multipart/form-data":
+        read = await _read_form(scope, body, fit=query.fit)
+    elif len(body) > QUICK_BYTES or query.fit:
+        read = await run_in_threadpool(read_body, body, media_type, fit=query.fit, scale=query.scale)
+    else:
+        read = read_body(body, media_type, fit=query.fit, scale=query.scale)
+    return await answer(answering, read, query, header(scope, b"accept"))
+
+
+async def _read_form(scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    try:
+        async with Request(scope, receive).form(max_files=MOST_IMAGES, max_fields=100) as form:
+            uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+            files = [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
+    except MultiPartException as error:
+        raise MalformedBody(f"The body is not a form: {error.message}", "Let the client set the boundary.") from error
+    return await run_in_threadpool(read_files, files, fit=fit)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """Return a header of a request, its name in lower case; empty if there is none."""
+    for own, value in scope["headers"]:
+        if own == name:
+            return str(value.decode("latin-1"))
+    return ""
+
+
+def _problem(path: str, error: Exception) -> Response:
+    """Return the problem document of what a prediction raised."""
+    if isinstance(error, FaninError):
+        return problem_of(path, error)
+    if isinstance(error, RequestValidationError):
+        return problem_of_validation(path, error)
+    if isinstance(error, OUT_OF_REACH):
+        return problem_of_lost_database(path, error)
+    log.error("unexpected error at POST %s", path, exc_info=error)
+    return problem_of_unknown(path)

@@ -1,0 +1,247 @@
+"""Open Inference Protocol v2: requests and answers as JSON, with tensors in it or as bytes behind it.
+
+A request is JSON `{id, parameters, inputs, outputs}`. With the binary extension the header
+Inference-Header-Content-Length is the length of the JSON, and tensors follow it as little-endian, row-major bytes; 0
+means that the body is one tensor and nothing else. The protocol is KServe's; the extensions are Triton's.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import InvalidImage
+from models.vocabulary import CLASSES, PIXELS
+from service.errors import MalformedBody
+from service.inference.image_decoding import MOST_IMAGES
+
+INPUT = "images"
+PROBABILITIES, LABELS = "probabilities", "labels"
+SHAPES = ((28, 28), (1, 28, 28), (PIXELS,))
+ITEM_BYTES = {"UINT8": 1, "FP32": 4}
+EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)  # clients add members of their own
+
+
+class InputParameters(_Part):
+    """Parameters of an input."""
+
+    binary_data_size: int | None = Field(None, ge=0)
+
+
+class RequestInput(_Part):
+    """A tensor that comes in, its data in it or behind the JSON."""
+
+    name: str
+    shape: list[int] = Field(min_length=1, max_length=4)
+    datatype: str
+    parameters: InputParameters = InputParameters()
+    data: list[Any] | None = None
+
+
+class OutputParameters(_Part):
+    """Parameters of an output."""
+
+    binary_data: bool | None = None
+    classification: int | None = Field(None, ge=1, le=CLASSES)
+
+
+class RequestOutput(_Part):
+    """A tensor that is asked for."""
+
+    name: Literal["probabilities", "labels"]
+    parameters: OutputParameters = OutputParameters()
+
+
+class RequestParameters(_Part):
+    """Parameters of a request."""
+
+    binary_data_output: bool = False
+
+
+class InferenceRequest(_Part):
+    """The JSON of a request."""
+
+    id: str | None = None
+    parameters: RequestParameters = RequestParameters()
+    inputs: list[RequestInput] = Field(min_length=1, max_length=1)
+    outputs: list[RequestOutput] | None = None
+
+
+class Inference(NamedTuple):
+    """A request that was read: float32 [n, 784] in [0, 1], and how it wants its answer."""
+
+    inputs: NDArray[np.float32]
+    request: InferenceRequest
+
+
+def read_request(body: bytes, header_length: str | None) -> Inference:
+    """Read a request's body; `header_length` is the header of the binary extension, None without it.
+
+    Raises `MalformedBody`, `InvalidImage`, `pydantic.ValidationError`.
+    """
+    if header_length is None:
+        return _read(body, b"")
+    if not header_length.isdigit() or int(header_length) > len(body):
+        raise MalformedBody(
+            f"Inference-Header-Content-Length is {header_length!r}; the body has {len(body)} bytes.",
+            "It is the length of the JSON part in bytes.",
+        )
+    length = int(header_length)
+    if length == 0:
+        return Inference(_pixels(body, "UINT8", _shape_of_bare(body)), _bare_request())
+    return _read(body[:length], body[length:])
+
+
+def _read(text: bytes, tensors: bytes) -> Inference:
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"The body is not JSON: {error}.") from error
+    request = InferenceRequest.model_validate(parsed)
+    given = request.inputs[0]
+    shape = _checked_shape(given)
+    size = given.parameters.binary_data_size
+    if size is None:
+        if tensors:
+            raise MalformedBody(f"{len(tensors)} bytes follow the JSON that no input declares as its own.")
+        return Inference(_of_list(given, shape), request)
+    if given.data is not None:
+        raise MalformedBody("An input has both data and binary_data_size.", "Send one of them.")
+    if size != len(tensors):
+        raise MalformedBody(f"binary_data_size is {size}, but {len(tensors)} bytes follow the JSON.")
+    return Inference(_pixels(tensors, given.datatype, shape), request)
+
+
+def _checked_shape(given: RequestInput) -> tuple[int, ...]:
+    if given.name != INPUT:
+        raise InvalidImage(f"There is no input {given.name!r}.", f"The input is {INPUT!r}.")
+    shape = tuple(given.shape)
+    if shape[1:] not in SHAPES or shape[0] < 1:
+        raise InvalidImage(f"The shape {list(shape)} is not read here.", "Send [n,28,28], [n,1,28,28] or [n,784].")
+    if shape[0] > MOST_IMAGES:
+        raise InvalidImage(f"{shape[0]} images are more than {MOST_IMAGES} in one request.", "Send several requests.")
+    if given.datatype not in ITEM_BYTES:
+        raise InvalidImage(f"The datatype {given.datatype!r} is not read here.", "Send UINT8 or FP32.")
+    return shape
+
+
+def _bare_request() -> InferenceRequest:
+    return InferenceRequest(inputs=[RequestInput(name=INPUT, shape=[1, PIXELS], datatype="UINT8")])
+
+
+def _shape_of_bare(body: bytes) -> tuple[int, ...]:
+    if len(body) != PIXELS:
+        raise InvalidImage(f"A bare tensor has {len(body)} bytes.", "Send 784, one a pixel, row by row.")
+    return (1, PIXELS)
+
+
+def _pixels(content: bytes, datatype: str, shape: Sequence[int]) -> NDArray[np.float32]:
+    expected = math.prod(shape) * ITEM_BYTES[datatype]
+    if len(content) != expected:
+        raise InvalidImage(f"{datatype} of shape {list(shape)} has {expected} bytes; {len(content)} came.")
+    if datatype == "UINT8":
+        return np.frombuffer(content, np.uint8).reshape(-1, PIXELS).astype(np.float32) / np.float32(255)
+    return _shares_of_ink(np.frombuffer(content, "<f4").astype(np.float32))
+
+
+def _of_list(given: RequestInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if given.data is None:
+        raise InvalidImage("The input has no data.", "Give data in the JSON, or binary_data_size.")
+    try:
+        values = np.array(given.data)
+    except ValueError:
+        values = np.array([])
+    if values.dtype.kind not in "iuf" or values.size != math.prod(shape):
+        raise InvalidImage(
+            f"The data are not {math.prod(shape)} numbers, as the shape {list(shape)} says.",
+            "Send them nested or flat, row by row.",
+        )
+    if given.datatype == "FP32":
+        return _shares_of_ink(values.astype(np.float32))
+    if values.min() < 0 or values.max() > 255 or (values.dtype.kind == "f" and (values % 1 != 0).any()):
+        raise InvalidImage("UINT8 holds whole numbers from 0 to 255.", "Send FP32 for shares of ink from 0 to 1.")
+    return values.astype(np.float32).reshape(-1, PIXELS) / np.float32(255)
+
+
+def _shares_of_ink(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise InvalidImage("FP32 holds shares of ink, finite numbers from 0 to 1.", "Send UINT8 for levels 0 to 255.")
+    return values.reshape(-1, PIXELS)
+
+
+class OutputTensor(BaseModel):
+    """A tensor of an answer."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] | None = None
+    data: list[Any] | None = None
+
+
+class InferenceAnswer(BaseModel):
+    """The JSON of an answer."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+class Written(NamedTuple):
+    """An answer's content, and the length of its JSON if tensors follow it."""
+
+    content: bytes
+    header_length: int | None
+
+
+def write_answer(name: str, version: str, request: InferenceRequest, probabilities: NDArray[np.float32]) -> Written:
+    """Write the answer to a request: JSON, with the tensors that are asked for as bytes behind it."""
+    wanted = request.outputs or [RequestOutput(name="probabilities"), RequestOutput(name="labels")]
+    outputs, tail = [], []
+    for one in wanted:
+        values, shape, datatype = _tensor(one, probabilities)
+        binary = one.parameters.binary_data
+        output: dict[str, Any] = {"name": one.name, "shape": shape, "datatype": datatype}
+        if request.parameters.binary_data_output if binary is None else binary:
+            content = _as_bytes(values)
+            output["parameters"] = {"binary_data_size": len(content)}
+            tail.append(content)
+        else:
+            output["data"] = values.ravel().tolist()
+        outputs.append(output)
+    answer = {"model_name": name, "model_version": version, "outputs": outputs}
+    answer |= {"id": request.id} if request.id is not None else {}
+    text = orjson.dumps(answer)
+    return Written(text + b"".join(tail), len(text) if tail else None)
+
+
+def _tensor(wanted: RequestOutput, probabilities: NDArray[np.float32]) -> tuple[NDArray[Any], list[int], str]:
+    count = wanted.parameters.classification
+    if count is not None:
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+        rows = [
+            [f"{float(row[i]):.6f}:{i}:{i}" for i in of_row] for row, of_row in zip(probabilities, best, strict=True)
+        ]
+        return np.array(rows, dtype=object), [len(rows), count], "BYTES"
+    if wanted.name == LABELS:
+        return probabilities.argmax(axis=1).astype(np.int64), [len(probabilities)], "INT64"
+    return probabilities, [len(probabilities), CLASSES], "FP32"
+
+
+def _as_bytes(values: NDArray[Any]) -> bytes:
+    if values.dtype == object:
+        texts = [text.encode() for text in values.ravel()]
+        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return values.astype(values.dtype.newbyteorder("<")).tobytes()

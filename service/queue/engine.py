@@ -1,0 +1,76 @@
+"""The queue engine (DBOS): its client, its tables, its old entries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient
+    from sqlalchemy import Connection, Engine
+
+    Client = DBOSClient
+
+APPLICATION = "fanin"
+QUEUE = "runs"
+WORKFLOW = "run"
+APPLICATION_VERSION = "1"  # never changed by a release: pending runs of another version would not be recovered
+POLLING_INTERVAL_S = 0.1
+ENTRIES_KEPT_S = 3600.0
+ENTRIES_AT_ONCE = 500
+
+
+def migrate_queue(engine: Engine, url: str) -> None:
+    """Create or upgrade the engine's own tables, and declare the queue of runs."""
+    from dbos import DBOS
+
+    quiet()
+    DBOS.migrate(system_database_url=url)
+    client = client_of(engine)
+    client.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
+
+
+def forget_ended(engine: Engine) -> int:
+    """Delete the engine's entries of runs that ended more than `ENTRIES_KEPT_S` ago; return how many there were.
+
+    Nobody reads them: our own rows say what became of a run.
+    """
+    client, count = client_of(engine), 0
+    until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ENTRIES_KEPT_S)
+    while True:
+        ended = client.list_workflows(
+            status=["SUCCESS", "ERROR"],
+            name=WORKFLOW,
+            completed_before=until.isoformat(),
+            limit=ENTRIES_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        client.delete_workflows([one.workflow_id for one in ended])
+        count += len(ended)
+        if len(ended) < ENTRIES_AT_ONCE:
+            return count
+
+
+def client_of(engine: Engine) -> Client:
+    """Return the client by which runs are enqueued and listed."""
+    from dbos import DBOSClient, DBOSPortableJSONSerializer
+
+    return DBOSClient(
+        system_database_engine=engine, serializer=DBOSPortableJSONSerializer(), application_name=APPLICATION
+    )
+
+
+def enqueue(client: Client, connection: Connection, run_id: str, priority: int) -> None:
+    """Put a run into the queue, in the transaction of `connection`: the entry is there if the run's row is."""
+    client.enqueue_in_transaction(
+        connection,
+        {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": run_id, "priority": priority},
+        run_id,
+    )
+
+
+def quiet() -> None:
+    """Keep the engine from logging what is no warning."""
+    logging.getLogger("dbos").setLevel(logging.WARNING)

@@ -1,0 +1,137 @@
+"""The queue: a run's id, delivered to some worker at least once. Only this package names the engine (DBOS).
+
+The engine knows nothing of jobs; our rows hold all truth. A run is enqueued in the transaction that inserts its
+rows, so that there is never one without the other. Arguments travel as JSON: nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from service.errors import QueueFull
+from service.queue.engine import client_of, enqueue
+from service.queue.grouping import divided
+from service.store.engine import writing
+from service.store.experiments import insert_experiment
+from service.store.idempotency import claim, keep_answer
+from service.store.job_transitions import Wish, ask
+from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job, insert_run
+from service.store.queue_estimates import queued_count
+from service.store.workers import some_gpu_is_live
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from models.spec import TrainSpec
+    from service.queue.engine import Client
+
+
+Answer = Callable[["Connection", str], dict[str, Any]]
+"""Makes the answer to the submission of the job or experiment of this id, from its transaction."""
+
+
+class Once(NamedTuple):
+    """A key under which a submission is carried out once, what stands for its content, and how it is answered."""
+
+    key: str
+    fingerprint: str
+    answer: Answer
+
+
+class Submitted(NamedTuple):
+    """A new job, or None if its key had been used before; and the answer that is kept under the key, if it had one."""
+
+    new: NewJob | None
+    answer: dict[str, Any] | None
+
+
+class Queue:
+    """The sending side of the queue, as API processes use it."""
+
+    def __init__(self, engine: Engine, most_queued: int, worker_ttl_s: float, jobs_per_run: int) -> None:
+        self._engine = engine
+        self._most_queued = most_queued
+        self._worker_ttl_s = worker_ttl_s
+        self._jobs_per_run = jobs_per_run
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+
+    def submit(
+        self, spec: TrainSpec, preset: str | None, priority: Priority = "normal", once: Once | None = None
+    ) -> Submitted:
+        """Insert a job with its run and its queue entry, and commit: all three or none.
+
+        Raises `QueueFull`, and `KeyReused` if the key of `once` was used for another request.
+        """
+        client = self._connected()
+        with writing(self._engine) as connection:
+            if once is not None:
+                before = claim(connection, once.key, once.fingerprint)
+                if before is not None:
+                    return Submitted(None, before)
+            new = insert_job(connection, spec, preset, priority)
+            enqueue(client, connection, new.run_id, PRIORITIES[priority])
+            self._check_room(connection)
+            if once is None:
+                return Submitted(new, None)
+            answer = once.answer(connection, new.job_id)
+            keep_answer(connection, once.key, answer)
+        return Submitted(new, answer)
+
+    def submit_experiment(
+        self, specs: Sequence[TrainSpec], recipe: str | None, request: dict[str, Any], once: Once | None = None
+    ) -> tuple[str | None, dict[str, Any] | None]:
+        """Insert an experiment with its members, their runs and queue entries, and commit: all or none.
+
+        While a worker with a GPU lives, members that can be trained side by side come into one run, up to the limit.
+        Return its id, or None and the answer given before, if the key of `once` was used. Raises as `submit` does.
+        """
+        client = self._connected()
+        with writing(self._engine) as connection:
+            if once is not None:
+                before = claim(connection, once.key, once.fingerprint)
+                if before is not None:
+                    return None, before
+            experiment_id = insert_experiment(connection, recipe, request, len(specs))
+            at_once = self._jobs_per_run if some_gpu_is_live(connection, self._worker_ttl_s) else 1
+            runs = divided(specs, at_once)
+            run_ids = [insert_run(connection) for _ in range(max(runs) + 1)]
+            for spec, run in zip(specs, runs, strict=True):
+                insert_job(connection, spec, None, experiment_id=experiment_id, run_id=run_ids[run])
+            for run_id in run_ids:
+                enqueue(client, connection, run_id, PRIORITIES["normal"])
+            self._check_room(connection)
+            if once is not None:
+                keep_answer(connection, once.key, once.answer(connection, experiment_id))
+        return experiment_id, None
+
+    def _check_room(self, connection: Connection) -> None:
+        """Raise `QueueFull` if what was inserted in this transaction is too much.
+
+        It holds the counter of events by now, so that submissions at once cannot pass the limit together.
+        """
+        if queued_count(connection) > self._most_queued:
+            raise QueueFull(
+                f"At most {self._most_queued} jobs may be queued (FANIN_MAX_QUEUED), and these would be more.",
+                "Try again when some have ended.",
+            )
+
+    def ask(self, job_id: str, wish: Wish) -> JobRow:
+        """Cancel, pause, resume or retry a job, and enqueue what must run again, in one transaction.
+
+        Raises `IllegalTransition`, `NotFound`.
+        """
+        client = self._connected()
+        with writing(self._engine) as connection:
+            job, run_id = ask(connection, job_id, wish, self._worker_ttl_s)
+            if run_id is not None:
+                enqueue(client, connection, run_id, job.priority)
+        return job
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = client_of(self._engine)
+            return self._client

@@ -1,0 +1,106 @@
+"""The part of an attempt before training, where the scheme pre-trains: epoch by epoch, each committed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from models.checkpoint import decode_resume, encode_resume, weights_sha256
+from models.data.mnist import DataSet
+from models.data.training_images import training_images
+from models.errors import CheckpointDamaged, Interrupted
+from models.init.pretrained import Dbn
+from models.pretrain.dbn import Pretraining, PretrainSnapshot
+from models.progress import StepProgress
+from models.results import PretrainMetrics
+from models.training.train import Snapshot, pretrained_network
+from service.artifacts import attempt_folder
+from service.store import runs
+from service.store.checkpoints import NewCheckpoint, list_checkpoints
+from service.store.runs import Attempt, Made, Member
+from service.training.commit import commit
+from service.training.context import Surroundings, shown_progress
+from service.training.monitor import Watch
+
+log = logging.getLogger(__name__)
+
+PRETRAIN_CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class PretrainingOfMember:
+    """The pre-training of one job of an attempt; goes on from the last whole checkpoint of it."""
+
+    around: Surroundings
+    attempt: Attempt
+    watch: Watch
+    data: DataSet
+    member: Member
+
+    def first_snapshot(self) -> Snapshot:
+        """Pre-train to the end and return the network that training starts from.
+
+        Raises `Interrupted` if its owner no longer wants it or pauses it, and what else ends an attempt.
+        """
+        spec = self.member.spec
+        assert isinstance(spec.init, Dbn)
+        images, sizes = training_images(spec, self.data), spec.architecture.sizes[:-1]
+        device = self.around.device.torch_device
+        pretraining = Pretraining(spec.init.settings, sizes, spec.seed, images, device, self._last_snapshot())
+        while not pretraining.finished:
+            metrics = pretraining.run_epoch(lambda progress: self._between_steps(pretraining, progress))
+            self._commit(pretraining.snapshot(), metrics)
+        return Snapshot(0, pretrained_network(spec, pretraining).to_weights(), {})
+
+    def _between_steps(self, pretraining: Pretraining, progress: StepProgress) -> None:
+        self.watch.moved()
+        self.around.raise_if_too_long_to_drain(progress)
+        self.watch.raise_if_unwanted()
+        if not self.watch.wants_progress() and progress.step < progress.steps_per_epoch:
+            return
+        shown = shown_progress(progress, pretraining.epochs, pretraining.images_per_epoch)
+        of_phase = {"phase": "pretrain", "layer": pretraining.layer + 1, "running_loss": None}
+        self.watch.publish({self.member.job_id: shown | of_phase})
+
+    def _commit(self, snapshot: PretrainSnapshot, metrics: PretrainMetrics) -> None:
+        job_id, attempt = self.member.job_id, self.attempt
+        path = f"{attempt_folder(job_id, attempt.run_id, attempt.number)}/pretrain-{snapshot.number:06d}.safetensors"
+        content = encode_resume(snapshot.tensors, snapshot.number)
+        checkpoint = NewCheckpoint(
+            phase="pretrain",
+            epoch=snapshot.number,
+            final=False,
+            weights_path=path,
+            weights_bytes=len(content),
+            weights_sha256=weights_sha256(snapshot.tensors),
+            weights_file_sha256=self.around.artifacts.write(path, content),
+            resume_path=None,
+            resume_file_sha256=None,
+        )
+        committed = commit(
+            self.around,
+            attempt,
+            job_id,
+            checkpoint,
+            Made(pretraining=metrics),
+            self.watch.progress.get(job_id),
+            resume_files_kept=0,
+            checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
+        )
+        if committed.is_kept:
+            log.info("%s: attempt %d committed pre-training epoch %d", job_id, attempt.number, snapshot.number)
+        self.watch.moved()
+        if committed.state != "running":
+            raise Interrupted(f"The job is {committed.state}.")
+        self.watch.raise_if_unwanted()
+        self.around.raise_if_draining()
+
+    def _last_snapshot(self) -> PretrainSnapshot | None:
+        for row in reversed(list_checkpoints(self.around.engine, self.member.job_id, phase="pretrain")):
+            try:
+                content = self.around.artifacts.read(row.weights_path, row.weights_file_sha256)
+                return PretrainSnapshot(row.epoch, decode_resume(content, row.epoch))
+            except CheckpointDamaged as error:
+                log.warning("%s: going back one epoch of pre-training: %s", self.member.job_id, error)
+                runs.discard_checkpoint(self.around.engine, self.attempt, row, error.detail)
+        return None

@@ -1,0 +1,231 @@
+"""The worker process: owns one device slot, takes runs from the queue, and trains them one after another."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from sqlalchemy import Engine
+
+from models.data.mnist import DataSet, Digits, load
+from models.errors import FaninError
+from models.spec import TrainSpec
+from models.training.train import Training
+from models.vocabulary import DataChoice
+from service.artifacts import Artifacts
+from service.errors import ServiceError
+from service.processes.hardware import processor_name
+from service.processes.worker_environment import prepare_interpreter
+from service.queue.delivery import Deliveries
+from service.queue.engine import POLLING_INTERVAL_S, forget_ended
+from service.settings import Settings
+from service.store.engine import check_connection, open_engine, require_tables
+from service.store.workers import NewBeat
+from service.training.cleanup import Sweep
+from service.training.context import Device, Drained, Surroundings
+from service.training.heartbeat import Heartbeat
+from service.training.run_attempt import PASSING, LacksData, make_attempt
+
+log = logging.getLogger(__name__)
+
+FALLBACK_LIFETIME_S = 600.0
+DRAIN_LIMIT_S = 10.0
+HAND_BACK_PAUSE_S = 5 * POLLING_INTERVAL_S
+EXIT_START_ANEW = 75
+
+
+class SlotTaken(ServiceError):
+    """Another living process owns this slot."""
+
+
+class GpuUnusable(ServiceError):
+    """This slot is a GPU's, and torch cannot use that."""
+
+
+class Worker:
+    """One device slot of this machine; `slot` is a name such as `cpu-0` or `cuda-1`.
+
+    Raises `GpuUnusable`: a job that was to be trained on a GPU must not take an hour on the CPU instead.
+    """
+
+    def __init__(self, settings: Settings, slot: str, threads: int) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._name = f"{settings.node}:{slot}"
+        self._device = _device(slot, threads)
+        self._run_id: str | None = None
+        self._draining = False
+        self._artifacts = Artifacts(settings.artifacts_folder)
+        self._data: dict[DataChoice, tuple[DataSet, float]] = {}
+        self._inbox: queue.SimpleQueue[tuple[str, threading.Event]] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT. What was in progress goes on from its last checkpoint, here or elsewhere.
+
+        Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the migration, `Unavailable`
+        if the database is out of reach.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, self._end)
+        with self._held_slot():
+            engine = open_engine(self._settings.sqlalchemy_url)
+            check_connection(engine)
+            require_tables(engine)
+            torch.set_num_threads(self._device.threads)
+            prepare_interpreter()
+            self._warm_up()
+            self._deliveries = Deliveries(engine, self._settings.sqlalchemy_url, self._name, self._hand_to_main_thread)
+            self._heartbeat = Heartbeat(engine, self._deliveries, self._settings.worker_ttl_s, self._beat)
+            self._heartbeat.start()
+            self._deliveries.start()
+            Sweep(engine, self._artifacts, self._settings.checkpoints_kept, forget_ended).start()
+            # What is there now stays: looking through it again would hold a training up for 80 ms.
+            gc.collect()
+            gc.freeze()
+            log.info("worker %s is ready on %s (%s)", self._name, self._device.kind, self._device.name)
+            try:
+                self._work(engine)
+            except BaseException:
+                # The queue's threads would keep a process without a main thread alive, and its runs with it.
+                log.exception("this worker starts anew")
+                os._exit(EXIT_START_ANEW)
+
+    def _hand_to_main_thread(self, run_id: str) -> None:
+        done = threading.Event()
+        self._inbox.put((run_id, done))
+        done.wait()
+
+    def _work(self, engine: Engine) -> None:
+        surroundings = Surroundings(
+            engine=engine,
+            artifacts=self._artifacts,
+            worker=self._name,
+            device=self._device,
+            load_data=self._load,
+            draining=lambda: self._draining,
+            end_process=lambda: os._exit(EXIT_START_ANEW),
+            stall_limit_s=self._settings.stall_limit_s,
+            checkpoints_kept=self._settings.checkpoints_kept,
+        )
+        while True:
+            # All training happens in this one thread: every thread that trains gets an OpenMP team of its own,
+            # and with more threads than cores the teams stop spinning at barriers, which doubled an epoch.
+            run_id, done = self._inbox.get()
+            self._run_id = run_id
+            if not self._draining:
+                self._make_attempt(surroundings, run_id)
+            if self._draining:
+                self._leave(run_id or None)
+            self._run_id = None
+            done.set()
+
+    def _make_attempt(self, surroundings: Surroundings, run_id: str) -> None:
+        # Crash-only: a run that did not end stays taken in the queue's eyes and is handed on. So this process ends
+        # without unwinding its threads; files are written first and rows second, so any moment is safe.
+        try:
+            make_attempt(surroundings, run_id)
+        except Drained:
+            self._leave(run_id)
+        except LacksData as error:
+            log.warning("%s goes to another worker: %s", run_id, error)
+            self._deliveries.hand_back(run_id)
+            time.sleep(HAND_BACK_PAUSE_S)  # this worker takes nothing meanwhile, so an idle one is quicker
+        except PASSING:
+            log.exception("this worker starts anew")
+            os._exit(EXIT_START_ANEW)
+
+    def _leave(self, run_id: str | None) -> None:
+        """End the process in good order: its run goes back into the queue, its heartbeat is deleted."""
+        log.info("worker %s stops", self._name)
+        try:
+            self._heartbeat.stop()
+            if run_id is not None:
+                self._deliveries.hand_back(run_id)
+        finally:
+            os._exit(0)
+
+    def _end(self, number: int, *_frame: object) -> None:
+        """Stop: at once if nothing is in progress, else between two steps or at the end of the epoch.
+
+        No log line, since the signal may have interrupted one.
+        """
+        if number == signal.SIGALRM or self._draining:
+            os._exit(0)
+        self._draining = True
+        signal.setitimer(signal.ITIMER_REAL, DRAIN_LIMIT_S)
+        if self._run_id is None:
+            self._inbox.put(("", threading.Event()))  # wakes the main thread, which finds that it is to leave
+
+    def _beat(self) -> NewBeat:
+        return NewBeat(
+            name=self._name,
+            process_id=os.getpid(),
+            device_kind=self._device.kind,
+            device_name=self._device.name,
+            threads=self._device.threads,
+            run_id=self._run_id,
+        )
+
+    def _held_slot(self) -> FileLock:
+        folder = self._settings.home / "slots"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{self._settings.node}-{self._slot}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise SlotTaken(
+                f"Slot {self._slot} of {self._settings.home} is in use by another process.",
+                "Stop the other service, or give this one its own FANIN_HOME.",
+            ) from None
+        return lock
+
+    def _warm_up(self) -> None:
+        """Go through what the first job will need, on the data if they are here: it then takes no longer than others.
+
+        Code is loaded, threads are started, memory comes from the system, and a GPU's graph is captured once.
+        """
+        digits = Digits(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
+        blank = DataSet("mnist_5k", digits, digits, "mnist_5k_held_out", sha256="", description="one blank image")
+        Training([TrainSpec()], blank, self._device.torch_device).run_epoch()
+        try:
+            mnist = load("mnist", self._settings.data_dir, fetch=False)
+        except FaninError as error:
+            log.info("no data set is loaded yet: %s", error.detail)
+            return
+        self._data["mnist"] = (mnist, float("inf"))
+        training = Training([TrainSpec()], mnist, self._device.torch_device)
+        training.snapshot(0)
+        training.diagnose(0)
+        training.evaluate(0)
+
+    def _load(self, choice: DataChoice) -> DataSet:
+        """Return a data set, kept in memory; a fallback of `auto` is kept for ten minutes only."""
+        name: DataChoice = "mnist" if choice == "auto" and "mnist" in self._data else choice
+        kept, until = self._data.get(name, (None, 0.0))
+        if kept is not None and time.monotonic() < until:
+            return kept
+        data = load(choice, self._settings.data_dir, fetch=True)
+        fell_back = choice == "auto" and data.name != "mnist"
+        key: DataChoice = "auto" if fell_back else data.name
+        self._data[key] = (data, time.monotonic() + FALLBACK_LIFETIME_S if fell_back else float("inf"))
+        log.info("data: %s", data.description)
+        return data
+
+
+def _device(slot: str, threads: int) -> Device:
+    if not slot.startswith("cuda"):
+        return Device(torch.device("cpu"), processor_name(), threads)
+    if not torch.cuda.is_available():
+        raise GpuUnusable(
+            f"Slot {slot} is a GPU's, and torch {torch.__version__} cannot use it.",
+            "Look at the driver, install torch for CUDA, or set CUDA_VISIBLE_DEVICES= to train on the CPU.",
+        )
+    return Device(torch.device("cuda"), torch.cuda.get_device_name(), threads)

@@ -1,0 +1,164 @@
+/** All experiments and all jobs, newest first, page after page, as they go on. */
+
+import { go, keep, link } from "../../lib/address.js";
+import { listExperiments, listJobs, streamOfJobs } from "../../lib/api.js";
+import { copyAsCurl } from "../../lib/curl.js";
+import { button, choice, element, field, fill, pager, tableOf } from "../../lib/dom.js";
+import { specInWords, when } from "../../lib/format.js";
+import { jobRows } from "../../panels/job_table.js";
+import { empty, failure, fillLater } from "../../lib/notices.js";
+import { ENDED } from "../../lib/job_timeline.js";
+import { follow } from "../../lib/stream.js";
+
+const JOBS_A_PAGE = 25;
+const EXPERIMENTS_A_PAGE = 10;
+const STATES = ["", "queued", "running", "paused", "succeeded", "failed", "cancelled"];
+const NEWS_GAP_MS = 400;
+const RUNNING_GAP_MS = 1000;
+const QUIET_GAP_MS = 5000;
+
+/** Open the overview in a container, until `signal` aborts. */
+export function openOverview(container, params, signal) {
+  const experiments = element("section", { class: "card", "aria-label": "Experiments" });
+  const jobs = element("section", { class: "card", "aria-label": "Jobs" });
+  fill(container, experiments, jobs);
+  openJobs(jobs, params, openExperiments(experiments, params, signal), signal);
+}
+
+/** Fill a card with the experiments; returns a function that asks for them again and shows what has changed. */
+function openExperiments(card, params, signal) {
+  let after = params.get("experiments") ?? "";
+  let shown = "";
+  const turn = (to) => {
+    after = to;
+    keep({ experiments: to });
+    load();
+  };
+  const build = (page) => {
+    shown = JSON.stringify(page);
+    return experimentsOf(page, after, turn);
+  };
+  const load = () => fillLater(card, "the experiments", signal, () => listExperiments({ limit: EXPERIMENTS_A_PAGE, after }), build);
+  load();
+  return async () => {
+    const asked = after;
+    const page = await listExperiments({ limit: EXPERIMENTS_A_PAGE, after });
+    if (!signal.aborted && asked === after && shown && JSON.stringify(page) !== shown) fill(card, build(page));
+  };
+}
+
+function experimentsOf(page, after, turn) {
+  const head = element("div", { class: "row apart" }, element("h1", {}, "Experiments"), copyAsCurl(() => ({ path: `/experiments${after && `?after=${after}`}` })));
+  if (!page.data.length && !after) {
+    return [head, empty("No experiment yet.", element("a", { class: "button", href: link("start") }, "Start one"))];
+  }
+  const rows = page.data.map((one) =>
+    element(
+      "tr",
+      {},
+      element("td", {}, element("a", { href: link("watch", { experiment: one.id }) }, one.name), element("small", {}, ` ${when(one.created_at)}`)),
+      element("td", { "data-head": "Members" }, Object.entries(one.states).map(([state, count]) => element("span", { class: `state ${state}` }, `${count} ${state} `))),
+      element("td", {}, element("a", { href: link("understand", { part: "compare", experiment: one.id }), "aria-label": `Compare ${one.name}` }, "Compare")),
+    ),
+  );
+  const pages = element("div", { class: "row" }, pager(page, after, turn));
+  return [head, tableOf("Experiments in rows", ["Experiment", "Members", "Result"], rows, { kind: "cards" }), pages];
+}
+
+/** Fill a card with the jobs, as they go on; whenever they are asked for, so are the experiments. */
+function openJobs(card, params, askExperiments, signal) {
+  const state = { state: params.get("state") ?? "", after: params.get("after") ?? "" };
+  const chosen = new Set();
+  const watch = button("Watch the chosen ones", () => go("watch", { jobs: [...chosen].join(",") }), { disabled: true });
+  const tick = (line) =>
+    element("input", {
+      type: "checkbox",
+      "aria-label": `Choose ${line.name}`,
+      checked: chosen.has(line.id),
+      onchange: (event) => {
+        chosen[event.target.checked ? "add" : "delete"](line.id);
+        watch.disabled = chosen.size === 0;
+      },
+    });
+  const rows = jobRows("Newest first. Choose some to watch them together.", () => refresh(), { extra: tick, isBrief: true });
+  const pages = element("div", { class: "row" });
+  const place = element("div", { class: "view" });
+  const turn = (changes) => {
+    Object.assign(state, changes);
+    keep(changes);
+    refresh();
+  };
+  let timer = 0;
+  let asked = 0;
+  let followed = { key: "", stop: new AbortController() };
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    followed.stop.abort();
+  });
+  const refreshIn = (ms) => {
+    clearTimeout(timer);
+    timer = setTimeout(refresh, ms);
+  };
+  async function refresh() {
+    const mine = ++asked;
+    try {
+      const page = await listJobs({ state: state.state, after: state.after, limit: JOBS_A_PAGE });
+      if (signal.aborted || mine !== asked) return;
+      askExperiments().catch(() => {}); // the next time will do
+      showPage(page);
+      followOpen(page.data.filter((job) => !ENDED.has(job.state)).map(({ id }) => id));
+      refreshIn(page.data.some((job) => job.state === "running") ? RUNNING_GAP_MS : QUIET_GAP_MS);
+    } catch (error) {
+      if (signal.aborted || mine !== asked) return;
+      if (!place.contains(rows.node)) fill(place, failure(error, refresh));
+      refreshIn(QUIET_GAP_MS);
+    }
+  }
+  /** Follow the jobs that have not ended, all in one stream: what happens to them is shown at once. */
+  function followOpen(ids) {
+    const key = ids.join(",");
+    if (key === followed.key) return;
+    followed.stop.abort();
+    followed = { key, stop: new AbortController() };
+    if (ids.length === 0) return;
+    const { signal: stop } = followed.stop;
+    follow((lastId, aborted) => streamOfJobs(ids, lastId, aborted), { onEvents: () => refreshIn(NEWS_GAP_MS), onState: () => {}, signal: stop }).catch(() => {});
+  }
+  function showPage(page) {
+    if (page.data.length === 0 && !state.after) {
+      const text = state.state ? `No job is ${state.state}.` : "No job yet.";
+      return void fill(place, empty(text, element("a", { class: "button", href: link("start") }, "Start some")));
+    }
+    rows.show(page.data.map(lineOf));
+    if (!place.contains(rows.node)) fill(place, rows.node, pages);
+    const pageKey = `${state.after} ${page.has_more && page.data.at(-1).id}`;
+    if (pages.dataset.key === pageKey) return undefined;
+    pages.dataset.key = pageKey;
+    return void fill(pages, pager(page, state.after, (after) => turn({ after })));
+  }
+  const filter = choice(STATES.map((one) => [one, one || "any"]), state.state, (value) => turn({ state: value, after: "" }));
+  fill(
+    card,
+    element("div", { class: "row apart" }, element("h2", {}, "Jobs"), copyAsCurl(() => ({ path: link("jobs", { state: state.state, after: state.after, limit: JOBS_A_PAGE }).slice(1) }))),
+    element("div", { class: "row" }, field("State", filter), watch),
+    place,
+  );
+  refresh();
+}
+
+/** Return a job of the API as a line of the table. */
+function lineOf(job) {
+  return {
+    id: job.id,
+    name: specInWords(job.spec),
+    state: job.state,
+    attempt: job.attempt,
+    epoch: job.epoch,
+    epochs: job.spec.epochs,
+    progress: job.progress,
+    loss: null, // a list of jobs says neither
+    accuracy: null,
+    error: job.error,
+  };
+}
+

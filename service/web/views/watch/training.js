@@ -1,0 +1,178 @@
+/** One experiment, or some jobs, as they train: states, curves and layers, from one stream of events. */
+
+import { keep, link } from "../../lib/address.js";
+import { cancelExperiment, getExperiment, getJob, listJobs, streamOfExperiment, streamOfJobs } from "../../lib/api.js";
+import { copyAsCurl } from "../../lib/curl.js";
+import { curvesPanel } from "../../charts/curves.js";
+import { button, element, fill } from "../../lib/dom.js";
+import { counted, layers, when } from "../../lib/format.js";
+import { jobRows } from "../../panels/job_table.js";
+import { layerMaps } from "../../charts/layer_maps.js";
+import { act, failure, fillLater } from "../../lib/notices.js";
+import { ENDED, newHistory, take } from "../../lib/job_timeline.js";
+import { namesOf } from "../../lib/spec_labels.js";
+import { follow } from "../../lib/stream.js";
+
+const DRAW_GAP_MS = 250;
+const PROGRESS_GAP_MS = 1000;
+const ROWS_AT_FIRST = 16;
+const MOST_JOBS = 100; // as many as one stream follows
+const LIVE = { live: "Live.", lost: "The connection is lost; it is tried again.", ended: "All have ended." };
+
+/** Open the view in a container, until `signal` aborts. */
+export function openTraining(container, { experiment, jobs }, params, signal) {
+  const load = () => (experiment ? ofExperiment(experiment) : ofJobs(jobs));
+  fillLater(container, experiment ? "the experiment" : "the jobs", signal, load, (shown) => page(shown, params, signal));
+}
+
+async function ofExperiment(id) {
+  const found = await getExperiment(id);
+  if (found.members.length === 0) throw new Error("All jobs of this experiment have been deleted.");
+  const { spec } = await getJob(found.members[0].job_id);
+  return {
+    title: `${found.name}, ${when(found.created_at)}`,
+    experiment: found,
+    members: found.members.map((member) => ({
+      ...member,
+      id: member.job_id,
+      epochs: member.label.epochs ?? spec.epochs,
+      hidden: member.label["architecture.hidden"] ?? spec.architecture.hidden,
+    })),
+    gone: [],
+    path: `/experiments/${id}/events`,
+    stream: (lastId, signal) => streamOfExperiment(id, lastId, signal),
+  };
+}
+
+async function ofJobs(ids) {
+  if (ids.length > MOST_JOBS) throw new Error(`${ids.length} jobs are more than can be watched together: choose at most ${MOST_JOBS}.`);
+  const asked = await Promise.allSettled(ids.map(getJob));
+  const jobs = asked.filter((one) => one.status === "fulfilled").map((one) => one.value);
+  const refused = asked.filter((one) => one.status === "rejected").map((one) => one.reason);
+  const other = refused.find((error) => error.status !== 404);
+  if (other || jobs.length === 0) throw other ?? refused[0];
+  const names = namesOf(jobs.map((job) => job.spec));
+  const known = jobs.map((job) => job.id);
+  return {
+    title: jobs.length === 1 ? `${names[0]}, seed ${jobs[0].spec.seed}` : counted(jobs.length, "job"),
+    experiment: null,
+    members: jobs.map(({ id, state, spec }, index) => ({
+      id,
+      job_id: id,
+      state,
+      seed: spec.seed,
+      name: names[index],
+      epochs: spec.epochs,
+      hidden: spec.architecture.hidden,
+    })),
+    gone: ids.filter((id) => !known.includes(id)),
+    path: `/events?job=${known.join(",")}`,
+    stream: (lastId, signal) => streamOfJobs(known, lastId, signal),
+  };
+}
+
+function page(shown, params, signal) {
+  const history = newHistory(shown.members);
+  const curves = curvesPanel();
+  const maps = layerMaps(params, signal);
+  const status = element("span", { class: "faint", role: "status" }, "Connecting …");
+  const device = element("p", { class: "faint" });
+  const problem = element("div");
+  const progress = new Map();
+  let isAll = params.get("rows") === "all" || shown.members.length <= ROWS_AT_FIRST;
+  const networks = [...new Set(shown.members.map((one) => layers(one.hidden)))];
+  const rows = jobRows(`${networks.slice(0, 4).join(", ")}${networks.length > 4 ? ", …" : ""}. Loss: of the last epoch, mean.`, () => {
+    followed = followed.then(again); // states come by events alone: an answer may arrive after what has happened since
+  });
+  const expand = button(`Show all ${shown.members.length} models`, () => {
+    isAll = true;
+    keep({ rows: "all" });
+    expand.hidden = true;
+    soon();
+  }, { class: "quiet", hidden: isAll });
+  let timer = null;
+  const soon = () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      if (!signal.aborted) showAll();
+    }, DRAW_GAP_MS);
+  };
+  function showAll() {
+    const members = isAll ? shown.members : shown.members.slice(0, ROWS_AT_FIRST);
+    rows.show(members.map((member) => rowOf(member, history.get(member.id), progress)));
+    curves.show(history, shown.members);
+    maps.show(groupsOf(shown.members, history));
+    device.textContent = deviceOf(history);
+    cancelAll.hidden = shown.experiment === null || !isOpen();
+  }
+  const isOpen = () => [...history.values()].some((job) => !ENDED.has(job.state));
+  /** Follow the stream from an event on; where a job was retried after all had ended, it goes on there. */
+  const again = async (since) => {
+    try {
+      return await follow(shown.stream, { onEvents, onState, signal, since });
+    } catch (error) {
+      fill(problem, failure(error));
+      return since;
+    }
+  };
+  const onEvents = (events) => {
+    for (const event of events) take(history, event);
+    soon();
+  };
+  const onState = (state) => {
+    status.textContent = LIVE[state];
+  };
+  const cancelAll = button("Cancel all", (event) => act(event, () => cancelExperiment(shown.experiment.id), "All members are cancelled."), { class: "quiet" });
+  const compare = shown.experiment && element("a", { class: "button", href: link("understand", { part: "compare", experiment: shown.experiment.id }) }, "Compare");
+  const curl = copyAsCurl(() => ({ path: shown.path, accept: "text/event-stream" }));
+  const head = element("div", { class: "row apart" }, element("h1", {}, shown.title), element("span", { class: "row" }, status, compare, cancelAll, curl));
+  const gone = shown.gone.length > 0 && element("p", { class: "notice" }, `Not there any more: ${shown.gone.join(", ")}.`);
+  let followed = again(null);
+  followProgress(history, progress, soon, signal);
+  showAll();
+  return [
+    element("section", { class: "card", "aria-label": "Jobs" }, head, gone, problem, rows.node, expand, device),
+    element("section", { class: "card", "aria-label": "Curves" }, element("h2", {}, "How they learn"), curves.node),
+    element("section", { class: "card", "aria-label": "Layers" }, element("h2", {}, "What happens in the layers"), element("p", { class: "faint" }, "Of the first seed of each group."), maps.node),
+  ];
+}
+
+function rowOf(member, job, progress) {
+  const last = job.epochs.at(-1);
+  return {
+    id: member.id,
+    name: `${member.name}, seed ${member.seed}`,
+    state: job.state,
+    attempt: job.attempt,
+    epoch: last?.epoch ?? 0,
+    epochs: member.epochs,
+    progress: job.state === "running" ? (progress.get(member.id) ?? null) : null,
+    loss: last?.train_loss_mean ?? null,
+    accuracy: job.accuracy ?? last?.test_accuracy ?? null,
+    error: job.state === "failed" ? job.error : null,
+  };
+}
+
+/** Return the first job of each group, as `layerMaps` wants it. */
+function groupsOf(members, history) {
+  const first = new Map();
+  for (const { name, job_id: jobId } of members) if (!first.has(name)) first.set(name, jobId);
+  return [...first].map(([name, jobId]) => ({ name, jobId, checkpoints: history.get(jobId).checkpoints }));
+}
+
+function deviceOf(history) {
+  const found = [...history.values()].map((job) => job.device).filter(Boolean);
+  const said = new Set(found.map((one) => `${one.device_name}, ${counted(one.threads, "thread")}, engine ${one.engine}, ${one.precision}, torch ${one.torch}, data ${one.data}`));
+  return said.size ? `Trained on: ${[...said].join("; ")}.` : "";
+}
+
+/** Ask once a second how far the running jobs are within their epochs; events tell only of whole ones. */
+async function followProgress(history, progress, soon, signal) {
+  while (!signal.aborted) {
+    await new Promise((resolve) => setTimeout(resolve, PROGRESS_GAP_MS));
+    if (signal.aborted || ![...history.values()].some((job) => job.state === "running")) continue;
+    const running = await listJobs({ state: "running", limit: 100 }).catch(() => ({ data: [] }));
+    for (const job of running.data) progress.set(job.id, job.progress);
+    soon();
+  }
+}

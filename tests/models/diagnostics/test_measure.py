@@ -1,0 +1,169 @@
+"""What is recorded of layers: against autograd and plain formulas; and the verdicts in words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from models.data.mnist import DataSet
+from models.diagnostics.measure import Probe, diagnose, distinct_rows
+from models.diagnostics.report import Diagnostics
+from models.init import SCHEMES, initialize
+from models.init.base import Scheme
+from models.init.by_fans import HeNormal, TorchDefault, XavierUniform
+from models.init.constants import Constant, Zeros
+from models.init.fixed_scale import Normal
+from models.network.architecture import Architecture
+from models.network.mlp import Network
+from models.spec import SGD, TrainSpec
+from models.training.train import Training
+from models.vocabulary import Activation
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def probe(few: DataSet) -> Probe:
+    return Probe.of(torch.tensor(few.train.images.reshape(-1, 784)), torch.tensor(few.train.labels))
+
+
+def look(probe: Probe, scheme: Scheme, *hidden: int, activation: Activation = "relu") -> Diagnostics:
+    architecture = Architecture(hidden=hidden, activation=activation)
+    network = Network.empty(architecture)
+    initialize(network, scheme, 1)
+    return diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture, thorough=True)
+
+
+def test_statistics_are_those_of_autograd_and_plain_formulas(probe: Probe) -> None:
+    architecture = Architecture(hidden=(40, 30), activation="tanh")
+    network = Network.empty(architecture)
+    initialize(network, XavierUniform(bias="torch_default"), 1)
+    found = diagnose(network, probe, epoch=3)
+    weights = [layer.weight.clone().requires_grad_() for layer in network.layers]
+    biases = [layer.bias.clone().requires_grad_() for layer in network.layers]
+    h, zs = probe.inputs, []
+    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        z = h @ weight.t() + bias
+        z.retain_grad()
+        zs.append(z)
+        h = torch.tanh(z) if index < 2 else z
+    loss = nn.functional.cross_entropy(h, probe.labels)
+    torch.autograd.backward(loss)
+    assert found.epoch == 3
+    assert found.images == len(probe.labels) == 400
+    assert found.loss == pytest.approx(loss.item(), rel=1e-5)
+    gradients = [one.grad for one in (*weights, *biases)]
+    total = math.sqrt(sum(float(one.square().sum()) for one in gradients if one is not None))
+    assert found.gradient_norm == pytest.approx(total, rel=1e-4)
+    for layer, z, weight, bias in zip(found.layers, zs, weights, biases, strict=True):
+        assert z.grad is not None
+        assert weight.grad is not None
+        assert bias.grad is not None
+        assert layer.z_rms == pytest.approx(float(z.detach().square().mean().sqrt()), rel=1e-4)
+        assert layer.z_std == pytest.approx(float(z.detach().std()), rel=1e-4)
+        assert layer.dz_rms == pytest.approx(400 * float(z.grad.square().mean().sqrt()), rel=1e-4)
+        assert layer.weight_gradient_std == pytest.approx(float(weight.grad.std()), rel=1e-3)
+        assert layer.bias_gradient_std == pytest.approx(float(bias.grad.std()), rel=1e-3)
+        assert layer.z_rms_predicted is None  # not the start
+    assert found.layers[0].a_rms == pytest.approx(float(torch.tanh(zs[0].detach()).square().mean().sqrt()), rel=1e-4)
+    assert found.layers[0].a_q98 == pytest.approx(float(torch.quantile(torch.tanh(zs[0].detach()), 0.98)), abs=0.02)
+
+
+def test_dead_and_saturated_units_are_counted(probe: Probe) -> None:
+    architecture = Architecture(hidden=(10,))
+    network = Network.empty(architecture)
+    initialize(network, HeNormal(), 1)
+    network.layers[0].bias[:4] = -1e6
+    assert diagnose(network, probe, epoch=1).layers[0].dead_fraction == pytest.approx(0.4)
+    saturated = look(probe, Normal(std=5.0), 50, activation="tanh").layers[0]
+    assert saturated.saturated_fraction is not None
+    assert saturated.saturated_fraction > 0.8
+    assert saturated.dead_fraction is None
+
+
+def test_update_ratios_are_relative_to_the_record_before(few: DataSet) -> None:
+    training = Training([TrainSpec(architecture=Architecture(hidden=(8,)), epochs=2, data="mnist_5k")], few, CPU)
+    assert training.diagnose(0).layers[0].update_ratio is None
+    for _ in range(2):
+        before = training.network(0).layers[0].weight
+        training.run_epoch()
+        moved = float((training.network(0).layers[0].weight - before).norm() / before.norm())
+        assert training.diagnose(0).layers[0].update_ratio == pytest.approx(moved, rel=1e-5)
+
+
+def test_looking_changes_no_bit_of_the_training(few: DataSet) -> None:
+    from models.checkpoint import weights_sha256
+
+    hashes = []
+    for looks in (True, False):
+        training = Training([TrainSpec(architecture=Architecture(hidden=(8,)), epochs=2, data="mnist_5k")], few, CPU)
+        while not training.finished:
+            if looks:
+                training.diagnose(0)
+            training.run_epoch()
+        hashes.append(weights_sha256(training.snapshot(0).weights))
+    assert hashes[0] == hashes[1]
+
+
+def test_what_is_not_finite_is_null_and_said(probe: Probe) -> None:
+    found = look(probe, Normal(std=10.0), *(2000,) * 20, activation="identity")
+    assert found.loss is None
+    assert found.layers[-1].z_rms is None
+    assert "overflow" in found.verdict or "explodes" in found.verdict
+
+
+def test_a_signal_too_large_for_an_activation_is_said_and_breaks_nothing(probe: Probe) -> None:
+    found = look(probe, Normal(std=1.0), *(512,) * 30, activation="gelu")
+    assert found.layers[-2].jacobian_singular_mean is None
+    assert "signal explodes" in found.verdict
+
+
+@pytest.mark.parametrize(
+    ("scheme", "activation", "depth", "says"),
+    [
+        (HeNormal(), "relu", 30, "fine"),
+        (XavierUniform(), "tanh", 5, "fine"),
+        (XavierUniform(), "relu", 30, "signal dies: "),
+        (TorchDefault(bias="zeros"), "relu", 30, "gradient dies: "),
+        (XavierUniform(), "sigmoid", 5, "gradient dies: "),
+        (Normal(std=1.0), "relu", 5, "signal explodes: "),
+        (Zeros(), "relu", 2, "symmetry unbroken: the 256 units of layer 1 are one and the same; signal dies: none"),
+        (Constant(), "relu", 2, "symmetry unbroken: the 256 units of layer 1"),
+        (Normal(std=1.0), "tanh", 3, "saturated: "),
+    ],
+)
+def test_the_verdict_names_what_stands_in_the_way(
+    scheme: Scheme, activation: Activation, depth: int, says: str, probe: Probe
+) -> None:
+    assert says in look(probe, scheme, *(256,) * depth, activation=activation).verdict
+
+
+def test_symmetry_is_seen_after_training_too(few: DataSet) -> None:
+    """A sigmoid network from zeros moves in every parameter, and stays one unit a layer."""
+    architecture = Architecture(hidden=(32, 16), activation="sigmoid")
+    spec = TrainSpec(architecture=architecture, init=Zeros(), optimizer=SGD(), epochs=2, data="mnist_5k")
+    training = Training([spec], few, CPU)
+    training.run_epoch()
+    found = training.diagnose(0)
+    assert [layer.distinct_units for layer in found.layers[:-1]] == [1, 1]
+    assert found.layers[-1].distinct_units == 10
+    assert "symmetry unbroken" in found.verdict
+
+
+def test_rows_that_rounding_has_parted_are_one_and_others_are_not() -> None:
+    row = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    assert distinct_rows(torch.stack([row, row * (1 + 1e-7), row])) == 1
+    assert distinct_rows(torch.stack([row, row * 1.001, row])) == 2
+    assert distinct_rows(torch.zeros(5, 3)) == 1
+    assert distinct_rows(torch.randn(300, 20, generator=torch.Generator().manual_seed(0))) == 300
+
+
+@pytest.mark.parametrize("name", ["xavier_normal", "glorot_standard"])
+def test_layer_jacobians_are_those_that_glorot_and_bengio_report(name: str, probe: Probe) -> None:
+    """Glorot, Bengio 2010, section 4.2: mean singular value about .8 for normalized, .5 for standard, with tanh."""
+    layers = look(probe, SCHEMES[name](), *(300,) * 5, activation="tanh").layers[1:-1]  # type: ignore[call-arg]
+    mean = sum(layer.jacobian_singular_mean or 0 for layer in layers) / len(layers)
+    assert mean == pytest.approx(0.8 if name == "xavier_normal" else 0.5, abs=0.08)

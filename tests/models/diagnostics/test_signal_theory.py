@@ -1,0 +1,142 @@
+"""Predictions of the forward and backward signal, against closed forms and against many drawn networks."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+
+from models.data.mnist import DataSet
+from models.diagnostics.measure import Probe, diagnose
+from models.diagnostics.signal_theory import mean_of_square, mean_of_squared_slope, predict, slopes
+from models.init import SCHEMES, initialize
+from models.init.by_fans import HeNormal, LecunNormal, XavierUniform
+from models.init.fixed_scale import Normal
+from models.init.structured import Orthogonal
+from models.network.architecture import Architecture
+from models.network.mlp import Network
+from models.vocabulary import Activation
+
+WIDTH, DEPTH = 512, 30
+
+
+@pytest.mark.parametrize("q", [0.01, 1.0, 25.0])
+def test_a_rectifier_halves_both_moments(q: float) -> None:
+    assert mean_of_square("relu", q) == pytest.approx(q / 2, rel=1e-6)
+    # The grid has a point at the kink, where the slope is counted as 0: 1/4001 of the density at 0.
+    assert mean_of_squared_slope("relu", q) == pytest.approx(0.5, abs=2e-3)
+    assert mean_of_square("leaky_relu", q) == pytest.approx(q * (1 + 1e-4) / 2, rel=1e-6)
+    assert mean_of_square("identity", q) == pytest.approx(q, rel=1e-6)
+
+
+def test_selu_keeps_mean_square_one() -> None:
+    """Klambauer et al. 2017: mean 0 and variance 1 are a fixed point of SELU."""
+    assert mean_of_square("selu", 1.0) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_slopes_are_the_derivatives(activation: Activation) -> None:
+    z = torch.tensor([-2.3, -0.7, 0.4, 1.9], dtype=torch.float64)
+    from models.network.activations import ACTIVATIONS
+
+    def phi(at: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(at)
+        ACTIVATIONS[activation].forward(at.clone(), out)
+        return out
+
+    numeric = (phi(z + 1e-6) - phi(z - 1e-6)) / 2e-6
+    torch.testing.assert_close(slopes(activation, z), numeric, rtol=1e-6, atol=1e-8)
+
+
+def test_he_keeps_the_size_and_lecun_halves_its_square_at_every_rectified_layer() -> None:
+    architecture = Architecture(hidden=(WIDTH,) * DEPTH)
+    he, lecun = (predict(scheme, architecture, 100.0) for scheme in (HeNormal(), LecunNormal()))
+    assert he is not None
+    assert lecun is not None
+    assert he[29].z_rms == pytest.approx(he[0].z_rms, rel=1e-5)
+    assert lecun[29].z_rms / lecun[0].z_rms == pytest.approx(2**-14.5, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("constant", "equal units"), ("identity", "no spread"), ("lsuv", "looks at data"), ("zeros", "equal units")],
+)
+def test_there_is_no_prediction_where_the_theory_does_not_hold(name: str, reason: str) -> None:
+    assert predict(SCHEMES[name](), Architecture(), 100.0) is None  # type: ignore[call-arg]
+    assert predict(Normal(mean=0.1), Architecture(), 100.0) is None
+    assert predict(HeNormal(bias="constant", bias_value=1.0), Architecture(), 100.0) is None
+
+
+CASES: list[tuple[Activation, str]] = [
+    ("relu", "he_normal"),
+    ("relu", "xavier_uniform"),
+    ("tanh", "xavier_uniform"),
+    ("sigmoid", "xavier_uniform"),
+    ("selu", "lecun_normal"),
+    ("gelu", "he_uniform"),
+]
+
+
+@pytest.mark.parametrize(("activation", "name"), CASES)
+def test_predictions_hold_in_the_mean_over_networks(activation: Activation, name: str, few: DataSet) -> None:
+    """Ten networks of width 256, 8 layers: ln q walks with sd sqrt(5 L / n) = .4 at most, and drifts by -5 L / (2 n).
+
+    The backward walk is as long. The mean of ten is within 4 standard errors and the drift.
+    """
+    architecture = Architecture(hidden=(256,) * 8, activation=activation)
+    logs: list[list[float]] = [[], []]
+    probe = Probe.of(torch.tensor(few.train.images.reshape(-1, 784)), torch.tensor(few.train.labels))
+    for seed in range(10):
+        network, scheme = Network.empty(architecture), SCHEMES[name]()  # type: ignore[call-arg]
+        initialize(network, scheme, seed)
+        layers = diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture).layers
+        last, first = layers[7], layers[0]
+        assert last.z_rms is not None
+        assert last.z_rms_predicted is not None
+        assert first.dz_rms is not None
+        assert first.dz_rms_predicted is not None
+        logs[0].append(2 * math.log(last.z_rms / last.z_rms_predicted))
+        logs[1].append(2 * math.log(first.dz_rms / first.dz_rms_predicted))
+    bound = 4 * math.sqrt(5 * 8 / 256) / math.sqrt(10) + 5 * 8 / 512
+    assert abs(sum(logs[0]) / 10) < bound, logs[0]
+    assert abs(sum(logs[1]) / 10) < bound, logs[1]
+
+
+@pytest.mark.parametrize("name", ["he_normal", "xavier_uniform", "lecun_normal", "torch_default"])
+def test_the_local_law_holds_in_every_layer_however_deep(name: str, few: DataSet) -> None:
+    """Width 512, 30 layers, 10 seeds: every layer within 5 sd, the mean of each network within 4 sd / sqrt(L)."""
+    architecture = Architecture(hidden=(WIDTH,) * DEPTH)
+    probe = Probe.of(torch.tensor(few.train.images[:8].reshape(-1, 784)), torch.tensor(few.train.labels[:8]))
+    for seed in range(10):
+        scheme = SCHEMES[name](bias="zeros")  # type: ignore[call-arg]
+        network = Network.empty(architecture)
+        initialize(network, scheme, seed)
+        hidden = diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture).layers[:-1]
+        deviations = [layer.local_z for layer in hidden if layer.local_z is not None]
+        assert len(deviations) == DEPTH
+        assert max(map(abs, deviations)) < 5
+        assert abs(sum(deviations) / DEPTH) < 4 / math.sqrt(DEPTH)
+
+
+def test_the_local_law_sees_a_wrong_variance(few: DataSet) -> None:
+    architecture = Architecture(hidden=(WIDTH,) * DEPTH)
+    probe = Probe.of(torch.tensor(few.train.images[:8].reshape(-1, 784)), torch.tensor(few.train.labels[:8]))
+    network = Network.empty(architecture)
+    initialize(network, XavierUniform(gain=1.2), 0)
+    hidden = diagnose(network, probe, epoch=0, scheme=XavierUniform(), architecture=architecture).layers[:-1]
+    deviations = [layer.local_z for layer in hidden if layer.local_z is not None]
+    assert abs(sum(deviations) / DEPTH) > 4 / math.sqrt(DEPTH)
+
+
+def test_orthogonal_layers_have_a_prediction_but_no_independent_entries(few: DataSet) -> None:
+    architecture = Architecture(hidden=(64, 64))
+    probe = Probe.of(torch.tensor(few.train.images.reshape(-1, 784)), torch.tensor(few.train.labels))
+    network, scheme = Network.empty(architecture), Orthogonal()
+    initialize(network, scheme, 0)
+    layer = diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture, thorough=True).layers[1]
+    assert layer.z_rms_predicted is not None
+    assert layer.local_z is None
+    assert layer.singular_min == pytest.approx(1, abs=1e-5)
+    assert layer.singular_max == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,252 @@
+"""Requests that arrive together are predicted together; models move under them without a wrong or a lost answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from models.inference.compiled_forward import Floats
+from models.inference.predictor import Predictor
+from service.artifacts import Artifacts
+from service.errors import NotFound
+from service.inference import model_resolver as served_module
+from service.inference.batching import MOST_TURNS, SMALL_BATCH, Answering
+from service.inference.model_resolver import ServedModels
+from service.inference.predictor_cache import Predictors
+from service.store.aliases import set_alias
+from service.store.events import last_event_id
+from service.store.job_transitions import delete_job
+from tests.service.conftest import SMALL, Bench
+
+ONE = np.zeros((1, 28, 28), np.uint8)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each forward pass had."""
+    seen: list[int] = []
+    original = Predictor.predict
+
+    def counted(self: Predictor, images: NDArray[np.uint8]) -> Floats:
+        seen.append(len(images))
+        return original(self, images)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    return seen
+
+
+@pytest.fixture
+def no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are looked up for every prediction."""
+    for name in ("FILE_TRUST_S", "NETWORK_TRUST_S"):
+        monkeypatch.setattr(served_module, name, -1)
+
+
+@pytest.fixture
+def long_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FILE_TRUST_S", "NETWORK_TRUST_S"):
+        monkeypatch.setattr(served_module, name, 3600)
+
+
+def within(bench: Bench, work: Callable[[Answering], Awaitable[None]], limit_bytes: int = 10**9) -> None:
+    async def run() -> None:
+        answering = Answering(ServedModels(bench.engine, Predictors(bench.engine, bench.artifacts, limit_bytes)), 2)
+        try:
+            await work(answering)
+        finally:
+            answering.close()
+
+    asyncio.run(run())
+
+
+def test_requests_of_one_turn_of_the_loop_are_one_forward_pass_a_model(bench: Bench, calls: list[int]) -> None:
+    first, second = bench.trained(), bench.trained(SMALL.model_copy(update={"seed": 1}))
+
+    async def work(answering: Answering) -> None:
+        names = [first, second, first, "latest", first]
+        images = [np.full((1, 28, 28), level, np.uint8) for level in range(5)]
+        found = await asyncio.gather(*(answering.predicted(*pair) for pair in zip(names, images, strict=True)))
+        assert sorted(calls) == [1, 1, 3]
+        for name, image, one in zip(names, images, found, strict=True):
+            served = one.served
+            assert served.row.checkpoint.job_id == (second if name == "latest" else name)
+            np.testing.assert_allclose(one.probabilities, served.predictor.predict(image), atol=1e-6)
+
+    within(bench, work)
+
+
+@pytest.mark.parametrize(
+    ("turns", "passes"),
+    [
+        ([0, 1, 2], [1, 1, 1]),  # who is alone in its turn does not wait
+        ([0, 0, 1, 2], [4]),  # each turn brings one
+        ([0, 0, 2], [2, 1]),  # the turn between brings none
+        ([0, 0, *range(1, MOST_TURNS + 2)], [MOST_TURNS + 1, 1, 1]),  # the first is answered though more are coming
+    ],
+)
+def test_a_pass_waits_while_each_turn_brings_more_and_not_for_ever(
+    turns: list[int], passes: list[int], bench: Bench, calls: list[int]
+) -> None:
+    job_id = bench.trained()
+
+    async def work(answering: Answering) -> None:
+        async def asked_after(turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await answering.predicted(job_id, ONE)
+
+        await answering.predicted(job_id, ONE)  # the model is in memory now, and found without a thread
+        calls.clear()
+        await asyncio.gather(*map(asked_after, turns))
+        assert calls == passes
+
+    within(bench, work)
+
+
+def test_large_batches_go_to_other_threads_in_pieces(bench: Bench, calls: list[int]) -> None:
+    job_id = bench.trained()
+
+    async def work(answering: Answering) -> None:
+        images = np.random.default_rng(0).integers(0, 256, (1000, 28, 28)).astype(np.uint8)
+        found = await answering.predicted(job_id, images)
+        assert calls == [250] * 4
+        assert len(images) > SMALL_BATCH
+        np.testing.assert_allclose(found.probabilities, found.served.predictor.predict(images), atol=1e-6)
+
+    within(bench, work)
+
+
+def test_a_name_means_what_it_means_at_each_look(bench: Bench, no_trust: None) -> None:
+    first = bench.trained()
+    set_alias(bench.engine, "champion", f"{first}@1", None)
+
+    async def work(answering: Answering) -> None:
+        async def epoch(name: str) -> tuple[str, int]:
+            served = (await answering.predicted(name, ONE)).served
+            return served.row.checkpoint.job_id, served.row.checkpoint.epoch
+
+        assert await epoch("champion") == (first, 1)
+        assert await epoch("latest") == (first, 2)
+        second = await asyncio.to_thread(bench.trained, SMALL.model_copy(update={"seed": 1}))
+        assert await epoch("latest") == (second, 2)
+        assert await epoch("champion") == (first, 1)
+        await asyncio.to_thread(set_alias, bench.engine, "champion", second, None)
+        assert await epoch("champion") == (second, 2)
+        assert await epoch(first) == (first, 2)
+
+    within(bench, work)
+
+
+def test_a_look_is_trusted_for_a_while_and_until_this_process_tells_something(bench: Bench, long_trust: None) -> None:
+    job_id = bench.trained()
+    set_alias(bench.engine, "champion", f"{job_id}@1", None)
+
+    async def work(answering: Answering) -> None:
+        async def epoch() -> int:
+            return (await answering.predicted("champion", ONE)).served.row.checkpoint.epoch
+
+        assert await epoch() == 1
+        await asyncio.to_thread(set_alias, bench.engine, "champion", f"{job_id}@2", None)
+        assert await epoch() == 1
+        answering.look_again()
+        assert await epoch() == 2
+
+    within(bench, work)
+
+
+def test_a_look_during_which_something_was_told_is_not_trusted(
+    bench: Bench, long_trust: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.trained()
+    set_alias(bench.engine, "champion", f"{job_id}@1", None)
+
+    async def work(answering: Answering) -> None:
+        async def epoch() -> int:
+            return (await answering.predicted("champion", ONE)).served.row.checkpoint.epoch
+
+        def look_while_others_are_told(engine: Engine) -> int:
+            found = last_event_id(engine)
+            set_alias(bench.engine, "champion", f"{job_id}@2", None)
+            answering.look_again()
+            return found
+
+        assert await epoch() == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(served_module, "last_event_id", look_while_others_are_told)
+            await answering._served.find("champion")  # as where the database is a server
+        assert await epoch() == 2
+
+    within(bench, work)
+
+
+def test_a_model_that_was_deleted_answers_no_more(bench: Bench, no_trust: None) -> None:
+    job_id = bench.trained()
+
+    async def work(answering: Answering) -> None:
+        await answering.predicted(job_id, ONE)
+        await asyncio.to_thread(delete_job, bench.engine, job_id)
+        with pytest.raises(NotFound):
+            await answering.predicted(job_id, ONE)
+
+    within(bench, work)
+
+
+def test_who_has_gone_does_not_keep_the_others_from_their_answer(bench: Bench) -> None:
+    job_id = bench.trained()
+
+    async def work(answering: Answering) -> None:
+        gone = asyncio.ensure_future(answering.predicted(job_id, ONE))
+        stays = asyncio.ensure_future(answering.predicted(job_id, ONE))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert (await stays).probabilities.shape == (1, 10)
+
+    within(bench, work)
+
+
+def test_an_error_reaches_everybody_who_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = bench.trained()
+
+    async def work(answering: Answering) -> None:
+        await answering.predicted(job_id, ONE)
+
+        def broken(_self: Predictor, _images: NDArray[np.uint8]) -> Floats:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(Predictor, "predict", broken)
+        found = await asyncio.gather(*(answering.predicted(job_id, ONE) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in found] == [ZeroDivisionError] * 3
+
+    within(bench, work)
+
+
+def test_memory_stays_within_its_limit_while_many_models_are_asked(bench: Bench) -> None:
+    jobs = [bench.trained(SMALL.model_copy(update={"seed": seed, "epochs": 1})) for seed in range(3)]
+
+    async def work(answering: Answering) -> None:
+        for job_id in [*jobs, *jobs]:
+            served = (await answering.predicted(job_id, ONE)).served
+            assert served.row.checkpoint.job_id == job_id
+        assert len(answering._served._predictors._loaded) == 1
+
+    within(bench, work, limit_bytes=1)
+
+
+def test_a_file_that_is_damaged_is_told_and_never_answered_from(bench: Bench, artifacts: Artifacts) -> None:
+    from models.errors import CheckpointDamaged
+    from service.store.checkpoints import find_model
+
+    job_id = bench.trained()
+    path = artifacts._root / find_model(bench.engine, job_id).checkpoint.weights_path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    async def work(answering: Answering) -> None:
+        with pytest.raises(CheckpointDamaged):
+            await answering.predicted(job_id, ONE)
+
+    within(bench, work)

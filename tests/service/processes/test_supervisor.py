@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import pytest
+
+from service.processes import supervisor as supervisor_module
+from service.processes.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, slot_children
+from service.processes.worker_environment import worker_environment
+from service.settings import Settings
+
+
+class Scripted(Child):
+    """A child that runs a line of Python instead of a role of the service."""
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", self.arguments[0]], stdin=subprocess.PIPE)
+        self.started_at = time.monotonic()
+
+
+def test_a_machine_without_gpus_gets_one_worker_with_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "visible_gpus", list)
+    monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
+    (child,) = slot_children(Settings())
+    assert child.arguments == ["slot", "cpu-0", "--threads", "8"]
+    assert child.environment == worker_environment() | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "visible_gpus", list)
+    monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
+    children = slot_children(Settings(slots=3))
+    assert [child.arguments[1] for child in children] == ["cpu-0", "cpu-1", "cpu-2"]
+    assert {child.arguments[3] for child in children} == {"2"}
+    (child,) = slot_children(Settings(slot_threads=5))
+    assert child.arguments[3] == "5"
+
+
+def test_every_gpu_gets_a_worker_that_sees_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "visible_gpus", lambda: ["0", "GPU-5a"])
+    children = slot_children(Settings())
+    assert [child.arguments[1] for child in children] == ["cuda-0", "cuda-1"]
+    assert [child.environment["CUDA_VISIBLE_DEVICES"] for child in children] == ["0", "GPU-5a"]
+
+
+def test_what_dies_is_started_again_after_pauses_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    starts: list[float] = []
+
+    class Dying(Child):
+        def start(self) -> None:
+            starts.append(clock[0])
+            self.process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"], stdin=subprocess.PIPE)
+            self.process.wait()
+            self.started_at = clock[0]
+
+    child = Dying("worker", [])
+    watcher = Supervisor([child])
+    child.start()
+    while len(starts) < 9:
+        assert watcher._look_after(child) == 0
+        clock[0] += 0.05
+    watcher._stop_all()
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert pauses[0] == pytest.approx(0.5, abs=0.2)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == pytest.approx(LONGEST_BACK_OFF_S, abs=0.2)
+
+
+def test_what_cannot_work_ends_the_service_and_all_others() -> None:
+    good = Scripted("good", ["import time; time.sleep(60)"])
+    bad = Scripted("bad", [f"raise SystemExit({EXIT_WRONG_USE})"])
+    assert Supervisor([good, bad]).run() == EXIT_WRONG_USE
+    assert good.process is not None
+    assert good.process.poll() is not None
+
+
+def test_a_child_that_ignores_the_request_to_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "STOP_LIMIT_S", 0.5)
+    deaf = Scripted(
+        "deaf", ["import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"]
+    )
+    supervisor = Supervisor([deaf])
+    supervisor.stop()
+    assert supervisor.run() == 0
+    assert deaf.process is not None
+    assert deaf.process.poll() is not None

@@ -32,7 +32,7 @@ from models.training.train import Snapshot, Training
 from service.artifacts import Artifacts
 from service.processes.worker_environment import prepare_interpreter, worker_environment
 
-LARGEST_SHARES = {"record": 0.05, "checkpoint": 0.03}
+MAX_SHARES = {"record": 0.05, "checkpoint": 0.03}
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def main() -> None:
     print_table(header, [[name, *(str(value) for value in result.values())] for name, result in results.items()])
     about = {"threads": options.threads, "pairs": options.pairs}
     write_json("diagnostics", "make bench-diagnostics", about | {"networks": results})
-    if any(one[f"{what}_percent"] > 100 * bar for one in results.values() for what, bar in LARGEST_SHARES.items()):
+    if any(one[f"{what}_percent"] > 100 * bar for one in results.values() for what, bar in MAX_SHARES.items()):
         raise SystemExit(1)
 
 

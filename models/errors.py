@@ -11,7 +11,7 @@
     |-- OutputNotFinite      a model's outputs overflow, so that it has no probabilities to give
     `-- Interrupted          the caller asked a training to stop between two steps
 
-Every error names its cause (`detail`) and, where there is one, the way out (`mend`).
+Every error names its cause (`detail`) and, where there is one, the way out (`hint`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from __future__ import annotations
 class FaninError(Exception):
     """Base of all errors that Fanin raises on purpose.
 
-    `detail` is one sentence about what is wrong; `mend` one sentence about what to do, or empty.
+    `detail` is one sentence about what is wrong; `hint` one sentence about what to do, or empty.
     """
 
-    def __init__(self, detail: str, mend: str = "") -> None:
-        super().__init__(detail if not mend else f"{detail} {mend}")
+    def __init__(self, detail: str, hint: str = "") -> None:
+        super().__init__(detail if not hint else f"{detail} {hint}")
         self.detail = detail
-        self.mend = mend
+        self.hint = hint
 
 
 class InvalidSpec(FaninError):

@@ -44,11 +44,11 @@ def preview(spec: TrainSpec, data: DataSet) -> Preview:
         spec=spec,
         data=data.name,
         note=BEFORE_PRETRAINING if isinstance(scheme, Dbn) else None,
-        diagnostics=_look(network, spec, Probe.of(images, torch.tensor(data.train.labels[: len(images)]))),
+        diagnostics=_measure_layers(network, spec, Probe.of(images, torch.tensor(data.train.labels[: len(images)]))),
     )
 
 
-def _look(network: Network, spec: TrainSpec, probe: Probe) -> Diagnostics:
+def _measure_layers(network: Network, spec: TrainSpec, probe: Probe) -> Diagnostics:
     return diagnose(
         network,
         probe,
@@ -63,7 +63,7 @@ def _look(network: Network, spec: TrainSpec, probe: Probe) -> Diagnostics:
 def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
     """Say {"ready": true}; then answer each line, a TrainSpec as JSON, by a line of JSON.
 
-    {"preview": ...}, or {"error": detail, "mend": ..., "is_spec": whether the spec is to blame}.
+    {"preview": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is to blame}.
     """
     kept: dict[str, DataSet] = {}
 
@@ -80,5 +80,5 @@ def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys
             answer = json.dumps({"preview": preview(spec, loaded(spec.data)).model_dump(mode="json")})
         except FaninError as error:
             is_spec = isinstance(error, InvalidSpec)
-            answer = json.dumps({"error": error.detail, "mend": error.mend, "is_spec": is_spec})
+            answer = json.dumps({"error": error.detail, "hint": error.hint, "is_spec": is_spec})
         print(answer, file=answers, flush=True)

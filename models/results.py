@@ -108,10 +108,14 @@ class Evaluation(_Result):
     )
     per_class: list[ClassAccuracy] = Field(description="Accuracy of each digit.")
     confusion_matrix: list[list[int]] = Field(description="Counts; row is the label, column the answer.")
+
+
+class EvaluationRecord(Evaluation):
+    """An evaluation as it is stored: also which images were right, for exact comparisons of two models."""
+
     right_bits: str | None = Field(
         None,
-        description="Which images are right, for exact comparisons of two models: a bit an image, the first one the "
-        "highest bit of the first byte, in base64.",
+        description="Which images are right, in base64: a bit an image, from the highest bit of the first byte on.",
     )
 
     def right(self) -> NDArray[np.bool_] | None:

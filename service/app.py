@@ -1,4 +1,4 @@
-"""The composition root: the only place where the parts of the API are put together."""
+"""The composition root: the only place where the services of the API are put together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
 
-from service.api.dependencies import Parts
+from service.api.dependencies import Services
 from service.api.event_hub import EventHub
 from service.api.openapi_examples import EXAMPLES
 from service.api.preview_process import Previews
@@ -36,15 +36,22 @@ from service.api.routes import (
     weights,
     workers,
 )
-from service.api.routes import job_actions as job_wishes
+from service.api.routes import job_actions as job_actions
 from service.api.routes import web_page as page
 from service.artifacts import Artifacts
 from service.http import problems
-from service.http.middleware import AnswerHead, AnswerUnexpected, ForgetNames, LimitBody, RequireKey, SecurityHeaders
+from service.http.middleware import (
+    AnswerHead,
+    AnswerUnexpected,
+    InvalidateModelCache,
+    LimitBody,
+    RequireKey,
+    SecurityHeaders,
+)
 from service.inference import oip as oip_protocol
-from service.inference.batching import Answering
-from service.inference.fast_path import QuickRoute
-from service.inference.model_resolver import ServedModels
+from service.inference.batching import MicroBatcher
+from service.inference.fast_path import PredictFastPath
+from service.inference.model_resolver import ModelResolver
 from service.inference.predictor_cache import Predictors
 from service.processes.hardware import usable_cores
 from service.queue.submission import Queue
@@ -65,7 +72,7 @@ BODY_MODELS = (
 )
 ROUTERS = (
     jobs.router,
-    job_wishes.router,
+    job_actions.router,
     events.router,
     experiments.router,
     models.router,
@@ -102,7 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(LimitBody, limit_bytes=settings.max_body_bytes)
     if settings.api_key is not None:
         app.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
-    app.add_middleware(ForgetNames, forget=lambda: app.state.parts.answering.look_again())
+    app.add_middleware(InvalidateModelCache, forget=lambda: app.state.services.answering.look_again())
     app.add_middleware(AnswerHead)
     app.add_middleware(AnswerUnexpected)
     app.add_middleware(SecurityHeaders)
@@ -113,7 +120,7 @@ def create_application(settings: Settings) -> ASGIApp:
     """Return what a server serves: the API, and before it the quick route of predictions."""
     app = create_app(settings)
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    return QuickRoute(app, lambda: app.state.parts.answering, key, settings.max_body_bytes)
+    return PredictFastPath(app, lambda: app.state.services.answering, key, settings.max_body_bytes)
 
 
 def _lifespan_of(settings: Settings) -> Any:
@@ -124,8 +131,8 @@ def _lifespan_of(settings: Settings) -> Any:
         hub = EventHub(engine)
         previews = Previews(settings.data_dir)
         predictors = Predictors(engine, artifacts, settings.predictor_cache_bytes)
-        answering = Answering(ServedModels(engine, predictors), usable_cores())
-        app.state.parts = Parts(
+        answering = MicroBatcher(ModelResolver(engine, predictors), usable_cores())
+        app.state.services = Services(
             engine=engine,
             queue=Queue(engine, settings.max_queued, settings.worker_ttl_s, settings.jobs_per_run),
             predictors=predictors,

@@ -140,10 +140,10 @@ def read_settings(**overrides: object) -> Settings:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         raise WrongSettings(
-            "; ".join(_explained(problem["loc"], problem["msg"]) for problem in error.errors())
+            "; ".join(_validation_message(problem["loc"], problem["msg"]) for problem in error.errors())
         ) from None
 
 
-def _explained(location: tuple[int | str, ...], message: str) -> str:
+def _validation_message(location: tuple[int | str, ...], message: str) -> str:
     text = message.removeprefix("Value error, ")
     return f"FANIN_{str(location[0]).upper()}: {text}" if location else text

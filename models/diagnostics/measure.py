@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PROBE_IMAGES = 512
 QUANTILE_VALUES = 32_768
-LARGEST_DECOMPOSED = 1024
+MAX_DECOMPOSED = 1024
 FEW_ROWS = 64
 CPU = torch.device("cpu")
 SAME_WITHIN = 1e-5
@@ -225,7 +225,7 @@ class _Measured:
 
     def singular_values(self) -> dict[str, float | None]:
         weight = self.layer.weight
-        if min(weight.shape) > LARGEST_DECOMPOSED or not torch.isfinite(weight).all():
+        if min(weight.shape) > MAX_DECOMPOSED or not torch.isfinite(weight).all():
             return {}
         values = _singular_values(weight)
         found: dict[str, float | None] = {"singular_min": float(values.min()), "singular_max": float(values.max())}

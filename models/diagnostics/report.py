@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 DYING, EXPLODING = 1e-3, 1e3
-MOST_UNITS_GONE = 0.5
+MAX_UNITS_GONE = 0.5
 
 
 class LayerDiagnostics(BaseModel):
@@ -134,6 +134,6 @@ def _units(hidden: Sequence[LayerDiagnostics]) -> list[str]:
         ("saturated", [(one.saturated_fraction, one.layer) for one in hidden]),
     ):
         worst = max(((share, layer) for share, layer in shares if share is not None), default=(0.0, 0))
-        if worst[0] > MOST_UNITS_GONE:
+        if worst[0] > MAX_UNITS_GONE:
             found.append(f"{what}: {worst[0]:.0%} of layer {worst[1]}")
     return found

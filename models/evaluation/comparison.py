@@ -148,10 +148,10 @@ def short_names(flat: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _fields_shown(flat: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    return [f"{name.rpartition('.')[2]} {_shown(flat[name])}" for name in names if flat.get(name) is not None]
+    return [f"{name.rpartition('.')[2]} {_format_value(flat[name])}" for name in names if flat.get(name) is not None]
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, list):
         return f"{len(value)} x {value[0]}" if len(set(value)) == 1 else "-".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from models.network.activations import ACTIVATIONS
-from models.results import ClassAccuracy, Evaluation, expected_calibration_error, wilson_interval
+from models.results import ClassAccuracy, EvaluationRecord, expected_calibration_error, wilson_interval
 from models.vocabulary import CLASSES, PIXELS
 
 if TYPE_CHECKING:
@@ -106,14 +106,14 @@ def _calibration_error(found: Count) -> float | None:
     return expected_calibration_error(confidences, found.right.numpy())
 
 
-def evaluate(network: Network, data: DataSet, device: torch.device = CPU) -> Evaluation:
+def evaluate(network: Network, data: DataSet, device: torch.device = CPU) -> EvaluationRecord:
     """Evaluate `network` on the test part of `data`, on a device."""
     found = count(network, data.test, device, also_on_raw=True)
     is_test_set = data.evaluated_on == "mnist_test"
     n = len(data.test.labels)
     assert found.hits_on_raw is not None
     raw255 = found.hits_on_raw / n
-    return Evaluation(
+    return EvaluationRecord(
         accuracy=found.accuracy,
         evaluated_on=data.evaluated_on,
         n=n,

@@ -17,7 +17,7 @@ from models.errors import InvalidImage
 SIDE = 28
 BOX = 20
 INK_THRESHOLD = 0.15  # of the strongest ink: less counts as paper when the digit is cropped
-LEAST_CONTRAST = 16  # grey levels between paper and ink below which there is no digit to see
+MIN_CONTRAST = 16  # grey levels between paper and ink below which there is no digit to see
 
 Grey = NDArray[np.uint8]
 
@@ -48,7 +48,7 @@ def _ink(picture: Grey) -> tuple[NDArray[np.float32], bool]:
     darker, lighter = paper - float(levels.min()), float(levels.max()) - paper
     inverted = darker > lighter
     contrast = max(darker, lighter)
-    if contrast < LEAST_CONTRAST:
+    if contrast < MIN_CONTRAST:
         raise InvalidImage("The picture is blank: no ink stands out from the paper.", "Send a picture of one digit.")
     ink = (paper - levels) if inverted else (levels - paper)
     return np.clip(ink, 0, None) * (255.0 / contrast), inverted

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from models.inference.compiled_forward import all_likely
 
-Unlikely = Literal["blank", "dark_on_light", "off_centre", "fills_the_frame", "noise"]
+InputWarning = Literal["blank", "dark_on_light", "off_centre", "fills_the_frame", "noise"]
 
-LEAST_MEAN_LEVEL = 2.0  # training digits: 6.5 to 101
-MOST_EDGE_LEVEL = 10.0  # of the outermost pixels: 0 to 8.3
+MIN_MEAN_LEVEL = 2.0  # training digits: 6.5 to 101
+MAX_EDGE_LEVEL = 10.0  # of the outermost pixels: 0 to 8.3
 LIGHT_GROUND = 100.0
-MOST_OFFSET_PIXELS = 2.0  # of the centre of mass from the middle: 0.01 to 1.41
-MOST_ROUGHNESS = 2.3  # sum of differences between neighbours over the sum of levels: 0.31 to 2.18
-MOST_ROUGHNESS_ON_LIGHT = 0.6  # inverted digits: 0.03 to 0.27
-MOST_LIT_SHARE = 0.5  # of pixels that are not 0: 0.04 to 0.45
+MAX_OFFSET_PIXELS = 2.0  # of the centre of mass from the middle: 0.01 to 1.41
+MAX_ROUGHNESS = 2.3  # sum of differences between neighbours over the sum of levels: 0.31 to 2.18
+MAX_ROUGHNESS_ON_LIGHT = 0.6  # inverted digits: 0.03 to 0.27
+MAX_LIT_SHARE = 0.5  # of pixels that are not 0: 0.04 to 0.45
 
-MEANING: dict[Unlikely, str] = {
+WARNING_TEXT: dict[InputWarning, str] = {
     "blank": "there is almost no ink",
     "dark_on_light": "the ink is darker than its ground; the network was trained on light ink on black",
     "off_centre": "the ink's centre of mass is more than 2 pixels from the middle",
@@ -45,30 +45,32 @@ def _sums() -> NDArray[np.float32]:
 _SUMS = _sums()
 
 
-def unlikely(images: NDArray[np.uint8]) -> list[tuple[Unlikely, ...]]:
+def input_warnings(images: NDArray[np.uint8]) -> list[tuple[InputWarning, ...]]:
     """Return for each image uint8 [n, 28, 28] why it is unlikely to be a digit as trained; mostly nothing.
 
     Noise is looked for where the edge is lit, which costs less: it does not leave out the edge.
     """
-    if all_likely(images, LEAST_MEAN_LEVEL * 784, MOST_OFFSET_PIXELS):
+    if all_likely(images, MIN_MEAN_LEVEL * 784, MAX_OFFSET_PIXELS):
         return [()] * len(images)
     sums = (images.reshape(-1, 784).astype(np.float32) @ _SUMS).tolist()
     return [_unlikely(images[index], *of_image) for index, of_image in enumerate(sums)]
 
 
-def _unlikely(image: NDArray[np.uint8], total: float, down: float, across: float, edge: float) -> tuple[Unlikely, ...]:
-    if total < LEAST_MEAN_LEVEL * 784:
+def _unlikely(
+    image: NDArray[np.uint8], total: float, down: float, across: float, edge: float
+) -> tuple[InputWarning, ...]:
+    if total < MIN_MEAN_LEVEL * 784:
         return ("blank",)
     if edge > 0:
         roughness = _roughness(image, total)
-        if edge > LIGHT_GROUND and roughness < MOST_ROUGHNESS_ON_LIGHT:
+        if edge > LIGHT_GROUND and roughness < MAX_ROUGHNESS_ON_LIGHT:
             return ("dark_on_light",)
-        if roughness > MOST_ROUGHNESS or np.count_nonzero(image) > MOST_LIT_SHARE * 784:
+        if roughness > MAX_ROUGHNESS or np.count_nonzero(image) > MAX_LIT_SHARE * 784:
             return ("noise",)
-    found: tuple[Unlikely, ...] = ()
-    if down * down + across * across > (MOST_OFFSET_PIXELS * total) ** 2:
+    found: tuple[InputWarning, ...] = ()
+    if down * down + across * across > (MAX_OFFSET_PIXELS * total) ** 2:
         found += ("off_centre",)
-    if edge > MOST_EDGE_LEVEL:
+    if edge > MAX_EDGE_LEVEL:
         found += ("fills_the_frame",)
     return found
 

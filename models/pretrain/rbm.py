@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LARGEST_BIAS = 4.0
+MAX_BIAS = 4.0
 TENSORS = ("weight", "visible_bias", "hidden_bias", "weight_velocity", "visible_velocity", "hidden_velocity")
 
 
@@ -58,7 +58,7 @@ class RBM:
         `mean_visible` [n] is p, how much each visible unit is on in the data (Hinton 2010, section 8).
         """
         self.weight.copy_(torch.empty(self.weight.shape).normal_(0.0, weight_std, generator=stream))
-        self.visible_bias.copy_(torch.logit(mean_visible.double()).clamp(-LARGEST_BIAS, LARGEST_BIAS))
+        self.visible_bias.copy_(torch.logit(mean_visible.double()).clamp(-MAX_BIAS, MAX_BIAS))
 
     def hidden_probabilities(self, visible: Tensor, out: Tensor | None = None) -> Tensor:
         """Return p(h = 1 | v) [B, m] for v [B, n]."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AfterSteps = Callable[[int, Tensor | None], None]
 STEPS_PER_GRAPH = 20
-LARGEST_GATHERED_BYTES = 128 * 2**20
+MAX_GATHERED_BYTES = 128 * 2**20
 """What the images of a graph's steps may take: fewer steps if many models are side by side, which need no more."""
 BYTES_OF_A_PIXEL = 5
 """As it is gathered, uint8, and as float32."""
@@ -85,7 +85,7 @@ class DeviceLoop:
         self._device = images.device
         self._whole_batches = images_per_epoch // batch
         bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
-        self._few = max(1, min(STEPS_PER_GRAPH, LARGEST_GATHERED_BYTES // bytes_of_step))
+        self._few = max(1, min(STEPS_PER_GRAPH, MAX_GATHERED_BYTES // bytes_of_step))
         worth_it = self._device.type == "cuda" and self._whole_batches >= self._few
         self._captured = self._capture() if worth_it else None
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 KINDS = {"sgd": 0, "adam": 1}
 SECONDS_AT_ONCE = 0.05
 """How long steps may take before the host looks at them, and at its signals, again."""
-LEAST_IMAGES_OF_A_THREAD = 25
+MIN_IMAGES_OF_A_THREAD = 25
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -183,7 +183,7 @@ class KernelStep(Step):
         """Return the team that takes steps of so many images; at first, lay out the memory that it works in."""
         if batch not in self._teams:
             # Every thread goes through all weights for its share of the images, which must be worth the way.
-            most_threads = min(torch.get_num_threads(), max(1, batch // LEAST_IMAGES_OF_A_THREAD))
+            most_threads = min(torch.get_num_threads(), max(1, batch // MIN_IMAGES_OF_A_THREAD))
             self._structures[batch] = self._structures_for(batch, most_threads)
             self._teams[batch] = Team(most_threads)
         return self._teams[batch]

@@ -17,7 +17,7 @@ from collections import deque
 STEPS_BETWEEN_TRIALS = 300
 STEPS_OF_A_TRIAL = 4
 WORTH_CHANGING = 0.95
-LONGEST_TAKEN_S = 0.1
+MAX_TAKEN_S = 0.1
 """Longer than a commit works that holds a training up noticeably; one that goes on waits for a disk or a database, and
 with a core less a training of two threads would take half as long again."""
 
@@ -34,16 +34,16 @@ class FreeCores:
     def are_taken(self) -> bool:
         """Say whether other work has a core now: what a step takes meanwhile tells nothing about others.
 
-        Work that had it for `LONGEST_TAKEN_S` has it no longer, and the training uses all cores again.
+        Work that had it for `MAX_TAKEN_S` has it no longer, and the training uses all cores again.
         """
         with self._lock:
-            if self._left < self._cores and time.monotonic() - self._taken_at > LONGEST_TAKEN_S:
+            if self._left < self._cores and time.monotonic() - self._taken_at > MAX_TAKEN_S:
                 self.count.value = self._cores
                 return False
             return self._left < self._cores
 
     def take(self) -> None:
-        """Keep a core free of training, for other work of this process, until `give_back` or `LONGEST_TAKEN_S`."""
+        """Keep a core free of training, for other work of this process, until `give_back` or `MAX_TAKEN_S`."""
         self._taken_at = time.monotonic()
         self._change(-1)
 

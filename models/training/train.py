@@ -31,7 +31,7 @@ from models.network.mlp import Network
 from models.pretrain.dbn import Pretraining
 from models.progress import StepProgress
 from models.randomness import generator
-from models.results import EpochMetrics, Evaluation
+from models.results import EpochMetrics, EvaluationRecord
 from models.spec import TrainSpec
 from models.training.engine import best_engine, make_step
 from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
@@ -164,7 +164,7 @@ class Training:
         self._diagnosed[index] = network
         return found
 
-    def evaluate(self, index: int) -> Evaluation:
+    def evaluate(self, index: int) -> EvaluationRecord:
         """Evaluate one model on the test part of the data, on the device it trains on."""
         return evaluate(self.network(index), self.data, self._device)
 
@@ -175,7 +175,7 @@ class Training:
         training must then be dropped. Models that diverge are left out and told in `failures`; raises
         the last one's `LossNotFinite` when none is left.
         """
-        self._close_ranks()
+        self._restack()
         started, number = time.perf_counter(), self.epoch + 1
         orders, lrs = self._orders_of(number), self._lrs(number)
 
@@ -214,7 +214,7 @@ class Training:
         else:
             self._loop = HostLoop(self._step, self._images, self._labels, self._shared.batch_size)
 
-    def _close_ranks(self) -> None:
+    def _restack(self) -> None:
         """Put those that are left side by side anew, if half or more have left."""
         members = self.members
         if not members or len(members) > len(self._slots) / 2:

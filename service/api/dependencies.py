@@ -1,4 +1,4 @@
-"""What operations are given: the parts of the application, and the parameters that several of them share."""
+"""What operations are given: the services of the application, and the parameters that several of them share."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from service.api.preview_process import Previews
 from service.artifacts import Artifacts
 from service.errors import MalformedBody, UnsupportedMediaType
 from service.http.problems import Problem
-from service.inference.batching import Answering
+from service.inference.batching import MicroBatcher
 from service.inference.image_decoding import media_type_of
 from service.inference.predictor_cache import Predictors
 from service.queue.submission import Queue
 
-LARGEST_PAGE = 100
+MAX_PAGE = 100
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts that the composition root put together; see `service.app.create_app`."""
+class Services:
+    """The services that the composition root put together; see `service.app.create_app`."""
 
     engine: Engine
     queue: Queue
     predictors: Predictors
-    answering: Answering
+    answering: MicroBatcher
     hub: EventHub
     artifacts: Artifacts
     previews: Previews
@@ -39,11 +39,11 @@ class Parts:
     worker_ttl_s: float
 
 
-def _parts(request: Request) -> Parts:
-    return cast("Parts", request.app.state.parts)
+def _parts(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
 
 
-GetParts = Annotated[Parts, Depends(_parts)]
+ServicesDep = Annotated[Services, Depends(_parts)]
 
 After = Annotated[
     str | None,
@@ -52,11 +52,9 @@ After = Annotated[
 
 
 def _coerced(
-    limit: Annotated[
-        int, Query(ge=1, description=f"At most this many; more than {LARGEST_PAGE} means {LARGEST_PAGE}.")
-    ] = 20,
+    limit: Annotated[int, Query(ge=1, description=f"At most this many; more than {MAX_PAGE} means {MAX_PAGE}.")] = 20,
 ) -> int:
-    return min(limit, LARGEST_PAGE)
+    return min(limit, MAX_PAGE)
 
 
 Limit = Annotated[int, Depends(_coerced)]
@@ -99,7 +97,7 @@ def unquoted(key: str) -> str:
     return key
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of an operation that may answer with these problems.
 
     401 and 500 are everywhere, 422 wherever a path or query is read.
@@ -118,7 +116,7 @@ _DESCRIPTIONS = {
     412: "What If-Match or If-None-Match asks for is not so.",
     413: "The body is too large.",
     415: "The body is of a kind that is not read here.",
-    422: "The request is not valid; `detail` names the cause and the mend.",
+    422: "The request is not valid; `detail` names the cause and the hint.",
     500: "The service met an error it does not know.",
     503: "Something that should be here is not, for now.",
 }

@@ -13,7 +13,7 @@ from models.vocabulary import DEFAULT_SEED, MAX_SEED
 from service.errors import NotFound
 from service.http.problems import invalid_body
 
-MOST_MEMBERS = 200
+MAX_MEMBERS = 200
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -42,7 +42,7 @@ class RecipeBody(BaseModel):
 
     recipe: str = Field(description="Its name, such as R7; GET /recipes lists them.")
     seeds: list[Seed] | None = Field(
-        None, min_length=1, max_length=MOST_MEMBERS, description="Other seeds than the recipe's own."
+        None, min_length=1, max_length=MAX_MEMBERS, description="Other seeds than the recipe's own."
     )
 
 
@@ -67,7 +67,7 @@ def _of_recipe(asked: RecipeBody, body: dict[str, Any]) -> tuple[str, list[Train
     if len(seeds) < recipe.least_seeds:
         raise _refused(("seeds",), f"{recipe.name} judges a spread; give at least {recipe.least_seeds} seeds", body)
     members = recipe.members(seeds)
-    if len(members) > MOST_MEMBERS:
+    if len(members) > MAX_MEMBERS:
         raise _too_many(body)
     return recipe.name, members
 
@@ -84,7 +84,7 @@ def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
     for (index, scheme), depth, (number, variant), seed in product(
         enumerate(schemes), depths, enumerate(asked.variants or [{}]), dict.fromkeys(asked.seeds)
     ):
-        if len(specs) >= MOST_MEMBERS:
+        if len(specs) >= MAX_MEMBERS:
             raise _too_many(body)
         fields = asked.base | scheme | variant | {"seed": seed}
         try:
@@ -92,7 +92,7 @@ def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
             specs.append(spec if depth is None else resolve_spec(_of_depth(spec, depth)))
         except ValidationError as error:
             where = ("schemes", index) if asked.schemes else ("variants", number) if asked.variants else ("base",)
-            raise _refused(where, "; ".join(_said(one) for one in error.errors()), body) from None
+            raise _refused(where, "; ".join(_validation_message(one) for one in error.errors()), body) from None
     if len({spec.model_dump_json() for spec in specs}) < len(specs):
         raise _refused(("schemes",), "two members are the same, and would be equal bit for bit; leave one out", body)
     return specs
@@ -104,14 +104,14 @@ def _of_depth(spec: TrainSpec, depth: int) -> dict[str, Any]:
     return fields
 
 
-def _said(error: Any) -> str:
+def _validation_message(error: Any) -> str:
     where = ".".join(str(step) for step in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
 
 
 def _too_many(body: dict[str, Any]) -> Exception:
-    return _refused(("seeds",), f"the experiment has more than {MOST_MEMBERS} members; leave some out", body)
+    return _refused(("seeds",), f"the experiment has more than {MAX_MEMBERS} members; leave some out", body)
 
 
 def _refused(where: tuple[str | int, ...], message: str, body: dict[str, Any]) -> Exception:

@@ -352,7 +352,6 @@ EXAMPLES: dict[str, Any] = {
         "accuracy_raw255": 0.9769,
         "mean_negative_log_likelihood": 0.1021,
         "per_class": [{"digit": digit, "n": count, "accuracy": 1.0} for digit, count in enumerate(_COUNTS)],
-        "right_bits": None,
         "confusion_matrix": [
             [count if row == column else 0 for column in range(10)] for row, count in enumerate(_COUNTS)
         ],

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 START_LIMIT_S = 60.0
 PREVIEW_LIMIT_S = 30.0
 TURN_LIMIT_S = 10.0
-LARGEST_PARAMETERS = 30_000_000
-LONGEST_ANSWER_BYTES = 2**20
+MAX_PARAMETERS = 30_000_000
+MAX_ANSWER_BYTES = 2**20
 
 
 class Previews:
@@ -44,9 +44,9 @@ class Previews:
         `InvalidSpec` if the network is too large to be looked at while somebody waits, or takes too long.
         """
         parameters = spec.architecture.parameter_count
-        if parameters > LARGEST_PARAMETERS:
+        if parameters > MAX_PARAMETERS:
             raise InvalidSpec(
-                f"A preview is made of at most {LARGEST_PARAMETERS:,} parameters; this network has {parameters:,}.",
+                f"A preview is made of at most {MAX_PARAMETERS:,} parameters; this network has {parameters:,}.",
                 'Use fewer or narrower layers, or train it with "epochs": 0.',
             )
         async with self._own_turn():
@@ -64,7 +64,7 @@ class Previews:
                 self.close()  # or the next request would get this one's answer
                 raise
         if "error" in answer:
-            raise (InvalidSpec if answer["is_spec"] else Unavailable)(answer["error"], answer["mend"])
+            raise (InvalidSpec if answer["is_spec"] else Unavailable)(answer["error"], answer["hint"])
         return Preview.model_validate(answer["preview"])
 
     @asynccontextmanager
@@ -92,7 +92,7 @@ class Previews:
         arguments = ("-m", "models", "previews", "--data-dir", str(self._data_dir))
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=pipe, stdout=pipe, limit=LONGEST_ANSWER_BYTES
+            sys.executable, *arguments, stdin=pipe, stdout=pipe, limit=MAX_ANSWER_BYTES
         )
         try:
             async with asyncio.timeout(START_LIMIT_S):

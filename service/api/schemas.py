@@ -76,7 +76,7 @@ class JobError(Answer):
 
     type: str
     detail: str
-    mend: str
+    hint: str
 
 
 class Job(Answer):

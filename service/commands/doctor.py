@@ -23,7 +23,7 @@ from service.store.engine import check_connection, now, open_engine, require_tab
 from service.store.workers import list_workers
 
 SMALLEST_FREE_BYTES = 2**30
-LARGEST_CLOCK_DIFFERENCE_S = 5.0
+MAX_CLOCK_DIFFERENCE_S = 5.0
 
 
 class Finding(NamedTuple):
@@ -63,7 +63,7 @@ def _database(engine: Engine) -> Iterator[Finding]:
     yield Finding("database", True, f"{where} can be reached and is up to date.")
     with engine.connect() as connection:
         difference_s = abs(float(connection.execute(select(now())).scalar_one()) - time.time())
-    if difference_s > LARGEST_CLOCK_DIFFERENCE_S:
+    if difference_s > MAX_CLOCK_DIFFERENCE_S:
         text = f"The database's clock and this machine's differ by {difference_s:.0f} s; times in logs will not agree."
         yield Finding("clock", False, text)
 

@@ -97,7 +97,7 @@ def _try(client: httpx.Client, recipe: dict[str, Any], seeds: int | None, consol
     failed = [member["job_id"] for member in experiment["members"] if member["state"] == "failed"]
     if failed:
         reason = _answer(client.get(f"/jobs/{failed[0]}"))["error"]
-        raise NotReproduced(f"{recipe['name']}: a member failed: {reason['detail']}", reason["mend"])
+        raise NotReproduced(f"{recipe['name']}: a member failed: {reason['detail']}", reason["hint"])
     return Tried(recipe, experiment, time.monotonic() - started)
 
 

@@ -136,7 +136,7 @@ class AnswerUnexpected:
             await problem_of_unknown(scope["path"])(scope, receive, send)
 
 
-class ForgetNames:
+class InvalidateModelCache:
     """Have predictions look up names anew after anything this process has told, an event of a stream included.
 
     Who is told that a job has succeeded, or has moved an alias, is then answered by that model, not by the one before.

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents, whatever raised them.
 
-A problem names its cause and its mend in `detail`; `error` repeats the detail as a plain string, for clients
+A problem names its cause and its hint in `detail`; `error` repeats the detail as a plain string, for clients
 that read that key; a validation problem lists every wrong field under `errors`.
 """
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
-MOST_WRONG_FIELDS = 100
+MAX_WRONG_FIELDS = 100
 
 
 class WrongField(BaseModel):
@@ -41,7 +41,7 @@ class Problem(BaseModel):
     title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
     status: int = Field(description="The HTTP status.", examples=[404])
     detail: str = Field(
-        description="The cause, and the mend.", examples=["There is no job 'x'. GET /jobs lists the jobs."]
+        description="The cause, and the hint.", examples=["There is no job 'x'. GET /jobs lists the jobs."]
     )
     instance: str = Field(description="The path that was asked for.", examples=["/jobs/x"])
     error: str = Field(description="The same as `detail`.")
@@ -112,8 +112,8 @@ async def _of_validation(request: Request, error: Exception) -> Response:
 def problem_of_validation(path: str, error: RequestValidationError) -> Response:
     """Return the problem document of a request whose fields are wrong."""
     wrong = [
-        WrongField(pointer=_pointer(one["loc"], one["type"], error.body), detail=_explained(one))
-        for one in error.errors()[:MOST_WRONG_FIELDS]
+        WrongField(pointer=_pointer(one["loc"], one["type"], error.body), detail=_validation_message(one))
+        for one in error.errors()[:MAX_WRONG_FIELDS]
     ]
     detail = "; ".join(f"{one.pointer}: {one.detail}" for one in wrong[:5])
     more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
@@ -182,7 +182,7 @@ def _pointer(location: tuple[int | str, ...], kind: str, body: Any) -> str:
     return "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in way)
 
 
-def _explained(error: dict[str, Any]) -> str:
+def _validation_message(error: dict[str, Any]) -> str:
     context = error.get("ctx", {})
     if error["type"] == "union_tag_not_found":
         return f"{context['discriminator']} is missing: it says which one is meant"

@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 
 from models.errors import InvalidImage
 from models.inference.compiled_forward import Floats
-from models.inference.input_checks import MEANING, Unlikely, unlikely
+from models.inference.input_checks import WARNING_TEXT, InputWarning, input_warnings
 from service.errors import Unavailable
 from service.inference.image_decoding import ReadImages
-from service.inference.model_resolver import MOST_NAMES, Served, ServedModels
+from service.inference.model_resolver import MAX_NAMES, ModelResolver, ResolvedModel
 from service.inference.query import PredictQuery
 
 WITH_NUMPY = orjson.OPT_SERIALIZE_NUMPY
 SMALL_BATCH = 32
-MOST_TURNS = 4
+MAX_TURNS = 4
 PIECE_IMAGES = 250
 LABELS = [str(digit).encode() for digit in range(10)]
-MEND = "Add ?fit=true to have the digit cropped, scaled, centred and inverted if need be, as MNIST was made."
+HINT = "Add ?fit=true to have the digit cropped, scaled, centred and inverted if need be, as MNIST was made."
 
 Form = Literal["json", "raw", "npy"]
 MEDIA_TYPES: dict[Form, str] = {
@@ -50,46 +50,46 @@ class Answer(NamedTuple):
     model: str
 
 
-class Predicted(NamedTuple):
+class BatchPrediction(NamedTuple):
     """What a model says of a request's images, uint8 [n, 28, 28]: probabilities [n, 10], and the same for JSON."""
 
-    served: Served
+    served: ResolvedModel
     probabilities: Floats
-    words: Words | None = None
+    words: JsonFragments | None = None
 
-    def part(self, start: int, end: int) -> Predicted:
+    def part(self, start: int, end: int) -> BatchPrediction:
         """Return what is said of some of the images."""
         words = None if self.words is None else self.words.part(start, end)
-        return Predicted(self.served, self.probabilities[start:end], words)
+        return BatchPrediction(self.served, self.probabilities[start:end], words)
 
 
-class Words(NamedTuple):
+class JsonFragments(NamedTuple):
     """What JSON says of each image: its label, its probabilities without brackets, and why it is no likely digit."""
 
     labels: list[Any]
     numbers: list[Any]
     unlikely: list[Any]
 
-    def part(self, start: int, end: int) -> Words:
+    def part(self, start: int, end: int) -> JsonFragments:
         """Return the words for some of the images."""
-        return Words(self.labels[start:end], self.numbers[start:end], self.unlikely[start:end])
+        return JsonFragments(self.labels[start:end], self.numbers[start:end], self.unlikely[start:end])
 
     @classmethod
-    def of(cls, images: NDArray[np.uint8], probabilities: Floats) -> Words:
+    def of(cls, images: NDArray[np.uint8], probabilities: Floats) -> JsonFragments:
         """Return the words for images and their probabilities, made for all at once."""
         numbers = orjson.dumps(probabilities, option=WITH_NUMPY)[2:-2].split(b"],[")
-        return cls(probabilities.argmax(axis=1).tolist(), numbers, unlikely(images))
+        return cls(probabilities.argmax(axis=1).tolist(), numbers, input_warnings(images))
 
 
 class _Waiting(NamedTuple):
     images: NDArray[np.uint8]
-    future: asyncio.Future[Predicted]
+    future: asyncio.Future[BatchPrediction]
 
 
-class Answering:
+class MicroBatcher:
     """The models that predict, and the requests of this turn of the event loop."""
 
-    def __init__(self, served: ServedModels, threads: int) -> None:
+    def __init__(self, served: ModelResolver, threads: int) -> None:
         self._served = served
         self._pool = ThreadPoolExecutor(threads, "predict")
         self._waiting: dict[str, list[_Waiting]] = {}
@@ -102,7 +102,7 @@ class Answering:
 
     def count(self, name: str, images: int) -> None:
         """Count an inference."""
-        if len(self.counts) < MOST_NAMES or name in self.counts:
+        if len(self.counts) < MAX_NAMES or name in self.counts:
             asked, seen = self.counts.get(name, (0, 0))
             self.counts[name] = asked + 1, seen + images
 
@@ -111,17 +111,17 @@ class Answering:
         self._pool.shutdown()
         self._served.close()
 
-    async def predicted(self, name: str, images: NDArray[np.uint8]) -> Predicted:
+    async def predicted(self, name: str, images: NDArray[np.uint8]) -> BatchPrediction:
         """Return what the model that a name means now says of images uint8 [n, 28, 28].
 
         Raises `NotFound`, `CheckpointDamaged`, `OutputNotFinite`.
         """
         if len(images) > SMALL_BATCH:
             served = await self.find(name)
-            return Predicted(served, await self.by_pieces(served.predictor.predict, images))
+            return BatchPrediction(served, await self.by_pieces(served.predictor.predict, images))
         waiting = self._waiting.get(name)
         if waiting is not None:
-            future: asyncio.Future[Predicted] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[BatchPrediction] = asyncio.get_running_loop().create_future()
             waiting.append(_Waiting(images, future))
             return await future
         self._waiting[name] = waiting = []
@@ -141,7 +141,7 @@ class Answering:
         Clients that were answered in the turn before are asking again by then: waiting for them costs a turn, a tenth
         of what a forward pass of their own would.
         """
-        for _ in range(MOST_TURNS):
+        for _ in range(MAX_TURNS):
             before = len(waiting)
             await asyncio.sleep(0)
             if len(waiting) == before:
@@ -154,17 +154,17 @@ class Answering:
         found = await asyncio.gather(*(loop.run_in_executor(self._pool, predict, piece) for piece in pieces))
         return np.concatenate(found)
 
-    async def find(self, name: str) -> Served:
+    async def find(self, name: str) -> ResolvedModel:
         """Return the model that a name means now."""
         return self._served.known(name) or await self._served.find(name)
 
-    async def _for_all(self, name: str, images: NDArray[np.uint8], others: Sequence[_Waiting]) -> Predicted:
+    async def _for_all(self, name: str, images: NDArray[np.uint8], others: Sequence[_Waiting]) -> BatchPrediction:
         """Predict for one request and the others of its turn; give them their part, or the error."""
         try:
             served = self._served.known(name) or await self._served.find(name)
             together = np.concatenate([images, *(one.images for one in others)]) if others else images
             probabilities = served.predictor.predict(together)
-            found = Predicted(served, probabilities, Words.of(together, probabilities))
+            found = BatchPrediction(served, probabilities, JsonFragments.of(together, probabilities))
         except BaseException as error:
             for _, future in others:
                 if not future.done():
@@ -185,7 +185,7 @@ class Answering:
         task.add_done_callback(lambda done: done.exception())  # they have been told
 
 
-async def answer(answering: Answering, read: ReadImages, query: PredictQuery, accept: str) -> Answer:
+async def answer(answering: MicroBatcher, read: ReadImages, query: PredictQuery, accept: str) -> Answer:
     """Predict by one model or several side by side, and write what the client asks for."""
     form = form_of(accept)
     if query.models is None:
@@ -209,31 +209,34 @@ def form_of(accept: str) -> Form:
     return "raw" if "application/octet-stream" in accept else "json"
 
 
-def _written(read: ReadImages, query: PredictQuery, form: Form, found: Predicted) -> bytes:
+def _written(read: ReadImages, query: PredictQuery, form: Form, found: BatchPrediction) -> bytes:
     if form == "raw":
         return found.probabilities.astype("<f4", copy=False).tobytes()
     if form == "npy":
         buffer = io.BytesIO()
         np.save(buffer, found.probabilities, allow_pickle=False)
         return buffer.getvalue()
-    words = found.words or Words.of(read.images, found.probabilities)
+    words = found.words or JsonFragments.of(read.images, found.probabilities)
     if query.is_plain and not read.batch and not read.fitted and not words.unlikely[0]:
         # What is asked most: the same JSON as below, put together from parts that are there already.
         parts = b'{"label":', LABELS[words.labels[0]], b',"probabilities":[', words.numbers[0], b'],"model":'
         return b"".join((*parts, found.served.described, b',"read_as":', _read_as(read.form, read.scale, False), b"}"))
     shared = {"model": orjson.Fragment(found.served.described), "read_as": _read_as_fragment(read)}
-    return _dumped(_fields(read, query, found.probabilities) | shared | _warnings(words.unlikely, fitted=read.fitted))
+    return _dumped(
+        _prediction_fields(read, query, found.probabilities) | shared | _warnings(words.unlikely, fitted=read.fitted)
+    )
 
 
-def _written_side_by_side(read: ReadImages, query: PredictQuery, found: Sequence[Predicted]) -> bytes:
+def _written_side_by_side(read: ReadImages, query: PredictQuery, found: Sequence[BatchPrediction]) -> bytes:
     answers = [
-        _fields(read, query, one.probabilities) | {"model": orjson.Fragment(one.served.described)} for one in found
+        _prediction_fields(read, query, one.probabilities) | {"model": orjson.Fragment(one.served.described)}
+        for one in found
     ]
-    warnings = _warnings(unlikely(read.images), fitted=read.fitted)
+    warnings = _warnings(input_warnings(read.images), fitted=read.fitted)
     return _dumped({"answers": answers, "read_as": _read_as_fragment(read)} | warnings)
 
 
-def _fields(read: ReadImages, query: PredictQuery, probabilities: Floats) -> dict[str, Any]:
+def _prediction_fields(read: ReadImages, query: PredictQuery, probabilities: Floats) -> dict[str, Any]:
     """Return what one model says of the images: of one as it is, of a batch under `predictions`."""
     labels = probabilities.argmax(axis=1).tolist()
     each = [_prediction(read, query, index, labels[index], probabilities[index]) for index in range(len(labels))]
@@ -261,19 +264,19 @@ def _read_as_fragment(read: ReadImages) -> orjson.Fragment:
     return orjson.Fragment(_read_as(read.form, read.scale, read.fitted))
 
 
-def _warnings(kinds: Sequence[tuple[Unlikely, ...]], *, fitted: bool) -> dict[str, Any]:
+def _warnings(kinds: Sequence[tuple[InputWarning, ...]], *, fitted: bool) -> dict[str, Any]:
     """Return warnings of images that are unlikely to be digits as trained, if there are any."""
     warnings = [
-        {"index": index, "kind": kind, "detail": _explained(kind, fitted=fitted)}
+        {"index": index, "kind": kind, "detail": _warning_detail(kind, fitted=fitted)}
         for index, of_image in enumerate(kinds)
         for kind in of_image
     ]
     return {"warnings": warnings} if warnings else {}
 
 
-def _explained(kind: Unlikely, *, fitted: bool) -> str:
-    text = f"This is unlikely to be a digit as the network was trained on: {MEANING[kind]}."
-    return text if fitted else f"{text} {MEND}"
+def _warning_detail(kind: InputWarning, *, fitted: bool) -> str:
+    text = f"This is unlikely to be a digit as the network was trained on: {WARNING_TEXT[kind]}."
+    return text if fitted else f"{text} {HINT}"
 
 
 def _dumped(answer: dict[str, Any]) -> bytes:

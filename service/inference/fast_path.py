@@ -21,9 +21,9 @@ from models.errors import FaninError
 from service.errors import MalformedBody
 from service.http.middleware import body_too_large, has_key, no_key
 from service.http.problems import problem_of, problem_of_lost_database, problem_of_unknown, problem_of_validation
-from service.inference.batching import Answering, answer
+from service.inference.batching import MicroBatcher, answer
 from service.inference.coalesced_write import hold_of
-from service.inference.image_decoding import MOST_IMAGES, ReadImages, media_type_of, read_body, read_files
+from service.inference.image_decoding import MAX_IMAGES, ReadImages, media_type_of, read_body, read_files
 from service.inference.query import PredictQuery, read_query
 from service.store.engine import OUT_OF_REACH
 
@@ -35,10 +35,10 @@ QUICK_BYTES = 16_384
 """A larger body is read on another thread: decoding it takes longer than the way there."""
 
 
-class QuickRoute:
+class PredictFastPath:
     """Answer predictions, and hand everything else on (ASGI)."""
 
-    def __init__(self, app: ASGIApp, answering: Callable[[], Answering], key: str | None, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, answering: Callable[[], MicroBatcher], key: str | None, limit_bytes: int) -> None:
         self._app = app
         self._answering = answering
         self._key = key
@@ -99,7 +99,7 @@ class QuickRoute:
             parts.append(part)
 
 
-async def respond(answering: Answering, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:
+async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:
     """Return the content of the answer to a body, its media type, and the model that answered (JOB@EPOCH)."""
     media_type = media_type_of(header(scope, b"content-type"))
     if media_type == "multipart/form-data":
@@ -116,7 +116,7 @@ async def _read_form(scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
-        async with Request(scope, receive).form(max_files=MOST_IMAGES, max_fields=100) as form:
+        async with Request(scope, receive).form(max_files=MAX_IMAGES, max_fields=100) as form:
             uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
             files = [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
     except MultiPartException as error:

@@ -25,9 +25,9 @@ Pixels = NDArray[np.uint8]
 Scale = Literal["auto", "255", "1"]
 Form = Literal["png", "jpeg", "raw", "npy", "json"]
 
-MOST_IMAGES = 10_000
-LARGEST_SIDE = 4096
-MOST_PIXELS = 100_000_000
+MAX_IMAGES = 10_000
+MAX_SIDE = 4096
+MAX_PIXELS = 100_000_000
 IMAGE_PIXELS = SIDE * SIDE
 FIT_MEND = "Send 28x28 pixels, or add ?fit=true to have the digit cropped, scaled and centred as in MNIST."
 READABLE = (
@@ -98,8 +98,8 @@ def _each_file(contents: Sequence[bytes], forms: Sequence[Form], *, fit: bool) -
     for content, form in zip(contents, forms, strict=True):
         picture = _one_raw(content) if form == "raw" else _decode(content, form, fit=fit)
         pixels += picture.size
-        if pixels > MOST_PIXELS:
-            raise InvalidImage(f"The pictures have more than {MOST_PIXELS:,} pixels together.", "Send fewer at a time.")
+        if pixels > MAX_PIXELS:
+            raise InvalidImage(f"The pictures have more than {MAX_PIXELS:,} pixels together.", "Send fewer at a time.")
         yield _seen(picture, fit=fit)
 
 
@@ -166,8 +166,8 @@ def _one_raw(content: bytes) -> Pixels:
 
 
 def _check_count(count: int) -> None:
-    if count > MOST_IMAGES:
-        raise InvalidImage(f"{count} images are more than {MOST_IMAGES} in one request.", "Send several requests.")
+    if count > MAX_IMAGES:
+        raise InvalidImage(f"{count} images are more than {MAX_IMAGES} in one request.", "Send several requests.")
 
 
 def _decode(content: bytes, form: Form, *, fit: bool) -> Pixels:
@@ -181,7 +181,7 @@ def _decode(content: bytes, form: Form, *, fit: bool) -> Pixels:
     except InvalidImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidImage("The picture has too many pixels.", f"Send at most {LARGEST_SIDE} a side.") from error
+        raise InvalidImage("The picture has too many pixels.", f"Send at most {MAX_SIDE} a side.") from error
     except Exception as error:
         raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
 
@@ -189,8 +189,8 @@ def _decode(content: bytes, form: Form, *, fit: bool) -> Pixels:
 def _check_size(width: int, height: int, *, fit: bool) -> None:
     if not fit and (width, height) != (SIDE, SIDE):
         raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_MEND)
-    if max(width, height) > LARGEST_SIDE:
-        raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {LARGEST_SIDE} a side.")
+    if max(width, height) > MAX_SIDE:
+        raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {MAX_SIDE} a side.")
 
 
 def _grey(picture: Image.Image) -> Pixels:
@@ -303,8 +303,8 @@ def _shaped(levels: NDArray[np.float64], *, fit: bool) -> tuple[NDArray[np.float
     if levels.ndim not in (2, 3) or (not fit and levels.shape[-2:] != (SIDE, SIDE)):
         shape = "x".join(map(str, levels.shape))
         raise InvalidImage(f"The pixels have shape {shape}, not 28x28, nx28x28, 784 or nx784.", FIT_MEND)
-    if max(levels.shape[-2:]) > LARGEST_SIDE:
-        raise InvalidImage(f"The pixels have more than {LARGEST_SIDE} a side.", "Send a smaller picture.")
+    if max(levels.shape[-2:]) > MAX_SIDE:
+        raise InvalidImage(f"The pixels have more than {MAX_SIDE} a side.", "Send a smaller picture.")
     levels = levels if batch else levels[None]
     _check_count(len(levels))
     if len(levels) == 0:

@@ -23,11 +23,11 @@ from service.store.events import last_event_id
 
 FILE_TRUST_S = 0.005
 NETWORK_TRUST_S = 0.05
-MOST_NAMES = 1000
+MAX_NAMES = 1000
 COUNT = "SELECT value FROM counters WHERE name = 'event_id'"
 
 
-class Served(NamedTuple):
+class ResolvedModel(NamedTuple):
     """A model that answers: its row, how answers name it (JSON), and its predictor."""
 
     row: ModelRow
@@ -40,7 +40,7 @@ class Served(NamedTuple):
         return f"{self.row.checkpoint.job_id}@{self.row.checkpoint.epoch}"
 
 
-class ServedModels:
+class ModelResolver:
     """The models that names mean; for the event loop alone."""
 
     def __init__(self, engine: Engine, predictors: Predictors) -> None:
@@ -54,7 +54,7 @@ class ServedModels:
         self._is_file = engine.dialect.name == "sqlite"
         self._trust_s = FILE_TRUST_S if self._is_file else NETWORK_TRUST_S
 
-    def known(self, name: str) -> Served | None:
+    def known(self, name: str) -> ResolvedModel | None:
         """Return what is known to answer to a name at this moment, or None: then `find` it.
 
         Raises what the database raises if it cannot be asked.
@@ -72,7 +72,7 @@ class ServedModels:
         self._looked_at = -float("inf")
         self._told += 1
 
-    async def find(self, name: str) -> Served:
+    async def find(self, name: str) -> ResolvedModel:
         """Return what answers to a name now, and remember it. Raises `NotFound`, `CheckpointDamaged`."""
         before, told = time.monotonic(), self._told
         # The counter first: a commit between the two looks makes what is found newer than its number, never older.
@@ -86,17 +86,17 @@ class ServedModels:
         row, predictor = await asyncio.to_thread(self._predictors.find, name)
         described = predicted_by(row).model_dump_json(exclude_none=True).encode()
         if generation == self._generation:
-            if len(self._rows) >= MOST_NAMES:
+            if len(self._rows) >= MAX_NAMES:
                 self._rows.clear()
             self._rows[name] = row, described
-        return Served(row, described, predictor)
+        return ResolvedModel(row, described, predictor)
 
-    def _served(self, name: str) -> Served | None:
+    def _served(self, name: str) -> ResolvedModel | None:
         if name not in self._rows:
             return None
         row, described = self._rows[name]
         predictor = self._predictors.loaded(row)
-        return Served(row, described, predictor) if predictor is not None else None
+        return ResolvedModel(row, described, predictor) if predictor is not None else None
 
     def _hold(self, generation: int) -> None:
         if generation > self._generation:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import InvalidImage
 from models.vocabulary import CLASSES, PIXELS
 from service.errors import MalformedBody
-from service.inference.image_decoding import MOST_IMAGES
+from service.inference.image_decoding import MAX_IMAGES
 
 INPUT = "images"
 PROBABILITIES, LABELS = "probabilities", "labels"
@@ -129,8 +129,8 @@ def _checked_shape(given: RequestInput) -> tuple[int, ...]:
     shape = tuple(given.shape)
     if shape[1:] not in SHAPES or shape[0] < 1:
         raise InvalidImage(f"The shape {list(shape)} is not read here.", "Send [n,28,28], [n,1,28,28] or [n,784].")
-    if shape[0] > MOST_IMAGES:
-        raise InvalidImage(f"{shape[0]} images are more than {MOST_IMAGES} in one request.", "Send several requests.")
+    if shape[0] > MAX_IMAGES:
+        raise InvalidImage(f"{shape[0]} images are more than {MAX_IMAGES} in one request.", "Send several requests.")
     if given.datatype not in ITEM_BYTES:
         raise InvalidImage(f"The datatype {given.datatype!r} is not read here.", "Send UINT8 or FP32.")
     return shape

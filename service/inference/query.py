@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.vocabulary import CLASSES
 from service.inference.image_decoding import Scale
 
-LONGEST_NAME = 100
-MOST_MODELS = 16
+MAX_NAME = 100
+MAX_MODELS = 16
 
 
 class PredictQuery(BaseModel):
@@ -24,7 +24,7 @@ class PredictQuery(BaseModel):
     model: Annotated[
         str,
         Field(
-            max_length=LONGEST_NAME,
+            max_length=MAX_NAME,
             description="latest, an alias, a job's id, or JOB@EPOCH.",
             examples=["latest"],
         ),
@@ -32,9 +32,9 @@ class PredictQuery(BaseModel):
     models: Annotated[
         str | None,
         Field(
-            max_length=MOST_MODELS * (LONGEST_NAME + 1),
-            pattern=rf"^[^,]+(,[^,]+){{0,{MOST_MODELS - 1}}}$",
-            description=f"Up to {MOST_MODELS} models, separated by commas, to answer side by side; instead of `model`.",
+            max_length=MAX_MODELS * (MAX_NAME + 1),
+            pattern=rf"^[^,]+(,[^,]+){{0,{MAX_MODELS - 1}}}$",
+            description=f"Up to {MAX_MODELS} models, separated by commas, to answer side by side; instead of `model`.",
         ),
     ] = None
     fit: Annotated[

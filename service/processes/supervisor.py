@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 LOOK_INTERVAL_S = 0.1
 FIRST_BACK_OFF_S = 0.5
-LONGEST_BACK_OFF_S = 30.0
+MAX_BACK_OFF_S = 30.0
 STABLE_AFTER_S = 60.0
 STOP_LIMIT_S = 20.0
 EXIT_WRONG_USE = 78  # sysexits.h EX_CONFIG: starting again would not help
@@ -85,7 +85,7 @@ class Supervisor:
             if code == EXIT_WRONG_USE:
                 return EXIT_WRONG_USE
             child.failures = 1 if instant - child.started_at > STABLE_AFTER_S else child.failures + 1
-            pause = min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (child.failures - 1))
+            pause = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (child.failures - 1))
             log.warning("%s ended with status %d; it starts again in %.1f s", child.name, code, pause)
             _close_pipe(process)
             child.process, child.start_again_at = None, instant + pause

@@ -16,7 +16,7 @@ from service.queue.grouping import divided
 from service.store.engine import writing
 from service.store.experiments import insert_experiment
 from service.store.idempotency import claim, keep_answer
-from service.store.job_transitions import Wish, ask
+from service.store.job_transitions import JobAction, apply_action
 from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job, insert_run
 from service.store.queue_estimates import queued_count
 from service.store.workers import some_gpu_is_live
@@ -50,9 +50,9 @@ class Submitted(NamedTuple):
 class Queue:
     """The sending side of the queue, as API processes use it."""
 
-    def __init__(self, engine: Engine, most_queued: int, worker_ttl_s: float, jobs_per_run: int) -> None:
+    def __init__(self, engine: Engine, max_queued: int, worker_ttl_s: float, jobs_per_run: int) -> None:
         self._engine = engine
-        self._most_queued = most_queued
+        self._max_queued = max_queued
         self._worker_ttl_s = worker_ttl_s
         self._jobs_per_run = jobs_per_run
         self._client: Client | None = None
@@ -112,20 +112,20 @@ class Queue:
 
         It holds the counter of events by now, so that submissions at once cannot pass the limit together.
         """
-        if queued_count(connection) > self._most_queued:
+        if queued_count(connection) > self._max_queued:
             raise QueueFull(
-                f"At most {self._most_queued} jobs may be queued (FANIN_MAX_QUEUED), and these would be more.",
+                f"At most {self._max_queued} jobs may be queued (FANIN_MAX_QUEUED), and these would be more.",
                 "Try again when some have ended.",
             )
 
-    def ask(self, job_id: str, wish: Wish) -> JobRow:
+    def apply_action(self, job_id: str, action: JobAction) -> JobRow:
         """Cancel, pause, resume or retry a job, and enqueue what must run again, in one transaction.
 
         Raises `IllegalTransition`, `NotFound`.
         """
         client = self._connected()
         with writing(self._engine) as connection:
-            job, run_id = ask(connection, job_id, wish, self._worker_ttl_s)
+            job, run_id = apply_action(connection, job_id, action, self._worker_ttl_s)
             if run_id is not None:
                 enqueue(client, connection, run_id, job.priority)
         return job

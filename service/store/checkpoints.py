@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, select
 
-from models.results import Evaluation
+from models.results import EvaluationRecord
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import writing
@@ -47,7 +47,7 @@ class CheckpointRow(NewCheckpoint):
     seq: int
     run_id: str
     attempt: int
-    evaluation: Evaluation | None
+    evaluation: EvaluationRecord | None
     created_at: float
 
 
@@ -60,7 +60,7 @@ class ModelRow(NamedTuple):
 
 def _checkpoint(values: dict[str, Any]) -> CheckpointRow:
     evaluation = values["evaluation"]
-    parsed = Evaluation.model_validate(evaluation) if evaluation is not None else None
+    parsed = EvaluationRecord.model_validate(evaluation) if evaluation is not None else None
     return CheckpointRow(**values | {"evaluation": parsed})
 
 

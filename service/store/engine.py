@@ -31,6 +31,7 @@ Result = TypeVar("Result")
 OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeoutError)
 """What a database raises that is stopped, starting, unreachable, or too busy."""
 
+DATABASE_PATIENCE_S = 60.0
 RETRY_PAUSE_S = 0.5
 CONNECT_LIMIT_S = 10
 IDLE_LIMIT = "idle_in_transaction_session_timeout"
@@ -127,14 +128,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def migrate(engine: Engine) -> None:
-    """Create or upgrade the tables of the service, in one transaction."""
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Create the tables of the service, or upgrade them to a revision, in one transaction."""
     from alembic import command
 
     config = _migrations()
     with writing(engine) as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def _migrations() -> Config:
@@ -198,12 +199,13 @@ def _newest_revision() -> str | None:
     return ScriptDirectory.from_config(_migrations()).get_current_head()
 
 
-def patiently(call: Callable[[], Result], limit_s: float) -> Result:
+def retry_while_unreachable(call: Callable[[], Result], limit_s: float | None = None) -> Result:
     """Return what `call` returns; while the database is out of reach, try again for up to `limit_s`.
 
-    `call` must be a whole transaction that may be repeated. Raises its last error.
+    `call` must be a whole transaction that may be repeated. `limit_s` is `DATABASE_PATIENCE_S` unless it is passed.
+    Raises the last error of `call`.
     """
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + (DATABASE_PATIENCE_S if limit_s is None else limit_s)
     while True:
         try:
             return call()

@@ -11,7 +11,7 @@ from uuid6 import uuid7
 
 from models.evaluation.comparison import Compared
 from models.recipes.base import Outcome
-from models.results import EpochMetrics, Evaluation, first_step_below_2
+from models.results import EpochMetrics, EvaluationRecord, first_step_below_2
 from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import now
@@ -37,7 +37,7 @@ class MemberRow:
     job_id: str
     state: JobState
     spec: TrainSpec
-    evaluation: Evaluation | None
+    evaluation: EvaluationRecord | None
 
 
 def insert_experiment(connection: Connection, recipe: str | None, request: dict[str, Any], members: int) -> str:
@@ -104,7 +104,7 @@ def members_of(connection: Connection, experiment_id: str) -> list[MemberRow]:
             row.id,
             row.state,
             TrainSpec.model_validate(row.spec),
-            Evaluation.model_validate(row.evaluation) if row.evaluation else None,
+            EvaluationRecord.model_validate(row.evaluation) if row.evaluation else None,
         )
         for row in connection.execute(query)
     ]

@@ -1,7 +1,7 @@
 """What the owner of a job may ask of it: cancel, pause, resume, retry, delete; one table says from which state.
 
-A running job belongs to its worker, which grants a wish between two steps (cancel) or at the end of an epoch
-(pause). If its worker is dead, the wish is granted at once: a worker that is thought dead and wakes up finds
+A running job belongs to its worker, which grants a action between two steps (cancel) or at the end of an epoch
+(pause). If its worker is dead, the action is granted at once: a worker that is thought dead and wakes up finds
 the job in another state, and commits nothing.
 """
 
@@ -16,7 +16,7 @@ from service.errors import IllegalTransition, ModelInUse
 from service.store.engine import now, writing
 from service.store.events import append_event, count_change
 from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run
-from service.store.runs import GRANTED, close_run_if_done, hold_run
+from service.store.runs import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.tables import (
     aliases,
     checkpoints,
@@ -30,19 +30,19 @@ from service.store.tables import (
 )
 from service.store.workers import is_live
 
-Wish = Literal["cancel", "pause", "resume", "retry"]
+JobAction = Literal["cancel", "pause", "resume", "retry"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """From which states a wish leads where, and in which ones there is nothing to do."""
+    """From which states a action leads where, and in which ones there is nothing to do."""
 
-    granted_in: frozenset[JobState]
+    settled_in: frozenset[JobState]
     leads_to: dict[JobState, JobState]
     who_can: str
 
 
-RULES: dict[Wish, Rule] = {
+RULES: dict[JobAction, Rule] = {
     "cancel": Rule(
         frozenset({"cancelled", "cancelling"}),
         {"queued": "cancelled", "paused": "cancelled", "running": "cancelling", "pausing": "cancelling"},
@@ -68,34 +68,34 @@ DELETABLE: frozenset[JobState] = frozenset({"queued", "paused", "cancelled", "su
 
 
 class Changed(NamedTuple):
-    """A job after a wish, and the run that must be enqueued for it, if any."""
+    """A job after an action, and the run that must be enqueued for it, if any."""
 
     job: JobRow
     new_run_id: str | None
 
 
-def ask(connection: Connection, job_id: str, wish: Wish, worker_ttl_s: float) -> Changed:
-    """Change a job as its owner wishes, in the caller's transaction; asking for what is already so changes nothing.
+def apply_action(connection: Connection, job_id: str, action: JobAction, worker_ttl_s: float) -> Changed:
+    """Apply an action to a job, in the caller's transaction; asking for what is already so changes nothing.
 
     A job that is queued again gets a new run, which continues the attempts and the pins of the old one; the caller
     enqueues it in the same transaction. Raises `IllegalTransition` that names the state, and `NotFound`.
     """
-    rule, job = RULES[wish], _held(connection, job_id)
+    rule, job = RULES[action], _held(connection, job_id)
     target = rule.leads_to.get(job.state)
     is_orphan = job.state not in ("queued", "paused") and not is_live(connection, job.worker, worker_ttl_s)
-    if job.state in rule.granted_in and job.state in GRANTED and is_orphan:
-        target = GRANTED[job.state]
-    elif job.state in rule.granted_in:
+    if job.state in rule.settled_in and job.state in SETTLED_STATE and is_orphan:
+        target = SETTLED_STATE[job.state]
+    elif job.state in rule.settled_in:
         return Changed(job, None)
     if target is None:
         raise IllegalTransition(f"The job is {job.state}; {rule.who_can}.")
     if is_orphan:
-        target = GRANTED.get(target, target)
+        target = SETTLED_STATE.get(target, target)
     run_id = insert_run(connection, job.attempt, job.pins) if target == "queued" else None
     ended_at = now() if target == "cancelled" else None
     values = {"state": target, "ended_at": ended_at, "error": None} | ({"run_id": run_id} if run_id else {})
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
-    append_event(connection, job_id, EVENT_OF[target], **({"by": wish} if wish in ("resume", "retry") else {}))
+    append_event(connection, job_id, EVENT_OF[target], **({"by": action} if action in ("resume", "retry") else {}))
     if run_id:
         _drop_run_if_unused(connection, job.run_id)
     elif target in ("cancelled", "paused"):
@@ -130,7 +130,7 @@ def delete_job(engine: Engine, job_id: str) -> None:
 
 
 def _held(connection: Connection, job_id: str) -> JobRow:
-    """Return a job whose run's row is held, so that neither a worker nor another wish moves it meanwhile."""
+    """Return a job whose run's row is held, so that neither a worker nor another action moves it meanwhile."""
     while True:
         job = find_job(connection, job_id)
         hold_run(connection, job.run_id)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from models.diagnostics.report import Diagnostics
-from models.results import EpochMetrics, Evaluation, PretrainMetrics
+from models.results import EpochMetrics, EvaluationRecord, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import Fenced, NotFound
 from service.store.checkpoints import CheckpointRow, NewCheckpoint, Phase, checkpoints_of, is_aliased
@@ -23,7 +23,7 @@ from service.store.events import EventType, append_event
 from service.store.jobs import EVENT_OF, JobState
 from service.store.tables import checkpoints, diagnostics, epochs, jobs, pretrain_epochs, runs
 
-GRANTED: dict[JobState, JobState] = {"cancelling": "cancelled", "pausing": "paused"}
+SETTLED_STATE: dict[JobState, JobState] = {"cancelling": "cancelled", "pausing": "paused"}
 """What a job becomes when its owner's wish is granted."""
 
 OPEN_STATES = ("queued", "running", "cancelling", "pausing")
@@ -52,13 +52,13 @@ class Attempt:
     process_id: int = 0
 
 
-class Made(NamedTuple):
+class EpochRecords(NamedTuple):
     """What came with a checkpoint: the metrics of its epochs, the look at its layers, the judgement of the last one."""
 
     epochs: Sequence[EpochMetrics] = ()
     pretraining: PretrainMetrics | None = None
     diagnostics: Diagnostics | None = None
-    evaluation: Evaluation | None = None
+    evaluation: EvaluationRecord | None = None
 
 
 class Committed(NamedTuple):
@@ -85,7 +85,7 @@ def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0)
             .where(runs.c.id == run_id)
             .values(attempt=number, attempts_without_checkpoint=barren, worker=worker, last_error=None)
         )
-        _grant_wishes(connection, run_id)
+        _apply_pending_actions(connection, run_id)
         members = tuple(
             Member(row.id, row.state, TrainSpec.model_validate(row.spec))
             for row in connection.execute(
@@ -150,7 +150,7 @@ def commit_checkpoint(
     attempt: Attempt,
     job_id: str,
     checkpoint: NewCheckpoint,
-    made: Made,
+    made: EpochRecords,
     progress: dict[str, Any] | None = None,
     *,
     resume_files_kept: int,
@@ -176,7 +176,7 @@ def commit_checkpoint(
         values |= {"progress": progress} if progress else {}
         if values:
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
-        _insert_made(connection, attempt, job_id, made)
+        _insert_records(connection, attempt, job_id, made)
         seq = 0 if newest is None else newest.seq + 1
         _insert_checkpoint(connection, attempt, job_id, seq, checkpoint, made.evaluation)
         unused = _trim(connection, job_id, checkpoint.phase, resume_files_kept, checkpoints_kept)
@@ -205,7 +205,7 @@ def _insert_checkpoint(
     job_id: str,
     seq: int,
     checkpoint: NewCheckpoint,
-    evaluation: Evaluation | None,
+    evaluation: EvaluationRecord | None,
 ) -> None:
     connection.execute(
         insert(checkpoints).values(
@@ -223,7 +223,7 @@ def _insert_checkpoint(
     append_event(connection, job_id, "job.checkpoint", **said)
 
 
-def _insert_made(connection: Connection, attempt: Attempt, job_id: str, made: Made) -> None:
+def _insert_records(connection: Connection, attempt: Attempt, job_id: str, made: EpochRecords) -> None:
     for one in made.epochs:
         values = one.model_dump(mode="json")
         connection.execute(
@@ -287,7 +287,7 @@ def end_job(
         if found == "cancelling":  # the wish of its owner comes first, also if the job has failed meanwhile
             _end_job(connection, job_id, "cancelled", attempt=attempt.number)
         elif state == "failed" and found in {"queued", "running", "pausing"}:
-            _insert_made(connection, attempt, job_id, Made(last_epochs))
+            _insert_records(connection, attempt, job_id, EpochRecords(last_epochs))
             _end_job(connection, job_id, "failed", error)
         close_run_if_done(connection, attempt.run_id)
 
@@ -312,18 +312,18 @@ def report_released(engine: Engine, attempt: Attempt, **data: object) -> None:
             append_event(connection, job_id, "job.released", attempt=attempt.number, **data)
 
 
-def grant_wishes_of(engine: Engine, workers: Sequence[str]) -> None:
+def apply_pending_actions_of(engine: Engine, workers: Sequence[str]) -> None:
     """Cancel and pause what the owners of dead workers' jobs have asked for: no attempt will come to do it soon."""
     with writing(engine) as connection:
         of_workers = select(runs.c.id).where(runs.c.ended_at.is_(None), runs.c.worker.in_(workers))
         for run_id in list(connection.execute(of_workers).scalars()):
             hold_run(connection, run_id)
-            _grant_wishes(connection, run_id)
+            _apply_pending_actions(connection, run_id)
             close_run_if_done(connection, run_id)
 
 
-def _grant_wishes(connection: Connection, run_id: str) -> None:
-    for asked, granted in GRANTED.items():
+def _apply_pending_actions(connection: Connection, run_id: str) -> None:
+    for asked, granted in SETTLED_STATE.items():
         for job_id in _members(connection, run_id, [asked]):
             _end_job(connection, job_id, granted)
 

@@ -20,10 +20,10 @@ from models.training.train import Snapshot
 from service.artifacts import attempt_folder
 from service.store.checkpoints import NewCheckpoint
 from service.store.jobs import JobState
-from service.store.runs import Attempt, Made, Member
+from service.store.runs import Attempt, EpochRecords, Member
 from service.training.commit import commit
-from service.training.context import Surroundings
-from service.training.monitor import Watch
+from service.training.context import WorkerContext
+from service.training.monitor import TrainingMonitor
 
 log = logging.getLogger(__name__)
 
@@ -31,27 +31,27 @@ RESUME_FILES_KEPT = 2
 
 
 @dataclass(frozen=True)
-class Ready:
+class PendingCheckpoint:
     """What is to be committed of one job, the run's `index`-th: copies that training does not touch any more."""
 
     index: int
     member: Member
     snapshot: Snapshot
-    made: Made
+    records: EpochRecords
     final: bool
 
 
-Ended = dict[int, JobState]
+EndedJobs = dict[int, JobState]
 """The jobs of a run that do not go on, by their index, and what became of them."""
 
 
-class Commits:
-    """Commits of one attempt, in a thread of their own."""
+class CheckpointWriter:
+    """Writes and commits the checkpoints of one attempt, in a thread of its own."""
 
-    def __init__(self, around: Surroundings, attempt: Attempt, data: DataSet, watch: Watch) -> None:
-        self._around, self._attempt, self._data, self._watch = around, attempt, data, watch
+    def __init__(self, context: WorkerContext, attempt: Attempt, data: DataSet, monitor: TrainingMonitor) -> None:
+        self._context, self._attempt, self._data, self._monitor = context, attempt, data, monitor
         self._pool = ThreadPoolExecutor(1, "commits")
-        self._running: Future[Ended] | None = None
+        self._running: Future[EndedJobs] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -64,41 +64,41 @@ class Commits:
         """Say whether nothing is being written."""
         return self._running is None or self._running.done()
 
-    def begin(self, ready: Sequence[Ready]) -> None:
-        """Begin to commit these checkpoints; those before must have been `collected`."""
+    def submit(self, ready: Sequence[PendingCheckpoint]) -> None:
+        """Begin to commit these checkpoints; call `wait` for those before first."""
         FREE_CORES.take()  # before that thread wakes, or it would wait for one that the training is about to use
         self._running = self._pool.submit(self._commit_all, ready)
 
-    def collected(self) -> Ended:
+    def wait(self) -> EndedJobs:
         """Wait for what was begun, and return the jobs that have ended by it. Raises what writing has raised."""
         running, self._running = self._running, None
         return {} if running is None else running.result()
 
-    def _commit_all(self, ready: Sequence[Ready]) -> Ended:
+    def _commit_all(self, ready: Sequence[PendingCheckpoint]) -> EndedJobs:
         try:
             states = {one.index: self._commit_one(one) for one in ready}
         finally:
             FREE_CORES.give_back()
         return {index: state for index, state in states.items() if state != "running"}
 
-    def _commit_one(self, ready: Ready) -> JobState:
+    def _commit_one(self, ready: PendingCheckpoint) -> JobState:
         member = ready.member
         committed = commit(
-            self._around,
+            self._context,
             self._attempt,
             member.job_id,
             self._write_files(ready),
-            ready.made,
-            self._watch.progress.get(member.job_id),
+            ready.records,
+            self._monitor.progress.get(member.job_id),
             resume_files_kept=RESUME_FILES_KEPT,
-            checkpoints_kept=self._around.checkpoints_kept,
+            checkpoints_kept=self._context.checkpoints_kept,
         )
-        self._watch.moved()
+        self._monitor.moved()
         if committed.is_kept:
             log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, ready.snapshot.epoch)
         return committed.state
 
-    def _write_files(self, ready: Ready) -> NewCheckpoint:
+    def _write_files(self, ready: PendingCheckpoint) -> NewCheckpoint:
         attempt, member, snapshot = self._attempt, ready.member, ready.snapshot
         stem = f"{attempt_folder(member.job_id, attempt.run_id, attempt.number)}/{snapshot.epoch:06d}"
         digest = weights_sha256(snapshot.weights)
@@ -116,7 +116,7 @@ class Commits:
         resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not ready.final else None
         if resume_path is not None:
             files[resume_path] = encode_resume(snapshot.optimizer, snapshot.epoch)
-        digests = self._around.artifacts.write_all(files)
+        digests = self._context.artifacts.write_all(files)
         return NewCheckpoint(
             phase="train",
             epoch=snapshot.epoch,

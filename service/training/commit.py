@@ -6,16 +6,17 @@ from typing import Any
 
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint
-from service.store.runs import Attempt, Committed, Made
-from service.training.context import Surroundings, persistently
+from service.store.engine import retry_while_unreachable
+from service.store.runs import Attempt, Committed, EpochRecords
+from service.training.context import WorkerContext
 
 
 def commit(
-    around: Surroundings,
+    context: WorkerContext,
     attempt: Attempt,
     job_id: str,
     checkpoint: NewCheckpoint,
-    made: Made,
+    records: EpochRecords,
     progress: dict[str, Any] | None,
     *,
     resume_files_kept: int,
@@ -25,21 +26,21 @@ def commit(
 
     Waits for a database that is away. Raises `Fenced`.
     """
-    committed = persistently(
+    committed = retry_while_unreachable(
         lambda: runs.commit_checkpoint(
-            around.engine,
+            context.engine,
             attempt,
             job_id,
             checkpoint,
-            made,
+            records,
             progress,
             resume_files_kept=resume_files_kept,
             checkpoints_kept=checkpoints_kept,
         )
     )
     if committed.state == "cancelling":
-        # Its owner cancelled it since the watch last looked; after the last epoch nobody else would say so.
-        persistently(lambda: runs.end_job(around.engine, attempt, job_id, "cancelled"))
+        # Its owner cancelled it since the monitor last looked; after the last epoch nobody else would say so.
+        retry_while_unreachable(lambda: runs.end_job(context.engine, attempt, job_id, "cancelled"))
     for path in committed.unused_paths:
-        around.artifacts.delete(path)
+        context.artifacts.delete(path)
     return committed

@@ -14,9 +14,7 @@ from models.errors import FaninError
 from models.progress import StepProgress
 from models.vocabulary import DataChoice
 from service.artifacts import Artifacts
-from service.store.engine import Result, patiently
 
-DATABASE_PATIENCE_S = 60.0
 DRAIN_PATIENCE_S = 5.0
 """How long a worker that is asked to stop may still train, to finish the epoch."""
 
@@ -43,7 +41,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class WorkerContext:
     """What attempts need of the process that makes them."""
 
     engine: Engine
@@ -87,8 +85,3 @@ def shown_progress(progress: StepProgress, epochs: int, images_per_epoch: int) -
 
 class Drained(FaninError):
     """The worker was asked to stop between two steps."""
-
-
-def persistently(call: Callable[[], Result]) -> Result:
-    """Return what a transaction returns, and wait for a database that is away; see `patiently`."""
-    return patiently(call, DATABASE_PATIENCE_S)

@@ -16,32 +16,32 @@ ACTIVATION_COPIES = 3
 CPU_OUT_OF_MEMORY = "can't allocate memory"  # torch raises a bare RuntimeError for it
 
 
-def explained(
+def failure_reason(
     error: Exception, spec: TrainSpec | None = None, device_memory_bytes: int | None = None
 ) -> dict[str, Any]:
-    """Return the reason of a failure as it is stored with the job: its type, the cause and the mend.
+    """Return the reason of a failure as it is stored with the job: its type, the cause and the hint.
 
     `spec` and the memory of the device are told where memory ran out.
     """
     if isinstance(error, FaninError):
-        return {"type": error_name(error), "detail": error.detail, "mend": error.mend}
+        return {"type": error_name(error), "detail": error.detail, "hint": error.hint}
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or CPU_OUT_OF_MEMORY in str(error):
         return {
             "type": "out-of-memory",
             "detail": _sizes(spec, device_memory_bytes) + f" The device said: {error}",
-            "mend": "Use fewer or narrower hidden layers, or a smaller batch.",
+            "hint": "Use fewer or narrower hidden layers, or a smaller batch.",
         }
     if isinstance(error, OSError):
         return {
             "type": "storage",
             "detail": f"A file could not be read or written: {error}",
-            "mend": "Look at the free space and the permissions of the folder of checkpoints, then retry the job: "
+            "hint": "Look at the free space and the permissions of the folder of checkpoints, then retry the job: "
             "it goes on from its last checkpoint.",
         }
     return {
         "type": "internal",
         "detail": f"The worker met an error it does not know: {type(error).__name__}: {error}",
-        "mend": "The worker's log in FANIN_HOME/logs has the details; please report it.",
+        "hint": "The worker's log in FANIN_HOME/logs has the details; please report it.",
     }
 
 

@@ -22,7 +22,7 @@ from service.store.workers import NewBeat
 log = logging.getLogger(__name__)
 
 BEATS_A_LIFETIME = 4
-LARGEST_GAP = 0.5
+MAX_GAP = 0.5
 """Share of a lifetime that may pass between two beats of a reaper."""
 
 
@@ -52,7 +52,7 @@ class Heartbeat:
     def beat(self) -> bool:
         """Beat once; return whether this worker has beaten without a gap for a lifetime, and may judge others."""
         instant = workers.beat(self.engine, self.myself())
-        if instant - self._last_beat_at > LARGEST_GAP * self.ttl_s:
+        if instant - self._last_beat_at > MAX_GAP * self.ttl_s:
             self._steady_since = instant
         self._last_beat_at = instant
         return instant - self._steady_since >= self.ttl_s
@@ -63,7 +63,7 @@ class Heartbeat:
         dead = workers.silent(self.engine, set(taken.values()) - {me.name}, self.ttl_s)
         if dead:
             log.warning("silent for more than %g s: %s; their runs go back into the queue", self.ttl_s, ", ".join(dead))
-            runs.grant_wishes_of(self.engine, dead)
+            runs.apply_pending_actions_of(self.engine, dead)
             self.deliveries.hand_on(dead)
             workers.forget(self.engine, dead)
         idle = frozenset(run_id for run_id, owner in taken.items() if owner == me.name and run_id != me.run_id)

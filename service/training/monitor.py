@@ -1,4 +1,4 @@
-"""The watch beside a training: a thread that writes its progress and reads its owner's wishes, twice a second.
+"""The monitor beside a training: a thread that writes its progress and reads its owner's wishes, twice a second.
 
 It also sees to it that the training moves: a step that hangs is ended with its process, because nothing else ends
 what is stuck in a driver or a library. Where the step holds the interpreter's lock, so that this thread cannot run
@@ -34,7 +34,7 @@ LOCKED_AFTER = 1.25
 
 
 @dataclass
-class Watch:
+class TrainingMonitor:
     """A thread that writes progress and reads the owner's wishes, every `WATCH_INTERVAL_S`.
 
     `end_process` is called if the training makes no step for `stall_limit_s`; it does not return.
@@ -54,7 +54,7 @@ class Watch:
     _moved_at: float = 0.0
     _armed_for: float = -1.0
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> TrainingMonitor:
         self.moved()
         self._arm_timer()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -90,7 +90,7 @@ class Watch:
         while not self._stop.wait(WATCH_INTERVAL_S):
             try:
                 self._look_after_steps()
-                self._grant_wishes(runs.report_progress(self.engine, self.attempt, self.progress))
+                self._apply_pending_actions(runs.report_progress(self.engine, self.attempt, self.progress))
             except OUT_OF_REACH as error:
                 log.warning("progress cannot be told for now: %s", error)
             except Fenced as error:
@@ -98,7 +98,7 @@ class Watch:
             except SQLAlchemyError as error:
                 self._failure = error
 
-    def _grant_wishes(self, states: dict[str, JobState]) -> None:
+    def _apply_pending_actions(self, states: dict[str, JobState]) -> None:
         for job_id, state in states.items():
             if state == "cancelling":
                 runs.end_job(self.engine, self.attempt, job_id, "cancelled")

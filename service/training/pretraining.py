@@ -17,10 +17,10 @@ from models.training.train import Snapshot, pretrained_network
 from service.artifacts import attempt_folder
 from service.store import runs
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
-from service.store.runs import Attempt, Made, Member
+from service.store.runs import Attempt, EpochRecords, Member
 from service.training.commit import commit
-from service.training.context import Surroundings, shown_progress
-from service.training.monitor import Watch
+from service.training.context import WorkerContext, shown_progress
+from service.training.monitor import TrainingMonitor
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ PRETRAIN_CHECKPOINTS_KEPT = 2
 class PretrainingOfMember:
     """The pre-training of one job of an attempt; goes on from the last whole checkpoint of it."""
 
-    around: Surroundings
+    context: WorkerContext
     attempt: Attempt
-    watch: Watch
+    monitor: TrainingMonitor
     data: DataSet
     member: Member
 
@@ -45,7 +45,7 @@ class PretrainingOfMember:
         spec = self.member.spec
         assert isinstance(spec.init, Dbn)
         images, sizes = training_images(spec, self.data), spec.architecture.sizes[:-1]
-        device = self.around.device.torch_device
+        device = self.context.device.torch_device
         pretraining = Pretraining(spec.init.settings, sizes, spec.seed, images, device, self._last_snapshot())
         while not pretraining.finished:
             metrics = pretraining.run_epoch(lambda progress: self._between_steps(pretraining, progress))
@@ -53,14 +53,14 @@ class PretrainingOfMember:
         return Snapshot(0, pretrained_network(spec, pretraining).to_weights(), {})
 
     def _between_steps(self, pretraining: Pretraining, progress: StepProgress) -> None:
-        self.watch.moved()
-        self.around.raise_if_too_long_to_drain(progress)
-        self.watch.raise_if_unwanted()
-        if not self.watch.wants_progress() and progress.step < progress.steps_per_epoch:
+        self.monitor.moved()
+        self.context.raise_if_too_long_to_drain(progress)
+        self.monitor.raise_if_unwanted()
+        if not self.monitor.wants_progress() and progress.step < progress.steps_per_epoch:
             return
         shown = shown_progress(progress, pretraining.epochs, pretraining.images_per_epoch)
         of_phase = {"phase": "pretrain", "layer": pretraining.layer + 1, "running_loss": None}
-        self.watch.publish({self.member.job_id: shown | of_phase})
+        self.monitor.publish({self.member.job_id: shown | of_phase})
 
     def _commit(self, snapshot: PretrainSnapshot, metrics: PretrainMetrics) -> None:
         job_id, attempt = self.member.job_id, self.attempt
@@ -73,34 +73,34 @@ class PretrainingOfMember:
             weights_path=path,
             weights_bytes=len(content),
             weights_sha256=weights_sha256(snapshot.tensors),
-            weights_file_sha256=self.around.artifacts.write(path, content),
+            weights_file_sha256=self.context.artifacts.write(path, content),
             resume_path=None,
             resume_file_sha256=None,
         )
         committed = commit(
-            self.around,
+            self.context,
             attempt,
             job_id,
             checkpoint,
-            Made(pretraining=metrics),
-            self.watch.progress.get(job_id),
+            EpochRecords(pretraining=metrics),
+            self.monitor.progress.get(job_id),
             resume_files_kept=0,
             checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
         )
         if committed.is_kept:
             log.info("%s: attempt %d committed pre-training epoch %d", job_id, attempt.number, snapshot.number)
-        self.watch.moved()
+        self.monitor.moved()
         if committed.state != "running":
             raise Interrupted(f"The job is {committed.state}.")
-        self.watch.raise_if_unwanted()
-        self.around.raise_if_draining()
+        self.monitor.raise_if_unwanted()
+        self.context.raise_if_draining()
 
     def _last_snapshot(self) -> PretrainSnapshot | None:
-        for row in reversed(list_checkpoints(self.around.engine, self.member.job_id, phase="pretrain")):
+        for row in reversed(list_checkpoints(self.context.engine, self.member.job_id, phase="pretrain")):
             try:
-                content = self.around.artifacts.read(row.weights_path, row.weights_file_sha256)
+                content = self.context.artifacts.read(row.weights_path, row.weights_file_sha256)
                 return PretrainSnapshot(row.epoch, decode_resume(content, row.epoch))
             except CheckpointDamaged as error:
                 log.warning("%s: going back one epoch of pre-training: %s", self.member.job_id, error)
-                runs.discard_checkpoint(self.around.engine, self.attempt, row, error.detail)
+                runs.discard_checkpoint(self.context.engine, self.attempt, row, error.detail)
         return None

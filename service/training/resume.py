@@ -12,7 +12,7 @@ from models.training.train import Snapshot
 from service.store import runs
 from service.store.checkpoints import CheckpointRow, list_checkpoints
 from service.store.runs import Attempt, Member
-from service.training.context import Surroundings
+from service.training.context import WorkerContext
 
 log = logging.getLogger(__name__)
 
@@ -20,21 +20,21 @@ NO_EPOCH = -1
 AHEAD = "Another job of the same run had not got so far when the attempt ended."
 
 
-def last_snapshots(around: Surroundings, attempt: Attempt) -> list[Snapshot] | None:
+def last_snapshots(context: WorkerContext, attempt: Attempt) -> list[Snapshot] | None:
     """Return the jobs' snapshots of the last epoch that all have, or None if they have none in common.
 
     Jobs are committed one after another, so that a worker may die when some are ahead: these go back. Checkpoints that
     are damaged or later than the epoch are forgotten, with their reason. Raises `Fenced`.
     """
-    found = [_last_snapshot(around, attempt, member, None) for member in attempt.members]
+    found = [_last_snapshot(context, attempt, member, None) for member in attempt.members]
     while len(epochs := {_epoch(snapshot) for snapshot in found}) > 1:
         common = min(epochs)
         found = [
-            snapshot if _epoch(snapshot) == common else _last_snapshot(around, attempt, member, common)
+            snapshot if _epoch(snapshot) == common else _last_snapshot(context, attempt, member, common)
             for member, snapshot in zip(attempt.members, found, strict=True)
         ]
     if attempt.number > 1:
-        runs.forget_epochs_after(around.engine, attempt, _epoch(found[0]))
+        runs.forget_epochs_after(context.engine, attempt, _epoch(found[0]))
     whole = [snapshot for snapshot in found if snapshot is not None]
     return whole or None
 
@@ -44,26 +44,26 @@ def _epoch(snapshot: Snapshot | None) -> int:
 
 
 def _last_snapshot(
-    around: Surroundings, attempt: Attempt, member: Member, no_later_than: int | None
+    context: WorkerContext, attempt: Attempt, member: Member, no_later_than: int | None
 ) -> Snapshot | None:
-    for row in reversed(list_checkpoints(around.engine, member.job_id, phase="train")):
+    for row in reversed(list_checkpoints(context.engine, member.job_id, phase="train")):
         if no_later_than is not None and row.epoch > no_later_than:
             log.info("%s: going back from epoch %d: %s", member.job_id, row.epoch, AHEAD)
-            runs.discard_checkpoint(around.engine, attempt, row, AHEAD, "job.checkpoint_discarded")
+            runs.discard_checkpoint(context.engine, attempt, row, AHEAD, "job.checkpoint_discarded")
             continue
         try:
-            return _read(around, row)
+            return _read(context, row)
         except CheckpointDamaged as error:
             log.warning("%s: going back one checkpoint: %s", member.job_id, error)
-            runs.discard_checkpoint(around.engine, attempt, row, error.detail, "job.checkpoint_damaged")
+            runs.discard_checkpoint(context.engine, attempt, row, error.detail, "job.checkpoint_damaged")
     return None
 
 
-def _read(around: Surroundings, row: CheckpointRow) -> Snapshot:
-    weights = decode(around.artifacts.read(row.weights_path, row.weights_file_sha256)).weights
+def _read(context: WorkerContext, row: CheckpointRow) -> Snapshot:
+    weights = decode(context.artifacts.read(row.weights_path, row.weights_file_sha256)).weights
     optimizer: Mapping[str, Any] = {}
     if row.epoch > 0:
         if row.resume_path is None or row.resume_file_sha256 is None:
             raise CheckpointDamaged(f"Epoch {row.epoch} has no optimizer state any more.")
-        optimizer = decode_resume(around.artifacts.read(row.resume_path, row.resume_file_sha256), row.epoch)
+        optimizer = decode_resume(context.artifacts.read(row.resume_path, row.resume_file_sha256), row.epoch)
     return Snapshot(row.epoch, weights, optimizer)

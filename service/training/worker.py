@@ -30,9 +30,9 @@ from service.settings import Settings
 from service.store.engine import check_connection, open_engine, require_tables
 from service.store.workers import NewBeat
 from service.training.cleanup import Sweep
-from service.training.context import Device, Drained, Surroundings
+from service.training.context import Device, Drained, WorkerContext
 from service.training.heartbeat import Heartbeat
-from service.training.run_attempt import PASSING, LacksData, make_attempt
+from service.training.run_attempt import RETRYABLE_ERRORS, LacksData, make_attempt
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Worker:
         done.wait()
 
     def _work(self, engine: Engine) -> None:
-        surroundings = Surroundings(
+        context = WorkerContext(
             engine=engine,
             artifacts=self._artifacts,
             worker=self._name,
@@ -121,24 +121,24 @@ class Worker:
             run_id, done = self._inbox.get()
             self._run_id = run_id
             if not self._draining:
-                self._make_attempt(surroundings, run_id)
+                self._make_attempt(context, run_id)
             if self._draining:
                 self._leave(run_id or None)
             self._run_id = None
             done.set()
 
-    def _make_attempt(self, surroundings: Surroundings, run_id: str) -> None:
+    def _make_attempt(self, context: WorkerContext, run_id: str) -> None:
         # Crash-only: a run that did not end stays taken in the queue's eyes and is handed on. So this process ends
         # without unwinding its threads; files are written first and rows second, so any moment is safe.
         try:
-            make_attempt(surroundings, run_id)
+            make_attempt(context, run_id)
         except Drained:
             self._leave(run_id)
         except LacksData as error:
             log.warning("%s goes to another worker: %s", run_id, error)
             self._deliveries.hand_back(run_id)
             time.sleep(HAND_BACK_PAUSE_S)  # this worker takes nothing meanwhile, so an idle one is quicker
-        except PASSING:
+        except RETRYABLE_ERRORS:
             log.exception("this worker starts anew")
             os._exit(EXIT_START_ANEW)
 

@@ -228,7 +228,7 @@ def test_a_full_disk_fails_the_job_keeps_its_checkpoints_and_a_retry_ends_it(
     assert job["state"] == "failed"
     assert job["error"]["type"] == "storage"
     assert "No space left on device" in job["error"]["detail"]
-    assert "retry the job" in job["error"]["mend"]
+    assert "retry the job" in job["error"]["hint"]
     assert 1 <= job["epoch"] < SHORT["epochs"]
     digit = cluster.client.get("/datasets/mnist_5k/test/0", headers={"Accept": "image/png"}).content
     for epoch in range(job["epoch"] + 1):  # a damaged or missing file would be answered with 503

@@ -27,7 +27,7 @@ def test_the_curl_lines_work_as_they_stand(service: Service, tmp_path: Path) -> 
         pytest.skip("needs curl: apt-get install curl")
     script = "\n".join(block for block in blocks("sh") if "curl" in block)
     assert script.count("curl") >= 5
-    # Made short for a test: a small net on the digits that are on every machine.
+    # EpochRecords short for a test: a small net on the digits that are on every machine.
     script = script.replace(
         '{"preset": "mnist_nn_xavier"}',
         '{"preset": "mnist_nn_xavier", "architecture": {"hidden": [16]}, "epochs": 2, "data": "mnist_5k"}',

@@ -83,7 +83,7 @@ def test_an_empty_request_is_a_whole_spec_with_a_seed() -> None:
         ({"batch_size": 4_001, "drop_last": True, "data": "mnist_5k"}, (), "at most 4000"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_with_its_place_and_a_mend(
+def test_what_cannot_be_trained_is_refused_with_its_place_and_a_hint(
     request_body: dict[str, Any], where: tuple[str, ...], says: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -124,6 +124,6 @@ def test_auto_is_held_to_the_larger_data_set() -> None:
     assert TRAIN_IMAGES["auto"] == TRAIN_IMAGES["mnist"] == 60_000
 
 
-def test_an_error_carries_its_mend() -> None:
+def test_an_error_carries_its_hint() -> None:
     error = InvalidSpec("It is wrong.", "Do this.")
-    assert (str(error), error.detail, error.mend) == ("It is wrong. Do this.", "It is wrong.", "Do this.")
+    assert (str(error), error.detail, error.hint) == ("It is wrong. Do this.", "It is wrong.", "Do this.")

@@ -27,11 +27,11 @@ from service.queue.submission import Queue
 from service.settings import Settings
 from service.store import runs, workers
 from service.store.engine import migrate, open_engine
-from service.store.job_transitions import Wish
+from service.store.job_transitions import JobAction
 from service.store.jobs import JobRow
 from service.store.workers import NewBeat
-from service.training.checkpoint_writer import Commits
-from service.training.context import Device, Surroundings
+from service.training.checkpoint_writer import CheckpointWriter
+from service.training.context import Device, WorkerContext
 from service.training.run_attempt import RunAttempt, make_attempt
 
 TTL_S = 20.0
@@ -77,7 +77,7 @@ class Bench:
         self.engine = engine
         self.artifacts = artifacts
         self.data = data
-        self.queue = Queue(engine, most_queued=100, worker_ttl_s=TTL_S, jobs_per_run=8)
+        self.queue = Queue(engine, max_queued=100, worker_ttl_s=TTL_S, jobs_per_run=8)
         self.device = Device(torch.device("cpu"), "test", torch.get_num_threads())
 
     def submit(self, spec: TrainSpec = SMALL) -> tuple[str, str]:
@@ -85,16 +85,16 @@ class Bench:
         assert new is not None
         return new
 
-    def attempt(self, run_id: str, worker: str = WORKER, **surroundings: Any) -> None:
+    def attempt(self, run_id: str, worker: str = WORKER, **context: Any) -> None:
         self.beat(worker, run_id)
-        usual = Surroundings(self.engine, self.artifacts, worker, self.device, lambda _choice: self.data)
-        make_attempt(dataclasses.replace(usual, **surroundings), run_id)
+        usual = WorkerContext(self.engine, self.artifacts, worker, self.device, lambda _choice: self.data)
+        make_attempt(dataclasses.replace(usual, **context), run_id)
 
     def beat(self, worker: str = WORKER, run_id: str | None = None) -> None:
         workers.beat(self.engine, NewBeat(worker, 1, "cpu", "test", 1, run_id))
 
-    def ask(self, job_id: str, wish: Wish) -> JobRow:
-        return self.queue.ask(job_id, wish)
+    def apply_action(self, job_id: str, action: JobAction) -> JobRow:
+        return self.queue.apply_action(job_id, action)
 
     def trained(self, spec: TrainSpec = SMALL) -> str:
         job_id, run_id = self.submit(spec)
@@ -112,8 +112,8 @@ class Killed(BaseException):
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
-    """Let the given call of a method of `RunAttempt` or `Commits`, or of a function of `runs`, die instead."""
-    owner = next(one for one in (RunAttempt, Commits, runs) if hasattr(one, name))
+    """Let the given call of a method of `RunAttempt` or `CheckpointWriter`, or of a function of `runs`, die instead."""
+    owner = next(one for one in (RunAttempt, CheckpointWriter, runs) if hasattr(one, name))
     original, calls = getattr(owner, name), 0
 
     def counting(*arguments: object, **keywords: object) -> object:

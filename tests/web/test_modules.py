@@ -136,9 +136,9 @@ def test_epochs_after_a_damaged_or_discarded_checkpoint_are_forgotten_until_they
 def test_a_retried_job_runs_without_its_old_error(modules: Page) -> None:
     failed = {
         "type": "job.failed",
-        "data": {"error": {"detail": "The loss is not finite.", "mend": "Use a smaller lr."}},
+        "data": {"error": {"detail": "The loss is not finite.", "hint": "Use a smaller lr."}},
     }
-    assert history_after(modules, failed)["error"]["mend"] == "Use a smaller lr."
+    assert history_after(modules, failed)["error"]["hint"] == "Use a smaller lr."
     again = history_after(modules, failed, {"type": "job.queued"}, {"type": "job.running", "data": {"attempt": 2}})
     assert (again["state"], again["error"], again["attempt"]) == ("running", None, 2)
 

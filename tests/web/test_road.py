@@ -219,7 +219,7 @@ def test_a_failed_job_says_why_and_what_to_do(page: Page, lab: Service) -> None:
     page.goto("/#/watch?state=failed")
     row = page.locator("tr", has=page.locator(f'a[href*="{job_id}"]'))
     expect(row).to_contain_text(error["detail"])
-    expect(row).to_contain_text(error["mend"])
+    expect(row).to_contain_text(error["hint"])
     expect(row.get_by_role("button", name=re.compile("^Retry"))).to_be_visible()
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.dependencies import After, GetParts, Limit, problems
+from service.api.dependencies import After, Limit, ServicesDep, problem_responses
 from service.api.pagination import page
 from service.api.schemas import Alias, alias_view
 from service.http.answers import Page
@@ -47,24 +47,24 @@ class AliasBody(BaseModel):
     model: str = Field(max_length=100, description="latest, a job's id, JOB@EPOCH or another alias, as it is now.")
 
 
-@router.get("", summary="List aliases", responses=problems(422))
+@router.get("", summary="List aliases", responses=problem_responses(422))
 def get_aliases(
-    parts: GetParts, request: Request, response: Response, after: After = None, limit: Limit = 20
+    services: ServicesDep, request: Request, response: Response, after: After = None, limit: Limit = 20
 ) -> Page[Alias]:
     """List aliases by name."""
-    views = [alias_view(row) for row in list_aliases(parts.engine, after=after, limit=limit + 1)]
+    views = [alias_view(row) for row in list_aliases(services.engine, after=after, limit=limit + 1)]
     return page(request, response, views, limit, views[:limit][-1].name if views else None)
 
 
-@router.get("/{name}", summary="Look at an alias", responses=problems(404))
-def get_one_alias(parts: GetParts, name: Name, response: Response) -> Alias:
+@router.get("/{name}", summary="Look at an alias", responses=problem_responses(404))
+def get_one_alias(services: ServicesDep, name: Name, response: Response) -> Alias:
     """Look at an alias; the ETag is its version."""
-    return _shown(alias_view(get_alias(parts.engine, name)), response)
+    return _with_etag(alias_view(get_alias(services.engine, name)), response)
 
 
-@router.put("/{name}", summary="Let an alias mean a model", responses=problems(404, 412, 422))
+@router.put("/{name}", summary="Let an alias mean a model", responses=problem_responses(404, 412, 422))
 def put_alias(
-    parts: GetParts,
+    services: ServicesDep,
     name: Name,
     body: AliasBody,
     response: Response,
@@ -76,14 +76,14 @@ def put_alias(
     With If-Match nothing happens if somebody else has moved it meanwhile: 412. What an alias means is kept, whatever
     FANIN_KEEP_CHECKPOINTS says, and its job cannot be deleted.
     """
-    row = set_alias(parts.engine, name, body.model, _version(if_match), only_new=if_none_match is not None)
-    return _shown(alias_view(row), response)
+    row = set_alias(services.engine, name, body.model, _version(if_match), only_new=if_none_match is not None)
+    return _with_etag(alias_view(row), response)
 
 
-@router.delete("/{name}", summary="Delete an alias", responses=problems(404, 412, 422))
-def delete_one_alias(parts: GetParts, name: Name, if_match: IfMatch = None) -> DeletedAlias:
+@router.delete("/{name}", summary="Delete an alias", responses=problem_responses(404, 412, 422))
+def delete_one_alias(services: ServicesDep, name: Name, if_match: IfMatch = None) -> DeletedAlias:
     """Delete an alias; the model it meant stays."""
-    delete_alias(parts.engine, name, _version(if_match))
+    delete_alias(services.engine, name, _version(if_match))
     return DeletedAlias(name=name)
 
 
@@ -91,6 +91,6 @@ def _version(etag: str | None) -> str | None:
     return None if etag is None else etag.strip().removeprefix("W/").strip('"')
 
 
-def _shown(alias: Alias, response: Response) -> Alias:
+def _with_etag(alias: Alias, response: Response) -> Alias:
     response.headers["ETag"] = f'"{alias.version}"'
     return alias

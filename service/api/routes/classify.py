@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InvalidImage
 from models.vocabulary import CLASSES
-from service.api.dependencies import GetParts, problems
+from service.api.dependencies import ServicesDep, problem_responses
 from service.errors import MalformedBody
 from service.http.answers import Answer
 from service.http.problems import invalid_body
@@ -60,9 +60,9 @@ _BODY = {
     "/models/{model_id}/classify",
     summary="Classify an image as hub clients ask for it",
     openapi_extra={"requestBody": _BODY},
-    responses=problems(400, 404, 413, 415, 422, 503),
+    responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
-async def classify(parts: GetParts, model_id: str, request: Request) -> list[Score]:
+async def classify(services: ServicesDep, model_id: str, request: Request) -> list[Score]:
     """Classify one image, posted as bytes (a Content-Type is not needed) or in base64 as JSON `{"inputs": ...}`.
 
     Pictures of other sizes than 28x28 are cropped, scaled and centred as MNIST was made.
@@ -70,7 +70,7 @@ async def classify(parts: GetParts, model_id: str, request: Request) -> list[Sco
     body = await request.body()
     media_type = media_type_of(request.headers.get("content-type"))
     read, top_k = await run_in_threadpool(_read, body, media_type)
-    probabilities = (await parts.answering.predicted(model_id, read.images[:1])).probabilities[0]
+    probabilities = (await services.answering.predicted(model_id, read.images[:1])).probabilities[0]
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     return [Score(label=str(digit), score=float(probabilities[digit])) for digit in best]
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from models.data.mnist import DataSet, is_here, load
 from models.errors import DataMissing
 from models.vocabulary import DATA_NAMES, DataName
-from service.api.dependencies import GetParts, problems
+from service.api.dependencies import ServicesDep, problem_responses
 from service.errors import NotFound
 from service.http.answers import Answer, Page
 from service.inference.image_decoding import encode_png
@@ -61,10 +61,10 @@ def _describe(name: DataName, folder: Path) -> DatasetView:
     return DatasetView(name=name, available=True, detail=data.description)
 
 
-@router.get("", summary="List data sets", responses=problems())
-def get_datasets(parts: GetParts) -> Page[DatasetView]:
+@router.get("", summary="List data sets", responses=problem_responses())
+def get_datasets(services: ServicesDep) -> Page[DatasetView]:
     """List the data sets and say which are on this machine."""
-    return Page[DatasetView](data=[_describe(name, parts.data_dir) for name in DATA_NAMES], has_more=False)
+    return Page[DatasetView](data=[_describe(name, services.data_dir) for name in DATA_NAMES], has_more=False)
 
 
 _DIGIT_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -79,10 +79,10 @@ _DIGIT_RESPONSES: dict[int | str, dict[str, Any]] = {
     "/{name}/test/{index}",
     summary="Give one test digit",
     response_model=Digit,
-    responses={**_DIGIT_RESPONSES, **problems(404, 422, 503)},
+    responses={**_DIGIT_RESPONSES, **problem_responses(404, 422, 503)},
 )
 def get_test_digit(
-    parts: GetParts,
+    services: ServicesDep,
     name: str,
     index: str,
     accept: Annotated[str, Header(description="image/png for a picture.")] = "",
@@ -91,7 +91,7 @@ def get_test_digit(
     ] = None,
 ) -> Any:
     """Give one test digit with its label, by its index or a `random` one, as JSON or PNG."""
-    digits = dataset(name, parts.data_dir).test
+    digits = dataset(name, services.data_dir).test
     count = len(digits.labels)
     if index == "random":
         number = secrets.randbelow(count)

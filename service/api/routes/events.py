@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from service.api.dependencies import GetParts, Limit, Parts, problems
+from service.api.dependencies import Limit, Services, ServicesDep, problem_responses
 from service.api.pagination import page
 from service.api.schemas import Event, event_view
 from service.errors import NotFound
@@ -20,8 +20,8 @@ from service.store.jobs import get_job, open_jobs, require_jobs
 router = APIRouter(tags=["events"])
 
 RETRY_MS = 2000
-LARGEST_EVENT_ID = 2**53
-MOST_JOBS = 100
+MAX_EVENT_ID = 2**53
+MAX_JOBS = 100
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ def _asked(
     request: Request,
     response: Response,
     limit: Limit = 20,
-    after: Annotated[int, Query(ge=0, le=LARGEST_EVENT_ID, description="Start after this event id.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_EVENT_ID, description="Start after this event id.")] = 0,
     accept: Annotated[str, Header(description="text/event-stream for a stream.")] = "",
     last_event_id: Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)] = "",
 ) -> Asked:
     if last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), LARGEST_EVENT_ID)
+        after = min(int(last_event_id), MAX_EVENT_ID)
     return Asked(request, response, limit, after, "text/event-stream" in accept)
 
 
@@ -68,10 +68,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "/jobs/{job_id}/events",
     summary="List or follow the events of a job",
     response_model=Page[Event],
-    responses={**RESPONSES, **problems(404, 422)},
+    responses={**RESPONSES, **problem_responses(404, 422)},
 )
 def get_events(
-    parts: GetParts,
+    services: ServicesDep,
     asked: HowAsked,
     job_id: str,
 ) -> Any:
@@ -82,21 +82,21 @@ def get_events(
     other jobs of the run had not reached when a worker died), job.pausing, job.paused, job.cancelling, job.cancelled,
     job.succeeded, job.failed (the reason), job.released (a cancelled job has left its device).
     """
-    get_job(parts.engine, job_id)
-    return events_answer(parts, asked, [job_id])
+    get_job(services.engine, job_id)
+    return events_answer(services, asked, [job_id])
 
 
 @router.get(
     "/events",
     summary="List or follow the events of several jobs",
     response_model=Page[Event],
-    responses={**RESPONSES, **problems(404, 422)},
+    responses={**RESPONSES, **problem_responses(404, 422)},
 )
 def get_events_of_jobs(
-    parts: GetParts,
+    services: ServicesDep,
     asked: HowAsked,
     job: Annotated[
-        str | None, Query(description=f"Ids of up to {MOST_JOBS} jobs, with commas between them; without it, all jobs.")
+        str | None, Query(description=f"Ids of up to {MAX_JOBS} jobs, with commas between them; without it, all jobs.")
     ] = None,
 ) -> Any:
     """List or follow what happened to several jobs in one stream; a browser has only six connections to a server.
@@ -104,23 +104,23 @@ def get_events_of_jobs(
     A stream of named jobs ends when all of them have ended; one of all jobs does not end.
     """
     if job is None:
-        return events_answer(parts, asked, None)
+        return events_answer(services, asked, None)
     job_ids = sorted({one.strip() for one in job.split(",")})
-    if len(job_ids) > MOST_JOBS:
-        raise NotFound(f"More than {MOST_JOBS} jobs are named.", "Follow all jobs (without `job`), or fewer.")
-    require_jobs(parts.engine, job_ids)
-    return events_answer(parts, asked, job_ids)
+    if len(job_ids) > MAX_JOBS:
+        raise NotFound(f"More than {MAX_JOBS} jobs are named.", "Follow all jobs (without `job`), or fewer.")
+    require_jobs(services.engine, job_ids)
+    return events_answer(services, asked, job_ids)
 
 
-def events_answer(parts: Parts, asked: Asked, job_ids: Collection[str] | None) -> Any:
+def events_answer(services: Services, asked: Asked, job_ids: Collection[str] | None) -> Any:
     """Answer with the events of some jobs (None: of all), as a list or as a stream, as they were asked for."""
     after, limit = asked.after, asked.limit
     if not asked.is_stream:
-        rows = events_after(parts.engine, after, job_ids=job_ids, limit=limit + 1)
+        rows = events_after(services.engine, after, job_ids=job_ids, limit=limit + 1)
         views = [event_view(row) for row in rows]
         return page(asked.request, asked.response, views, limit, views[:limit][-1].id if views else None)
-    has_ended = job_ids is not None and not open_jobs(parts.engine, job_ids)
-    if has_ended and not events_after(parts.engine, after, job_ids=job_ids, limit=1):
+    has_ended = job_ids is not None and not open_jobs(services.engine, job_ids)
+    if has_ended and not events_after(services.engine, after, job_ids=job_ids, limit=1):
         return Response(status_code=204)
     first = True
 
@@ -130,6 +130,6 @@ def events_answer(parts: Parts, asked: Asked, job_ids: Collection[str] | None) -
         return f"{retry}id: {row.id}\nevent: {row.type}\ndata: {event_view(row).model_dump_json()}\n\n"
 
     # A heartbeat is a comment without the blank line that would make some clients see an empty event.
-    stream = parts.hub.stream(job_ids, after, render, heartbeat=": hb\n")
+    stream = services.hub.stream(job_ids, after, render, heartbeat=": hb\n")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

@@ -22,7 +22,16 @@ from models.evaluation.comparison import Comparison, compare, differing_fields, 
 from models.recipes import LONG, RECIPES
 from models.spec import TrainSpec
 from models.vocabulary import DEFAULT_SEED
-from service.api.dependencies import After, GetParts, IdempotencyKey, JsonObject, Limit, Parts, problems, unquoted
+from service.api.dependencies import (
+    After,
+    IdempotencyKey,
+    JsonObject,
+    Limit,
+    Services,
+    ServicesDep,
+    problem_responses,
+    unquoted,
+)
 from service.api.experiment_requests import ExperimentBody, RecipeBody, specs_of
 from service.api.pagination import page
 from service.api.routes.events import RESPONSES, HowAsked, events_answer
@@ -67,7 +76,7 @@ _SUBMIT_BODY = {
         }
     },
 }
-MOST_NAMED = 4
+MAX_NAMED = 4
 USUAL_SCHEME = TrainSpec().init.scheme  # of both presets too
 BODY_MODELS = (ExperimentBody, RecipeBody)
 """Models that request bodies refer to; the application adds them to the OpenAPI document."""
@@ -138,7 +147,7 @@ class Experiment(ExperimentSummary):
     verdict: Verdict | None = Field(description="Of a recipe.")
 
 
-@router.get("/recipes", summary="List the recipes", responses=problems())
+@router.get("/recipes", summary="List the recipes", responses=problem_responses())
 def get_recipes() -> Page[RecipeView]:
     """List the claims that can be tried, each with its source and what counts as reproduced."""
     views = [
@@ -164,10 +173,10 @@ def get_recipes() -> Page[RecipeView]:
     status_code=201,
     response_model=Experiment,
     openapi_extra={"requestBody": _SUBMIT_BODY},
-    responses=problems(400, 404, 413, 415, 422, 503),
+    responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
 async def submit_experiment(
-    parts: GetParts, body: JsonObject, response: Response, idempotency_key: IdempotencyKey = None
+    services: ServicesDep, body: JsonObject, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Any:
     """Train a member for every scheme, depth, variant and seed, or the members of a recipe; all are queued, or none.
 
@@ -178,43 +187,43 @@ async def submit_experiment(
     if idempotency_key is not None:
         fingerprint = hashlib.sha256(json.dumps(["experiment", body], sort_keys=True).encode()).hexdigest()
         once = Once(unquoted(idempotency_key), fingerprint, _answer_in)
-    submit = partial(parts.queue.submit_experiment, specs, recipe, body, once)
+    submit = partial(services.queue.submit_experiment, specs, recipe, body, once)
     experiment_id, answer = await run_in_threadpool(submit)
     if experiment_id is None:
         assert answer is not None
         headers = {"Location": answer["links"]["self"], "Idempotency-Replayed": "true"}
         return JSONResponse(answer, status_code=201, headers=headers)
     response.headers["Location"] = f"/experiments/{experiment_id}"
-    return await run_in_threadpool(_view, parts, experiment_id)
+    return await run_in_threadpool(_view, services, experiment_id)
 
 
-@router.get("/experiments", summary="List experiments", responses=problems(422))
+@router.get("/experiments", summary="List experiments", responses=problem_responses(422))
 def get_experiments(
-    parts: GetParts, request: Request, response: Response, after: After = None, limit: Limit = 20
+    services: ServicesDep, request: Request, response: Response, after: After = None, limit: Limit = 20
 ) -> Page[ExperimentSummary]:
     """List experiments, newest first."""
-    rows = list_experiments(parts.engine, after=after, limit=limit + 1)
-    counts = state_counts(parts.engine, [row.id for row in rows])
+    rows = list_experiments(services.engine, after=after, limit=limit + 1)
+    counts = state_counts(services.engine, [row.id for row in rows])
     views = [ExperimentSummary(**_summary(row, counts[row.id])) for row in rows]
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
-@router.get("/experiments/{experiment_id}", summary="Look at an experiment", responses=problems(404))
-def get_one_experiment(parts: GetParts, experiment_id: str) -> Experiment:
+@router.get("/experiments/{experiment_id}", summary="Look at an experiment", responses=problem_responses(404))
+def get_one_experiment(services: ServicesDep, experiment_id: str) -> Experiment:
     """Look at an experiment: its members with their states and accuracies, and the verdict of a recipe."""
-    return _view(parts, experiment_id)
+    return _view(services, experiment_id)
 
 
 @router.get(
     "/experiments/{experiment_id}/events",
     summary="List or follow the events of an experiment",
     response_model=Page[Event],
-    responses={**RESPONSES, **problems(404, 422)},
+    responses={**RESPONSES, **problem_responses(404, 422)},
 )
-def get_events_of_experiment(parts: GetParts, asked: HowAsked, experiment_id: str) -> Any:
+def get_events_of_experiment(services: ServicesDep, asked: HowAsked, experiment_id: str) -> Any:
     """List or follow what happened to all members, in one stream; it ends when all of them have."""
-    get_experiment(parts.engine, experiment_id)
-    return events_answer(parts, asked, [member.job_id for member in list_members(parts.engine, experiment_id)])
+    get_experiment(services.engine, experiment_id)
+    return events_answer(services, asked, [member.job_id for member in list_members(services.engine, experiment_id)])
 
 
 @router.get(
@@ -226,11 +235,11 @@ def get_events_of_experiment(parts: GetParts, asked: HowAsked, experiment_id: st
             "description": "As JSON, or a row a member as CSV.",
             "content": {"text/csv": {"schema": {"type": "string"}, "example": "job_id,seed,init.scheme,accuracy\n..."}},
         },
-        **problems(404),
+        **problem_responses(404),
     },
 )
 def get_comparison(
-    parts: GetParts,
+    services: ServicesDep,
     experiment_id: str,
     accept: Annotated[str, Header(description="text/csv for a table with a row a member.")] = "",
 ) -> Any:
@@ -239,37 +248,37 @@ def get_comparison(
     Pairs of groups are compared on the same seeds, and their models image by image (exact McNemar). Only the fields
     in which members differ are named.
     """
-    get_experiment(parts.engine, experiment_id)
+    get_experiment(services.engine, experiment_id)
     if "text/csv" in accept:
-        return Response(_csv(parts, experiment_id), media_type="text/csv")
-    return compare(compared_members(parts.engine, experiment_id))
+        return Response(_csv(services, experiment_id), media_type="text/csv")
+    return compare(compared_members(services.engine, experiment_id))
 
 
-@router.post("/experiments/{experiment_id}/cancel", summary="Cancel an experiment", responses=problems(404))
-def cancel_experiment(parts: GetParts, experiment_id: str) -> Experiment:
+@router.post("/experiments/{experiment_id}/cancel", summary="Cancel an experiment", responses=problem_responses(404))
+def cancel_experiment(services: ServicesDep, experiment_id: str) -> Experiment:
     """Cancel all members that have not ended; those that have keep their models."""
-    get_experiment(parts.engine, experiment_id)
-    for member in list_members(parts.engine, experiment_id):
+    get_experiment(services.engine, experiment_id)
+    for member in list_members(services.engine, experiment_id):
         if member.state not in ENDED:
             with suppress(IllegalTransition):  # it has ended in this moment
-                parts.queue.ask(member.job_id, "cancel")
-    return _view(parts, experiment_id)
+                services.queue.apply_action(member.job_id, "cancel")
+    return _view(services, experiment_id)
 
 
-def _view(parts: Parts, experiment_id: str) -> Experiment:
-    with parts.engine.connect() as connection:
+def _view(services: Services, experiment_id: str) -> Experiment:
+    with services.engine.connect() as connection:
         row, members = find_experiment(connection, experiment_id), members_of(connection, experiment_id)
-    return Experiment(**_fields(row, members), verdict=_verdict(parts, row, members))
+    return Experiment(**_experiment_fields(row, members), verdict=_verdict(services, row, members))
 
 
 def _answer_in(connection: Connection, experiment_id: str) -> dict[str, Any]:
     """Return the answer to a submission as it is kept under its key, in the submission's own transaction."""
     row, members = find_experiment(connection, experiment_id), members_of(connection, experiment_id)
     verdict = Verdict(measured=None, holds=None, reason=NOT_ENDED) if row.recipe else None
-    return Experiment(**_fields(row, members), verdict=verdict).model_dump(mode="json")
+    return Experiment(**_experiment_fields(row, members), verdict=verdict).model_dump(mode="json")
 
 
-def _fields(row: ExperimentRow, members: list[MemberRow]) -> dict[str, Any]:
+def _experiment_fields(row: ExperimentRow, members: list[MemberRow]) -> dict[str, Any]:
     flat = [flattened(member.spec) for member in members]
     fields_of_labels = differing_fields(flat)
     return _summary(row, dict(Counter(member.state for member in members))) | {
@@ -310,7 +319,7 @@ def _name(row: ExperimentRow) -> str:
     request = row.request
     schemes = request.get("schemes") or [request.get("base", {}).get("init", {})]
     names = [one if isinstance(one, str) else one.get("scheme", USUAL_SCHEME) for one in schemes]
-    shown = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
+    shown = ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
     seeds = len(request.get("seeds", [DEFAULT_SEED]))
     return f"{shown}; {seeds} seed{'' if seeds == 1 else 's'}"
 
@@ -318,7 +327,7 @@ def _name(row: ExperimentRow) -> str:
 NOT_ENDED = "Not all members have ended."
 
 
-def _verdict(parts: Parts, row: ExperimentRow, members: list[MemberRow]) -> Verdict | None:
+def _verdict(services: Services, row: ExperimentRow, members: list[MemberRow]) -> Verdict | None:
     if row.recipe is None:
         return None
     if any(member.state not in ENDED for member in members):
@@ -330,12 +339,12 @@ def _verdict(parts: Parts, row: ExperimentRow, members: list[MemberRow]) -> Verd
             f"{lost} members have no result: they failed, were cancelled or deleted." if lost else "No such recipe."
         )
         return Verdict(measured=None, holds=None, reason=reason)
-    measured, holds, table = recipe.judge(outcomes_of(parts.engine, row.id, members))
+    measured, holds, table = recipe.judge(outcomes_of(services.engine, row.id, members))
     return Verdict(measured=measured, holds=holds, reason=None, table=[list(line) for line in table])
 
 
-def _csv(parts: Parts, experiment_id: str) -> str:
-    members = list_members(parts.engine, experiment_id)
+def _csv(services: Services, experiment_id: str) -> str:
+    members = list_members(services.engine, experiment_id)
     flat = [flattened(member.spec) for member in members]
     names = differing_fields(flat)
     out = io.StringIO()

@@ -19,7 +19,16 @@ from models.diagnostics.report import Diagnostics
 from models.init import SCHEMES
 from models.results import EpochMetrics
 from models.spec import PresetSpec, TrainSpec, resolve_spec
-from service.api.dependencies import After, GetParts, IdempotencyKey, JsonObject, Limit, Parts, problems, unquoted
+from service.api.dependencies import (
+    After,
+    IdempotencyKey,
+    JsonObject,
+    Limit,
+    Services,
+    ServicesDep,
+    problem_responses,
+    unquoted,
+)
 from service.api.job_views import job_view, job_views
 from service.api.pagination import page
 from service.api.schemas import (
@@ -57,7 +66,7 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-LONGEST_WAIT_S = 60
+MAX_WAIT_S = 60
 _SUBMIT_BODY = {
     "required": True,
     "content": {
@@ -89,7 +98,7 @@ BODY_MODELS = (PresetSpec, TrainSpec)
 
 
 Prefer = Annotated[
-    str, Header(description=f"`wait=N` holds the answer until the job has ended, at most N and {LONGEST_WAIT_S} s.")
+    str, Header(description=f"`wait=N` holds the answer until the job has ended, at most N and {MAX_WAIT_S} s.")
 ]
 
 
@@ -99,10 +108,13 @@ Prefer = Annotated[
     status_code=201,
     response_model=Job,
     openapi_extra={"requestBody": _SUBMIT_BODY},
-    responses={200: {"model": Validation, "description": "validate_only"}, **problems(400, 413, 415, 422, 503)},
+    responses={
+        200: {"model": Validation, "description": "validate_only"},
+        **problem_responses(400, 413, 415, 422, 503),
+    },
 )
 async def submit_job(
-    parts: GetParts,
+    services: ServicesDep,
     body: JsonObject,
     response: Response,
     priority: Annotated[Priority, Query(description="What is high is taken first; equals in their order.")] = "normal",
@@ -117,24 +129,24 @@ async def submit_job(
     """
     spec = _resolved(body)
     if validate_only:
-        validation = await run_in_threadpool(_validated, parts, spec, priority)
+        validation = await run_in_threadpool(_validated, services, spec, priority)
         return JSONResponse(validation.model_dump(mode="json"))
     preset = body.get("preset")
     once = None
     if idempotency_key is not None:
         fingerprint = hashlib.sha256(json.dumps([spec.model_dump(mode="json"), preset, priority]).encode()).hexdigest()
-        once = Once(unquoted(idempotency_key), fingerprint, partial(_answer_in, parts))
-    submitted = await run_in_threadpool(parts.queue.submit, spec, preset, priority, once)
+        once = Once(unquoted(idempotency_key), fingerprint, partial(_answer_in, services))
+    submitted = await run_in_threadpool(services.queue.submit, spec, preset, priority, once)
     job_id = submitted.answer["id"] if submitted.answer else cast("NewJob", submitted.new).job_id
     headers = {"Location": f"/jobs/{job_id}"} | ({} if submitted.new else {"Idempotency-Replayed": "true"})
     wait_s = _wait_s(prefer)
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
-        await parts.hub.wait_for_end(job_id, wait_s)
+        await services.hub.wait_for_end(job_id, wait_s)
     elif submitted.answer is not None:
         return JSONResponse(submitted.answer, status_code=201, headers=headers)
     response.headers.update(headers)
-    return await run_in_threadpool(lambda: job_view(parts, get_job(parts.engine, job_id)))
+    return await run_in_threadpool(lambda: job_view(services, get_job(services.engine, job_id)))
 
 
 def _resolved(body: dict[str, Any]) -> TrainSpec:
@@ -144,32 +156,32 @@ def _resolved(body: dict[str, Any]) -> TrainSpec:
         raise invalid_body(error, body) from None
 
 
-def _validated(parts: Parts, spec: TrainSpec, priority: Priority) -> Validation:
-    with parts.engine.connect() as connection:
+def _validated(services: Services, spec: TrainSpec, priority: Priority) -> Validation:
+    with services.engine.connect() as connection:
         jobs_before, work_before = queued_before(connection, PRIORITIES[priority])
-        can = capacity(connection, parts.worker_ttl_s)
+        can = capacity(connection, services.worker_ttl_s)
     wait_s = can.wait_s(work_before, jobs_before)
     return validation_view(
         spec, jobs_before + 1, None if wait_s is None else can.instant + wait_s, can.duration_s(spec.work)
     )
 
 
-def _answer_in(parts: Parts, connection: Connection, job_id: str) -> dict[str, Any]:
+def _answer_in(services: Services, connection: Connection, job_id: str) -> dict[str, Any]:
     """Return the answer to a submission as it is kept under its key, in the submission's own transaction."""
     row = find_job(connection, job_id)
-    place = places(connection, [job_id], parts.worker_ttl_s).get(job_id)
+    place = places(connection, [job_id], services.worker_ttl_s).get(job_id)
     return Job(**job_fields(row, place)).model_dump(mode="json")
 
 
 def _wait_s(prefer: str) -> int | None:
     """Return the seconds of the preference `wait` (RFC 7240), or None; what is not understood is no preference."""
     found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", prefer, re.IGNORECASE)
-    return min(int(found[1]), LONGEST_WAIT_S) if found else None
+    return min(int(found[1]), MAX_WAIT_S) if found else None
 
 
-@router.get("", summary="List jobs", responses=problems(422))
+@router.get("", summary="List jobs", responses=problem_responses(422))
 def get_jobs(
-    parts: GetParts,
+    services: ServicesDep,
     request: Request,
     response: Response,
     state: Annotated[list[JobState] | None, Query(description="Only jobs in this state; may be repeated.")] = None,
@@ -180,50 +192,50 @@ def get_jobs(
     """List jobs, newest first."""
     if scheme is not None and scheme not in SCHEMES:
         raise NotFound(f"There is no scheme {scheme!r}.", "GET /init-schemes lists the schemes.")
-    rows = list_jobs(parts.engine, states=state or [], scheme=scheme, after=after, limit=limit + 1)
-    views = job_views(parts, rows)
+    rows = list_jobs(services.engine, states=state or [], scheme=scheme, after=after, limit=limit + 1)
+    views = job_views(services, rows)
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
-@router.get("/{job_id}", summary="Look at a job", responses=problems(404))
-def get_one_job(parts: GetParts, job_id: str) -> JobWithMetrics:
+@router.get("/{job_id}", summary="Look at a job", responses=problem_responses(404))
+def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
     """Look at a job: state, place in the queue, progress, metrics so far, attempt, device, data source, links."""
-    view = job_view(parts, get_job(parts.engine, job_id))
-    pretraining = job_pretraining(parts.engine, job_id)
-    return JobWithMetrics(**dict(view), metrics=job_metrics(parts.engine, job_id), pretraining=pretraining)
+    view = job_view(services, get_job(services.engine, job_id))
+    pretraining = job_pretraining(services.engine, job_id)
+    return JobWithMetrics(**dict(view), metrics=job_metrics(services.engine, job_id), pretraining=pretraining)
 
 
-@router.delete("/{job_id}", summary="Delete a job", responses=problems(404, 409))
-def delete_job(parts: GetParts, job_id: str) -> Deleted:
+@router.delete("/{job_id}", summary="Delete a job", responses=problem_responses(404, 409))
+def delete_job(services: ServicesDep, job_id: str) -> Deleted:
     """Delete a job with its checkpoints, metrics and events; not while a worker has it. Its model is gone then too."""
-    delete_rows(parts.engine, job_id)
+    delete_rows(services.engine, job_id)
     try:
-        parts.artifacts.delete_below(job_folder(job_id))
+        services.artifacts.delete_below(job_folder(job_id))
     except OSError as error:
         log.warning("the files of %s are left for the next sweep: %s", job_id, error)
     return Deleted(id=job_id)
 
 
-@router.get("/{job_id}/metrics", summary="List the metrics of a job", responses=problems(404))
-def get_metrics(parts: GetParts, job_id: str) -> Page[EpochMetrics]:
+@router.get("/{job_id}/metrics", summary="List the metrics of a job", responses=problem_responses(404))
+def get_metrics(services: ServicesDep, job_id: str) -> Page[EpochMetrics]:
     """List the metrics of every committed epoch: losses, training accuracy, seconds, images a second."""
-    get_job(parts.engine, job_id)
-    return Page[EpochMetrics](data=job_metrics(parts.engine, job_id), has_more=False)
+    get_job(services.engine, job_id)
+    return Page[EpochMetrics](data=job_metrics(services.engine, job_id), has_more=False)
 
 
-@router.get("/{job_id}/diagnostics", summary="Show a job's layers over time", responses=problems(404))
-def get_diagnostics(parts: GetParts, job_id: str) -> Page[Diagnostics]:
+@router.get("/{job_id}/diagnostics", summary="Show a job's layers over time", responses=problem_responses(404))
+def get_diagnostics(services: ServicesDep, job_id: str) -> Page[Diagnostics]:
     """Show every layer's statistics at the start and with every epoch, what theory predicts of the start, a verdict.
 
     On the first 512 training images. Empty if the spec says `"diagnostics": false`.
     """
-    get_job(parts.engine, job_id)
-    return Page[Diagnostics](data=job_diagnostics(parts.engine, job_id), has_more=False)
+    get_job(services.engine, job_id)
+    return Page[Diagnostics](data=job_diagnostics(services.engine, job_id), has_more=False)
 
 
-@router.get("/{job_id}/checkpoints", summary="List the checkpoints of a job", responses=problems(404))
-def get_checkpoints(parts: GetParts, job_id: str) -> Page[Checkpoint]:
+@router.get("/{job_id}/checkpoints", summary="List the checkpoints of a job", responses=problem_responses(404))
+def get_checkpoints(services: ServicesDep, job_id: str) -> Page[Checkpoint]:
     """List the checkpoints of a job, oldest first; each can be predicted with as JOB@EPOCH."""
-    get_job(parts.engine, job_id)
-    views = [checkpoint_view(row) for row in list_checkpoints(parts.engine, job_id)]
+    get_job(services.engine, job_id)
+    views = [checkpoint_view(row) for row in list_checkpoints(services.engine, job_id)]
     return Page[Checkpoint](data=views, has_more=False)

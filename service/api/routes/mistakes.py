@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
-from service.api.dependencies import GetParts, Limit, problems
+from service.api.dependencies import Limit, ServicesDep, problem_responses
 from service.api.pagination import page
 from service.api.routes.datasets import dataset
 from service.http.answers import Answer, Page
@@ -32,10 +32,12 @@ class Mistake(Answer):
 
 
 @router.get(
-    "/{model_id}/mistakes", summary="List the test digits a model gets wrong", responses=problems(404, 422, 503)
+    "/{model_id}/mistakes",
+    summary="List the test digits a model gets wrong",
+    responses=problem_responses(404, 422, 503),
 )
 async def get_mistakes(
-    parts: GetParts,
+    services: ServicesDep,
     model_id: str,
     request: Request,
     response: Response,
@@ -45,9 +47,9 @@ async def get_mistakes(
     limit: Limit = 20,
 ) -> Page[Mistake]:
     """List test digits with their pictures, by index; `label` and `answer` give one cell of the confusion matrix."""
-    served = await parts.answering.find(model_id)
-    digits = (await run_in_threadpool(dataset, served.predictor.metadata.data, parts.data_dir)).test
-    probabilities = await parts.answering.by_pieces(served.predictor.predict, digits.images)
+    served = await services.answering.find(model_id)
+    digits = (await run_in_threadpool(dataset, served.predictor.metadata.data, services.data_dir)).test
+    probabilities = await services.answering.by_pieces(served.predictor.predict, digits.images)
     answers = probabilities.argmax(axis=1)
     wanted = answers != digits.labels
     wanted &= (digits.labels == label) if label is not None else True

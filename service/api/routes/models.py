@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from models.results import Evaluation
-from service.api.dependencies import After, GetParts, Limit, problems
+from service.api.dependencies import After, Limit, ServicesDep, problem_responses
 from service.api.pagination import page
 from service.api.schemas import Model, model_view
 from service.errors import NotFound
@@ -15,29 +15,29 @@ from service.store.checkpoints import find_model, list_models
 router = APIRouter(prefix="/models", tags=["models"])
 
 
-@router.get("", summary="List models", responses=problems(422))
+@router.get("", summary="List models", responses=problem_responses(422))
 def get_models(
-    parts: GetParts, request: Request, response: Response, after: After = None, limit: Limit = 20
+    services: ServicesDep, request: Request, response: Response, after: After = None, limit: Limit = 20
 ) -> Page[Model]:
     """List models, newest job first: the last committed checkpoint of every job that has one."""
-    rows = list_models(parts.engine, after=after, limit=limit + 1)
+    rows = list_models(services.engine, after=after, limit=limit + 1)
     views = [model_view(row, of_epoch=False) for row in rows]
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
-@router.get("/{model_id}", summary="Look at a model", responses=problems(404))
-def get_model(parts: GetParts, model_id: str) -> Model:
+@router.get("/{model_id}", summary="Look at a model", responses=problem_responses(404))
+def get_model(services: ServicesDep, model_id: str) -> Model:
     """Look at a model: `latest`, a job's id (its last checkpoint), or JOB@EPOCH (JOB@0: the initial weights)."""
-    return model_view(find_model(parts.engine, model_id), of_epoch="@" in model_id)
+    return model_view(find_model(services.engine, model_id), of_epoch="@" in model_id)
 
 
-@router.get("/{model_id}/evaluation", summary="Show how good a model is", responses=problems(404))
-def get_evaluation(parts: GetParts, model_id: str) -> Evaluation:
+@router.get("/{model_id}/evaluation", summary="Show how good a model is", responses=problem_responses(404))
+def get_evaluation(services: ServicesDep, model_id: str) -> Evaluation:
     """Show how good a model is: accuracy with its interval and what it is of, per class, confusion matrix.
 
     The worker stores it with the final epoch of a job.
     """
-    checkpoint = find_model(parts.engine, model_id).checkpoint
+    checkpoint = find_model(services.engine, model_id).checkpoint
     if checkpoint.evaluation is None:
         raise NotFound(
             f"Epoch {checkpoint.epoch} of {checkpoint.job_id} has no evaluation: it is made for the final epoch.",

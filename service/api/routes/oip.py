@@ -13,18 +13,18 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, ValidationError
 
-from service.api.dependencies import GetParts, Parts, problems
+from service.api.dependencies import Services, ServicesDep, problem_responses
 from service.errors import NotFound
 from service.http.problems import invalid_body
 from service.inference.batching import SMALL_BATCH
-from service.inference.model_resolver import Served
+from service.inference.model_resolver import ResolvedModel
 from service.inference.oip import EXTENSIONS, INPUT, LABELS, PROBABILITIES, InferenceAnswer, read_request, write_answer
 from service.store.aliases import list_aliases
 from service.store.checkpoints import list_checkpoints, list_models
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 HEADER_LENGTH = "Inference-Header-Content-Length"
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 
 
 class ServerMetadata(BaseModel):
@@ -75,43 +75,43 @@ class IndexEntry(BaseModel):
     reason: str = ""
 
 
-@router.get("", summary="Server metadata", responses=problems())
+@router.get("", summary="Server metadata", responses=problem_responses())
 @router.get("/", include_in_schema=False)
 def get_server() -> ServerMetadata:
     """Say what the server is, and which extensions it speaks."""
     return ServerMetadata(version=version_of("fanin"), extensions=EXTENSIONS)
 
 
-@router.get("/health/live", summary="Server liveness", responses=problems())
+@router.get("/health/live", summary="Server liveness", responses=problem_responses())
 def get_live() -> Liveness:
     """Say that the process answers."""
     return Liveness()
 
 
-@router.get("/health/ready", summary="Server readiness", responses=problems(503))
-def get_ready(parts: GetParts) -> Liveness:
+@router.get("/health/ready", summary="Server readiness", responses=problem_responses(503))
+def get_ready(services: ServicesDep) -> Liveness:
     """Say whether the database can be asked; models are loaded when they are first asked for."""
-    list_models(parts.engine, after=None, limit=1)
+    list_models(services.engine, after=None, limit=1)
     return Liveness()
 
 
-@router.get("/models/stats", summary="Statistics of all models", responses=problems())
-async def get_all_stats(parts: GetParts) -> dict[str, Any]:
+@router.get("/models/stats", summary="Statistics of all models", responses=problem_responses())
+async def get_all_stats(services: ServicesDep) -> dict[str, Any]:
     """Count the inferences that this process has made by each model's name."""
-    return {"model_stats": [_stats(name, counts) for name, counts in parts.answering.counts.items()]}
+    return {"model_stats": [_stats(name, counts) for name, counts in services.answering.counts.items()]}
 
 
-@router.get("/models/{model_name}", summary="Model metadata", responses=problems(404, 503))
+@router.get("/models/{model_name}", summary="Model metadata", responses=problem_responses(404, 503))
 @router.get(
     "/models/{model_name}/versions/{version}",
     summary="Model version metadata",
     name="get_version_metadata",
-    responses=problems(404, 503),
+    responses=problem_responses(404, 503),
 )
-async def get_metadata(parts: GetParts, model_name: str, version: str | None = None) -> ModelMetadata:
+async def get_metadata(services: ServicesDep, model_name: str, version: str | None = None) -> ModelMetadata:
     """Say what a model takes: images [n,28,28], [n,1,28,28] or [n,784], UINT8 0..255 or FP32 0..1."""
-    served = await _found(parts, model_name, version)
-    rows = await run_in_threadpool(list_checkpoints, parts.engine, served.row.checkpoint.job_id, "train")
+    served = await _found(services, model_name, version)
+    rows = await run_in_threadpool(list_checkpoints, services.engine, served.row.checkpoint.job_id, "train")
     return ModelMetadata(
         name=model_name,
         versions=[str(row.epoch) for row in rows],
@@ -123,23 +123,23 @@ async def get_metadata(parts: GetParts, model_name: str, version: str | None = N
     )
 
 
-@router.get("/models/{model_name}/ready", summary="Model readiness", responses=problems(404, 503))
+@router.get("/models/{model_name}/ready", summary="Model readiness", responses=problem_responses(404, 503))
 @router.get(
     "/models/{model_name}/versions/{version}/ready",
     summary="Model version readiness",
     name="get_version_ready",
-    responses=problems(404, 503),
+    responses=problem_responses(404, 503),
 )
-async def get_model_ready(parts: GetParts, model_name: str, version: str | None = None) -> ModelReady:
+async def get_model_ready(services: ServicesDep, model_name: str, version: str | None = None) -> ModelReady:
     """Say that a model is loaded and answers."""
-    await _found(parts, model_name, version)
+    await _found(services, model_name, version)
     return ModelReady(name=model_name)
 
 
-@router.get("/models/{model_name}/config", summary="Model configuration", responses=problems(404, 503))
-async def get_config(parts: GetParts, model_name: str) -> dict[str, Any]:
+@router.get("/models/{model_name}/config", summary="Model configuration", responses=problem_responses(404, 503))
+async def get_config(services: ServicesDep, model_name: str) -> dict[str, Any]:
     """Give the spec that the model was trained by."""
-    served = await _found(parts, model_name, None)
+    served = await _found(services, model_name, None)
     return {"name": model_name, "platform": "fanin_mlp", "max_batch_size": 10_000, "spec": served.row.spec}
 
 
@@ -160,7 +160,7 @@ _INFER: dict[str, Any] = {
         }
     },
     "response_model": InferenceAnswer,
-    "responses": problems(400, 404, 413, 422, 503),
+    "responses": problem_responses(400, 404, 413, 422, 503),
 }
 
 
@@ -169,7 +169,7 @@ _INFER: dict[str, Any] = {
     "/models/{model_name}/versions/{version}/infer", summary="Infer with a version", name="infer_with_version", **_INFER
 )
 async def infer(
-    parts: GetParts,
+    services: ServicesDep,
     model_name: str,
     request: Request,
     version: str | None = None,
@@ -183,12 +183,12 @@ async def infer(
         read = await run_in_threadpool(read_request, body, header_length)
     except ValidationError as error:
         raise invalid_body(error, orjson.loads(body[: int(header_length or len(body))])) from error
-    served = await _found(parts, model_name, version)
+    served = await _found(services, model_name, version)
     if len(read.inputs) > SMALL_BATCH:
-        probabilities = await parts.answering.by_pieces(served.predictor.predict_inputs, read.inputs)
+        probabilities = await services.answering.by_pieces(served.predictor.predict_inputs, read.inputs)
     else:
         probabilities = served.predictor.predict_inputs(read.inputs)
-    parts.answering.count(model_name, len(read.inputs))
+    services.answering.count(model_name, len(read.inputs))
     version = str(served.row.checkpoint.epoch)
     written = await run_in_threadpool(write_answer, model_name, version, read.request, probabilities)
     if written.header_length is None:
@@ -197,38 +197,38 @@ async def infer(
     return Response(written.content, headers=headers, media_type="application/octet-stream")
 
 
-@router.get("/models/{model_name}/stats", summary="Statistics of a model", responses=problems(404, 503))
+@router.get("/models/{model_name}/stats", summary="Statistics of a model", responses=problem_responses(404, 503))
 @router.get(
     "/models/{model_name}/versions/{version}/stats",
     summary="Statistics of a version",
     name="get_version_stats",
-    responses=problems(404, 503),
+    responses=problem_responses(404, 503),
 )
-async def get_stats(parts: GetParts, model_name: str, version: str | None = None) -> dict[str, Any]:
+async def get_stats(services: ServicesDep, model_name: str, version: str | None = None) -> dict[str, Any]:
     """Count the inferences that this process has made by a model's name."""
-    await _found(parts, model_name, version)
-    return {"model_stats": [_stats(model_name, parts.answering.counts.get(model_name, (0, 0)))]}
+    await _found(services, model_name, version)
+    return {"model_stats": [_stats(model_name, services.answering.counts.get(model_name, (0, 0)))]}
 
 
 def _stats(name: str, counts: tuple[int, int]) -> dict[str, Any]:
     return {"name": name, "version": "", "inference_count": counts[1], "execution_count": counts[0]}
 
 
-@router.post("/repository/index", summary="List the models of the repository", responses=problems())
-def index(parts: GetParts) -> list[IndexEntry]:
+@router.post("/repository/index", summary="List the models of the repository", responses=problem_responses())
+def index(services: ServicesDep) -> list[IndexEntry]:
     """List models, newest first, and aliases; the body may be empty."""
     models = [
         IndexEntry(name=row.checkpoint.job_id, version=str(row.checkpoint.epoch))
-        for row in list_models(parts.engine, after=None, limit=MOST_LISTED)
+        for row in list_models(services.engine, after=None, limit=MAX_LISTED)
     ]
-    aliases = list_aliases(parts.engine, after=None, limit=MOST_LISTED)
+    aliases = list_aliases(services.engine, after=None, limit=MAX_LISTED)
     return models + [IndexEntry(name=row.name, version=str(row.epoch)) for row in aliases]
 
 
-async def _found(parts: Parts, name: str, version: str | None) -> Served:
+async def _found(services: Services, name: str, version: str | None) -> ResolvedModel:
     if version is None:
-        return await parts.answering.find(name)
+        return await services.answering.find(name)
     if not version.isdigit():
         raise NotFound(f"There is no version {version!r}: versions are epochs.", f"GET /v2/models/{name} lists them.")
-    of_name = await parts.answering.find(name)
-    return await parts.answering.find(f"{of_name.row.checkpoint.job_id}@{version}")
+    of_name = await services.answering.find(name)
+    return await services.answering.find(f"{of_name.row.checkpoint.job_id}@{version}")

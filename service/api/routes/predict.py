@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from models.inference.input_checks import Unlikely
-from service.api.dependencies import GetParts, problems
+from models.inference.input_checks import InputWarning
+from service.api.dependencies import ServicesDep, problem_responses
 from service.http.answers import Answer
 from service.inference.answers import PredictedBy
 from service.inference.fast_path import respond
@@ -46,8 +46,8 @@ class Warned(Answer):
     """Why an image is unlikely to be a digit as the network was trained on."""
 
     index: int = Field(ge=0, description="The image, from 0.")
-    kind: Unlikely
-    detail: str = Field(description="The cause, and the mend.")
+    kind: InputWarning
+    detail: str = Field(description="The cause, and the hint.")
 
 
 class _Shared(Answer):
@@ -136,12 +136,14 @@ BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
     summary="Ask one model which digit an image shows",
     response_model=OneAnswer | BatchAnswer,
     openapi_extra={"requestBody": BODY},
-    responses={**BINARY_ANSWERS, **problems(400, 404, 413, 415, 422, 503)},
+    responses={**BINARY_ANSWERS, **problem_responses(400, 404, 413, 415, 422, 503)},
 )
-async def predict_by(parts: GetParts, model_id: str, request: Request, query: Annotated[PredictQuery, Query()]) -> Any:
+async def predict_by(
+    services: ServicesDep, model_id: str, request: Request, query: Annotated[PredictQuery, Query()]
+) -> Any:
     """Ask one model, as POST /predict?model= does."""
     asked = query.model_copy(update={"model": model_id, "models": None})
-    content, media_type, _ = await respond(parts.answering, request.scope, await request.body(), asked)
+    content, media_type, _ = await respond(services.answering, request.scope, await request.body(), asked)
     return Response(content, media_type=media_type)
 
 
@@ -150,13 +152,13 @@ async def predict_by(parts: GetParts, model_id: str, request: Request, query: An
     summary="Say which digit an image shows",
     response_model=OneAnswer | BatchAnswer | ManyAnswers,
     openapi_extra={"requestBody": BODY},
-    responses={**BINARY_ANSWERS, **problems(400, 404, 413, 415, 422, 503)},
+    responses={**BINARY_ANSWERS, **problem_responses(400, 404, 413, 415, 422, 503)},
 )
-async def predict(parts: GetParts, request: Request, query: Annotated[PredictQuery, Query()]) -> Any:
+async def predict(services: ServicesDep, request: Request, query: Annotated[PredictQuery, Query()]) -> Any:
     """Say which digit each posted image shows: PNG, JPEG, 784 raw bytes, .npy, JSON 28x28 or a form with files.
 
     Numbers in JSON: if any is greater than 1, they are grey levels 0..255; if none is and some are fractions,
     they are shares of ink 0..1; only zeros and ones are ambiguous and refused unless `scale` says which.
     """
-    content, media_type, _ = await respond(parts.answering, request.scope, await request.body(), query)
+    content, media_type, _ = await respond(services.answering, request.scope, await request.body(), query)
     return Response(content, media_type=media_type)

@@ -13,7 +13,7 @@ from models.init.base import Scheme
 from models.network.architecture import Architecture
 from models.spec import TrainSpec
 from models.vocabulary import DEFAULT_SEED, MAX_SEED, DataChoice
-from service.api.dependencies import GetParts, JsonObject, problems
+from service.api.dependencies import JsonObject, ServicesDep, problem_responses
 from service.errors import NotFound
 from service.http.answers import Answer, Page
 from service.http.problems import invalid_body
@@ -107,9 +107,9 @@ class PreviewBody(BaseModel):
             }
         }
     },
-    responses=problems(400, 404, 413, 415, 422, 503),
+    responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
-async def preview_scheme(parts: GetParts, name: str, body: JsonObject) -> Preview:
+async def preview_scheme(services: ServicesDep, name: str, body: JsonObject) -> Preview:
     """Look at the layers of a network as a scheme fills it, without training: measured, predicted, and a verdict.
 
     The same numbers as the first record of a job's diagnostics, but for dbn, whose layers are shown before they are
@@ -123,16 +123,16 @@ async def preview_scheme(parts: GetParts, name: str, body: JsonObject) -> Previe
         )
     except ValidationError as error:
         raise invalid_body(error, body) from None
-    return await parts.previews.make(spec)
+    return await services.previews.make(spec)
 
 
-@router.get("", summary="List initialization schemes", responses=problems())
+@router.get("", summary="List initialization schemes", responses=problem_responses())
 def get_schemes() -> Page[InitScheme]:
     """List every scheme with its formula (text and TeX), its parameters with their ranges, and its source."""
     return Page[InitScheme](data=[_scheme_view(name, scheme) for name, scheme in SCHEMES.items()], has_more=False)
 
 
-@router.get("/{name}", summary="Look at an initialization scheme", responses=problems(404))
+@router.get("/{name}", summary="Look at an initialization scheme", responses=problem_responses(404))
 def get_scheme(name: str) -> InitScheme:
     """Look at one scheme."""
     return _scheme_view(name, _scheme_named(name))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from models.checkpoint import decode
 from models.inference.export import ExportFormat, to_npz, to_onnx
-from service.api.dependencies import GetParts, problems
+from service.api.dependencies import ServicesDep, problem_responses
 from service.http.partial_content import partial_response
 from service.store.checkpoints import find_model
 
@@ -32,10 +32,10 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     "/{model_id}/weights",
     summary="Download a model's weights",
     response_class=Response,
-    responses={**_RESPONSES, **problems(404, 422, 503)},
+    responses={**_RESPONSES, **problem_responses(404, 422, 503)},
 )
 def get_weights(
-    parts: GetParts,
+    services: ServicesDep,
     model_id: str,
     request: Request,
     form: Annotated[
@@ -50,8 +50,8 @@ def get_weights(
 
     ETag and Repr-Digest are SHA-256 of the whole file. ONNX: `images` float32 [n, 784] in [0, 1] to `probabilities`.
     """
-    row = find_model(parts.engine, model_id).checkpoint
-    content = parts.artifacts.read(row.weights_path, row.weights_file_sha256)
+    row = find_model(services.engine, model_id).checkpoint
+    content = services.artifacts.read(row.weights_path, row.weights_file_sha256)
     if form != "safetensors":
         checkpoint = decode(content)
         content = to_npz(checkpoint.weights) if form == "npz" else to_onnx(checkpoint.weights, checkpoint.metadata)

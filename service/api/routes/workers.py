@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.api.dependencies import GetParts, problems
+from service.api.dependencies import ServicesDep, problem_responses
 from service.api.schemas import WorkerView, worker_view
 from service.http.answers import Page
 from service.store.workers import list_workers
@@ -12,8 +12,8 @@ from service.store.workers import list_workers
 router = APIRouter(prefix="/workers", tags=["workers"])
 
 
-@router.get("", summary="List the workers", responses=problems())
-def get_workers(parts: GetParts) -> Page[WorkerView]:
+@router.get("", summary="List the workers", responses=problem_responses())
+def get_workers(services: ServicesDep) -> Page[WorkerView]:
     """List the workers of all machines, and whether each has been heard of lately."""
-    views = [worker_view(row, parts.worker_ttl_s) for row in list_workers(parts.engine)]
+    views = [worker_view(row, services.worker_ttl_s) for row in list_workers(services.engine)]
     return Page[WorkerView](data=views, has_more=False)

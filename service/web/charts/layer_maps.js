@@ -20,9 +20,9 @@ const NOTES = {
   saturated_fraction: "Activations near their limits: tanh and softsign past ±0.95, sigmoid outside of 0.05 to 0.95.",
   update_ratio: "|W − W before| / |W before|, since the record before.",
 };
-const MOST_MAPS = 6;
-const LEAST_GAP_MS = 1500;
-const MOST_DECADES = 6; // what is smaller than the largest by more is drawn as if it were at the lower end
+const MAX_MAPS = 6;
+const MIN_GAP_MS = 1500;
+const MAX_DECADES = 6; // what is smaller than the largest by more is drawn as if it were at the lower end
 
 /** Return {node, show}; `show(groups)` takes [{name, jobId, checkpoints}] and asks anew for those with more checkpoints. */
 export function layerMaps(params, signal) {
@@ -56,11 +56,11 @@ export function layerMaps(params, signal) {
     }
   }
   function show(all) {
-    const now = all.slice(0, MOST_MAPS);
+    const now = all.slice(0, MAX_MAPS);
     if (JSON.stringify(now) === JSON.stringify(groups)) return;
     groups = now;
-    more.textContent = all.length > MOST_MAPS ? `The first ${MOST_MAPS} of ${all.length} groups are shown.` : "";
-    waiting ??= setTimeout(ask, Math.max(0, LEAST_GAP_MS - (Date.now() - askedAt)));
+    more.textContent = all.length > MAX_MAPS ? `The first ${MAX_MAPS} of ${all.length} groups are shown.` : "";
+    waiting ??= setTimeout(ask, Math.max(0, MIN_GAP_MS - (Date.now() - askedAt)));
   }
   function drawAll() {
     const { title, unit } = MEASURES[state.measure];
@@ -109,8 +109,8 @@ function gridOf(epochs, measure) {
 
 function rangeOf(values, isLog) {
   const finite = values.filter(Number.isFinite);
-  const high = Math.max(...finite, isLog ? -MOST_DECADES : 0);
-  return [Math.max(Math.min(...finite, high), isLog ? high - MOST_DECADES : -Infinity), high];
+  const high = Math.max(...finite, isLog ? -MAX_DECADES : 0);
+  return [Math.max(Math.min(...finite, high), isLog ? high - MAX_DECADES : -Infinity), high];
 }
 
 function ticksOf([low, high], isLog) {

@@ -58,7 +58,7 @@ export function redrawAll() {
   }
 }
 
-const LEAST_PAD = 0.12; // of a decade: what is flat keeps a tick or two around it
+const MIN_PAD = 0.12; // of a decade: what is flat keeps a tick or two around it
 
 /** Return a logarithmic axis for positive values, with ticks that have few digits. */
 export function logAxis(title, values) {
@@ -76,7 +76,7 @@ export function logAxis(title, values) {
 function decades(values) {
   const exponents = values.filter((value) => value > 0).map(Math.log10);
   const [low, high] = exponents.length ? [Math.min(...exponents), Math.max(...exponents)] : [-1, 0];
-  const pad = Math.max(LEAST_PAD, 0.04 * (high - low));
+  const pad = Math.max(MIN_PAD, 0.04 * (high - low));
   return [low - pad, high + pad];
 }
 

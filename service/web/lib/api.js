@@ -5,7 +5,7 @@
 
 const KEY = "fanin.key";
 
-/** An error that the service explains: `message` names the cause and the mend. */
+/** An error that the service explains: `message` names the cause and the hint. */
 export class Problem extends Error {
   constructor(status, document) {
     super(document.detail);

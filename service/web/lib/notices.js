@@ -12,7 +12,7 @@ export function empty(text, ...action) {
   return element("div", { class: "notice" }, element("p", {}, text), action);
 }
 
-/** Return an error with its cause and mend, and a button to try again, if that can help. */
+/** Return an error with its cause and hint, and a button to try again, if that can help. */
 export function failure(error, again = null) {
   const details = (error.errors ?? []).slice(1).map((one) => element("li", {}, `${one.pointer}: ${one.detail}`));
   return element(

@@ -1,7 +1,7 @@
 /** Following events as they happen: server-sent events over fetch, which can send a key (EventSource cannot). */
 
 const FIRST_RETRY_MS = 500;
-const LONGEST_RETRY_MS = 8000;
+const MAX_RETRY_MS = 8000;
 
 /**
  * Follow a stream until it has ended or the signal aborts; after a break go on from the last event.
@@ -32,7 +32,7 @@ export async function follow(open, { onEvents, onState, signal, since = null }) 
       onState("lost");
     }
     await new Promise((resolve) => setTimeout(resolve, retryMs));
-    retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS);
+    retryMs = Math.min(2 * retryMs, MAX_RETRY_MS);
   }
   return lastId;
 }

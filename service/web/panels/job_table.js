@@ -66,8 +66,8 @@ function row(first, acted, extra) {
   };
 }
 
-function whyFailed({ detail, mend }) {
-  return element("p", { class: "refused" }, `${detail} `, mend && element("span", {}, mend));
+function whyFailed({ detail, hint }) {
+  return element("p", { class: "refused" }, `${detail} `, hint && element("span", {}, hint));
 }
 
 function showActions(cell, { id, name, state }, acted) {

@@ -7,7 +7,7 @@ import { failure } from "../lib/notices.js";
 import { keyOf, styleOf } from "../lib/palette.js";
 
 const BUSY_RETRY_MS = 700;
-const MOST_KEPT = 200;
+const MAX_KEPT = 200;
 const kept = new Map();
 let last = Promise.resolve();
 
@@ -59,7 +59,7 @@ async function looked({ init, body }, current) {
       if (!current()) return {};
     }
   }
-  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+  if (kept.size > MAX_KEPT) kept.delete(kept.keys().next().value);
   return { answer: kept.get(key) };
 }
 

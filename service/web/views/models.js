@@ -9,7 +9,7 @@ import { loadCard, modelCard } from "../panels/model_card.js";
 import { act, empty, fillLater } from "../lib/notices.js";
 
 const MODELS_A_PAGE = 20;
-const MOST_ALIASES = 500;
+const MAX_ALIASES = 500;
 
 /** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {
@@ -53,7 +53,7 @@ function table(models) {
 }
 
 function showAliases(card, model, changed, signal) {
-  return fillLater(card, "the aliases", signal, () => everyPage(listAliases, {}, MOST_ALIASES, (one) => one.name), (aliases) => {
+  return fillLater(card, "the aliases", signal, () => everyPage(listAliases, {}, MAX_ALIASES, (one) => one.name), (aliases) => {
     const head = element("div", { class: "row apart" }, element("h2", {}, "Aliases"), copyAsCurl(() => ({ path: "/aliases" })));
     const about = element("p", { class: "faint" }, "An alias is a name for exactly one checkpoint, which clients can use in place of an id; it can be moved.");
     if (aliases.length === 0) return [head, about, empty("No alias yet. Open a model to give it one.")];

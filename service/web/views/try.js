@@ -10,7 +10,7 @@ import { percent } from "../lib/format.js";
 import { choosableModels } from "../panels/model_picker.js";
 import { act, empty, failure, fillLater } from "../lib/notices.js";
 
-const MOST_MODELS = 16;
+const MAX_MODELS = 16;
 const MODELS_AT_FIRST = 12;
 const EMPTY = { kind: "empty" };
 
@@ -25,7 +25,7 @@ export function open(container, params, signal) {
 }
 
 function page(models, dataset, params, signal) {
-  const asked = list(params, "models").slice(0, MOST_MODELS);
+  const asked = list(params, "models").slice(0, MAX_MODELS);
   const state = { models: asked.length ? asked : ["latest"], isFitted: params.get("fit") !== "no", source: EMPTY };
   const seen = element("div", { class: "view" });
   const answers = element("div", { class: "view" });
@@ -105,7 +105,7 @@ function modelChips(models, state, ask) {
   const first = known.filter((one, index) => index < MODELS_AT_FIRST || state.models.includes(one.id));
   const place = element("div", { class: "chips" });
   const limit = () => {
-    for (const box of place.querySelectorAll("input")) box.disabled = !box.checked && state.models.length >= MOST_MODELS;
+    for (const box of place.querySelectorAll("input")) box.disabled = !box.checked && state.models.length >= MAX_MODELS;
   };
   const show = (shown) => {
     fill(
@@ -128,7 +128,7 @@ function modelChips(models, state, ask) {
     limit();
   };
   show(first);
-  return element("fieldset", {}, element("legend", {}, `Ask up to ${MOST_MODELS} models`), place);
+  return element("fieldset", {}, element("legend", {}, `Ask up to ${MAX_MODELS} models`), place);
 }
 
 /**

@@ -85,7 +85,7 @@ def test_the_small_set_is_real_mnist(five_thousand: DataSet, mnist: DataSet) -> 
     assert all(image.tobytes() in known for image in five_thousand.test.images)
 
 
-def test_a_folder_without_mnist_is_missing_with_a_mend(tmp_path: Path) -> None:
+def test_a_folder_without_mnist_is_missing_with_a_hint(tmp_path: Path) -> None:
     assert not is_here(tmp_path)
     with pytest.raises(DataMissing, match="python -m models fetch"):
         load("mnist", tmp_path, fetch=False)

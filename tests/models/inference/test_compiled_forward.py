@@ -18,7 +18,7 @@ from models.data.mnist import DataSet
 from models.errors import OutputNotFinite
 from models.inference import compiled_forward as forward_module
 from models.inference.compiled_forward import KINDS, Floats, Forward, Kind, Rows, all_likely, forward_of, kinds, rows_of
-from models.inference.input_checks import LEAST_MEAN_LEVEL, MOST_OFFSET_PIXELS, unlikely
+from models.inference.input_checks import MAX_OFFSET_PIXELS, MIN_MEAN_LEVEL, input_warnings
 from models.inference.predictor import Predictor
 from models.native.row_layout import LINE
 from models.network.architecture import Architecture
@@ -159,9 +159,9 @@ def test_what_passes_the_quick_look_passes_the_close_one_and_most_digits_do(
     digits = few.test.images
     moved = [np.roll(digits, steps, axis) for steps in (-3, -2, -1, 1, 2, 3) for axis in (1, 2)]
     images = np.concatenate([digits, digits // 8, 255 - digits, *moved])
-    quick = [all_likely(image[None], LEAST_MEAN_LEVEL * 784, MOST_OFFSET_PIXELS) for image in images]
+    quick = [all_likely(image[None], MIN_MEAN_LEVEL * 784, MAX_OFFSET_PIXELS) for image in images]
     monkeypatch.setattr(forward_module, "_library", lambda: None)
-    close = [found == () for found in unlikely(images)]
+    close = [found == () for found in input_warnings(images)]
     assert not any(passes and not ordinary for passes, ordinary in zip(quick, close, strict=True))
     assert np.mean(quick[: len(digits)]) > 0.9
     assert 0.1 < np.mean(quick) < np.mean(close) < 0.9

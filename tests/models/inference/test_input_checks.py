@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.data.mnist import DataSet
-from models.inference.input_checks import MEANING, Unlikely, unlikely
+from models.inference.input_checks import WARNING_TEXT, InputWarning, input_warnings
 
 Images = NDArray[np.uint8]
 
 
-def share(images: Images, kind: Unlikely) -> float:
-    return float(np.mean([kind in found for found in unlikely(images)]))
+def share(images: Images, kind: InputWarning) -> float:
+    return float(np.mean([kind in found for found in input_warnings(images)]))
 
 
 def resized(images: Images, side: int) -> Images:
@@ -23,16 +23,16 @@ def resized(images: Images, side: int) -> Images:
 
 def test_no_training_or_test_digit_of_mnist_is_warned_of(mnist: DataSet) -> None:
     for digits in (mnist.train, mnist.test):
-        assert [found for found in unlikely(digits.images) if found] == []
+        assert [found for found in input_warnings(digits.images) if found] == []
 
 
 def test_the_5000_digits_are_not_warned_of(five_thousand: DataSet) -> None:
-    assert not any(unlikely(five_thousand.test.images))
+    assert not any(input_warnings(five_thousand.test.images))
 
 
 def test_blank_images_are_seen() -> None:
     for level in (0, 1):
-        assert unlikely(np.full((1, 28, 28), level, np.uint8)) == [("blank",)]
+        assert input_warnings(np.full((1, 28, 28), level, np.uint8)) == [("blank",)]
 
 
 def test_dark_ink_on_light_paper_is_seen(five_thousand: DataSet) -> None:
@@ -69,4 +69,4 @@ def test_digits_in_black_and_white_are_not_warned_of(five_thousand: DataSet) -> 
 
 
 def test_every_warning_has_a_meaning() -> None:
-    assert all(MEANING[kind] for kind in ("blank", "dark_on_light", "off_centre", "fills_the_frame", "noise"))
+    assert all(WARNING_TEXT[kind] for kind in ("blank", "dark_on_light", "off_centre", "fills_the_frame", "noise"))

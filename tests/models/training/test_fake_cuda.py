@@ -247,7 +247,7 @@ def test_a_graph_has_fewer_steps_where_their_images_would_take_much_memory(
     few: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, small = trained(Training([SMALL], few, CUDA)), 5 * 16 * 784 * 5
-    monkeypatch.setattr(epoch_loops, "LARGEST_GATHERED_BYTES", small)
+    monkeypatch.setattr(epoch_loops, "MAX_GATHERED_BYTES", small)
     Graph.replays = 0
     by_fewer = trained(Training([SMALL], few, CUDA))
     assert Graph.replays >= 2 * (25 // 8)  # epochs of 25 batches; at most 8 steps of these, the images have dark pixels

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from models.training.threads import LONGEST_TAKEN_S, STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL, FreeCores, Team
+from models.training.threads import MAX_TAKEN_S, STEPS_BETWEEN_TRIALS, STEPS_OF_A_TRIAL, FreeCores, Team
 
 A_ROUND = STEPS_BETWEEN_TRIALS + STEPS_OF_A_TRIAL
 
@@ -101,7 +101,7 @@ def test_work_that_takes_long_has_its_core_no_longer_and_may_still_give_it_back(
     monkeypatch.setattr("models.training.threads.time", SimpleNamespace(monotonic=lambda: clock[0]))
     cores, found = FreeCores(2), []
     cores.take()
-    for seconds in (0.9 * LONGEST_TAKEN_S, 1.1 * LONGEST_TAKEN_S):
+    for seconds in (0.9 * MAX_TAKEN_S, 1.1 * MAX_TAKEN_S):
         clock[0] = seconds
         found.append((cores.are_taken(), cores.count.value))
     cores.give_back()

@@ -58,7 +58,7 @@ def test_malformed_bodies_are_refused(content: bytes, says: str, api: httpx.Clie
     assert says in problem(api.post("/jobs", content=content), 400, "malformed-body")["detail"]
 
 
-def test_a_wrong_media_type_is_refused_with_the_mend(api: httpx.Client) -> None:
+def test_a_wrong_media_type_is_refused_with_the_hint(api: httpx.Client) -> None:
     response = api.post("/jobs", content=b"{}", headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert "--json" in problem(response, 415, "unsupported-media-type")["detail"]
 

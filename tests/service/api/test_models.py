@@ -41,7 +41,7 @@ def test_the_evaluation_says_what_it_is_of(bench: Bench, api: httpx.Client) -> N
 
 
 @pytest.mark.parametrize("name", ["latest", "job_x", "job_x@9", "%00", "a%20b", "é"])
-def test_a_missing_model_is_named_with_a_mend(name: str, api: httpx.Client) -> None:
+def test_a_missing_model_is_named_with_a_hint(name: str, api: httpx.Client) -> None:
     for response in (api.get(f"/models/{name}"), api.post("/predict", params={"model": name}, content=bytes(784))):
         assert problem(response, 404, "not-found")["detail"].endswith(".")
 

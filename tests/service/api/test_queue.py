@@ -1,4 +1,4 @@
-"""Submitting with keys, waits, priorities and questions only; wishes, deletion and events of several jobs over HTTP."""
+"""Submissions with keys, waits, priorities and validation only; actions, deletion, events of several jobs."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from models.inference.predictor import Predictor
 from service.artifacts import Artifacts
 from service.errors import NotFound
 from service.inference import model_resolver as served_module
-from service.inference.batching import MOST_TURNS, SMALL_BATCH, Answering
-from service.inference.model_resolver import ServedModels
+from service.inference.batching import MAX_TURNS, SMALL_BATCH, MicroBatcher
+from service.inference.model_resolver import ModelResolver
 from service.inference.predictor_cache import Predictors
 from service.store.aliases import set_alias
 from service.store.events import last_event_id
@@ -53,9 +53,9 @@ def long_trust(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(served_module, name, 3600)
 
 
-def within(bench: Bench, work: Callable[[Answering], Awaitable[None]], limit_bytes: int = 10**9) -> None:
+def within(bench: Bench, work: Callable[[MicroBatcher], Awaitable[None]], limit_bytes: int = 10**9) -> None:
     async def run() -> None:
-        answering = Answering(ServedModels(bench.engine, Predictors(bench.engine, bench.artifacts, limit_bytes)), 2)
+        answering = MicroBatcher(ModelResolver(bench.engine, Predictors(bench.engine, bench.artifacts, limit_bytes)), 2)
         try:
             await work(answering)
         finally:
@@ -67,7 +67,7 @@ def within(bench: Bench, work: Callable[[Answering], Awaitable[None]], limit_byt
 def test_requests_of_one_turn_of_the_loop_are_one_forward_pass_a_model(bench: Bench, calls: list[int]) -> None:
     first, second = bench.trained(), bench.trained(SMALL.model_copy(update={"seed": 1}))
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         names = [first, second, first, "latest", first]
         images = [np.full((1, 28, 28), level, np.uint8) for level in range(5)]
         found = await asyncio.gather(*(answering.predicted(*pair) for pair in zip(names, images, strict=True)))
@@ -86,7 +86,7 @@ def test_requests_of_one_turn_of_the_loop_are_one_forward_pass_a_model(bench: Be
         ([0, 1, 2], [1, 1, 1]),  # who is alone in its turn does not wait
         ([0, 0, 1, 2], [4]),  # each turn brings one
         ([0, 0, 2], [2, 1]),  # the turn between brings none
-        ([0, 0, *range(1, MOST_TURNS + 2)], [MOST_TURNS + 1, 1, 1]),  # the first is answered though more are coming
+        ([0, 0, *range(1, MAX_TURNS + 2)], [MAX_TURNS + 1, 1, 1]),  # the first is answered though more are coming
     ],
 )
 def test_a_pass_waits_while_each_turn_brings_more_and_not_for_ever(
@@ -94,7 +94,7 @@ def test_a_pass_waits_while_each_turn_brings_more_and_not_for_ever(
 ) -> None:
     job_id = bench.trained()
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         async def asked_after(turns: int) -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -111,7 +111,7 @@ def test_a_pass_waits_while_each_turn_brings_more_and_not_for_ever(
 def test_large_batches_go_to_other_threads_in_pieces(bench: Bench, calls: list[int]) -> None:
     job_id = bench.trained()
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         images = np.random.default_rng(0).integers(0, 256, (1000, 28, 28)).astype(np.uint8)
         found = await answering.predicted(job_id, images)
         assert calls == [250] * 4
@@ -125,7 +125,7 @@ def test_a_name_means_what_it_means_at_each_look(bench: Bench, no_trust: None) -
     first = bench.trained()
     set_alias(bench.engine, "champion", f"{first}@1", None)
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         async def epoch(name: str) -> tuple[str, int]:
             served = (await answering.predicted(name, ONE)).served
             return served.row.checkpoint.job_id, served.row.checkpoint.epoch
@@ -146,7 +146,7 @@ def test_a_look_is_trusted_for_a_while_and_until_this_process_tells_something(be
     job_id = bench.trained()
     set_alias(bench.engine, "champion", f"{job_id}@1", None)
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         async def epoch() -> int:
             return (await answering.predicted("champion", ONE)).served.row.checkpoint.epoch
 
@@ -165,7 +165,7 @@ def test_a_look_during_which_something_was_told_is_not_trusted(
     job_id = bench.trained()
     set_alias(bench.engine, "champion", f"{job_id}@1", None)
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         async def epoch() -> int:
             return (await answering.predicted("champion", ONE)).served.row.checkpoint.epoch
 
@@ -187,7 +187,7 @@ def test_a_look_during_which_something_was_told_is_not_trusted(
 def test_a_model_that_was_deleted_answers_no_more(bench: Bench, no_trust: None) -> None:
     job_id = bench.trained()
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         await answering.predicted(job_id, ONE)
         await asyncio.to_thread(delete_job, bench.engine, job_id)
         with pytest.raises(NotFound):
@@ -199,7 +199,7 @@ def test_a_model_that_was_deleted_answers_no_more(bench: Bench, no_trust: None) 
 def test_who_has_gone_does_not_keep_the_others_from_their_answer(bench: Bench) -> None:
     job_id = bench.trained()
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         gone = asyncio.ensure_future(answering.predicted(job_id, ONE))
         stays = asyncio.ensure_future(answering.predicted(job_id, ONE))
         await asyncio.sleep(0)
@@ -212,7 +212,7 @@ def test_who_has_gone_does_not_keep_the_others_from_their_answer(bench: Bench) -
 def test_an_error_reaches_everybody_who_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = bench.trained()
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         await answering.predicted(job_id, ONE)
 
         def broken(_self: Predictor, _images: NDArray[np.uint8]) -> Floats:
@@ -228,7 +228,7 @@ def test_an_error_reaches_everybody_who_waits(bench: Bench, monkeypatch: pytest.
 def test_memory_stays_within_its_limit_while_many_models_are_asked(bench: Bench) -> None:
     jobs = [bench.trained(SMALL.model_copy(update={"seed": seed, "epochs": 1})) for seed in range(3)]
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         for job_id in [*jobs, *jobs]:
             served = (await answering.predicted(job_id, ONE)).served
             assert served.row.checkpoint.job_id == job_id
@@ -245,7 +245,7 @@ def test_a_file_that_is_damaged_is_told_and_never_answered_from(bench: Bench, ar
     path = artifacts._root / find_model(bench.engine, job_id).checkpoint.weights_path
     path.write_bytes(path.read_bytes()[:-1] + b"x")
 
-    async def work(answering: Answering) -> None:
+    async def work(answering: MicroBatcher) -> None:
         with pytest.raises(CheckpointDamaged):
             await answering.predicted(job_id, ONE)
 

@@ -17,7 +17,7 @@ from models.checkpoint import decode
 from models.data.mnist import DataSet
 from service.app import create_app
 from service.inference.image_decoding import encode_png
-from service.inference.model_resolver import Served, ServedModels
+from service.inference.model_resolver import ModelResolver, ResolvedModel
 from service.settings import Settings
 from service.store.aliases import set_alias
 from tests.service.conftest import SMALL, Api, Bench, problem
@@ -78,7 +78,7 @@ def test_who_is_told_anything_is_answered_by_what_was_there_then(
         answer = api.post("/predict?model=champion", content=few.test.images[0].tobytes())
         return int(answer.headers["x-model"].partition("@")[2])
 
-    monkeypatch.setattr(ServedModels, "known", trusting(ServedModels.known))
+    monkeypatch.setattr(ModelResolver, "known", trusting(ModelResolver.known))
     set_alias(bench.engine, "champion", f"{job_id}@1", None)
     assert epoch() == 1
     if told != "PUT /aliases/champion":
@@ -94,10 +94,12 @@ def test_who_is_told_anything_is_answered_by_what_was_there_then(
     assert epoch() == 2
 
 
-def trusting(known: Callable[[ServedModels, str], Served | None]) -> Callable[[ServedModels, str], Served | None]:
+def trusting(
+    known: Callable[[ModelResolver, str], ResolvedModel | None],
+) -> Callable[[ModelResolver, str], ResolvedModel | None]:
     """Return a `known` that trusts each look for an hour."""
 
-    def for_an_hour(self: ServedModels, name: str) -> Served | None:
+    def for_an_hour(self: ModelResolver, name: str) -> ResolvedModel | None:
         self._trust_s = 3600
         return known(self, name)
 
@@ -155,7 +157,7 @@ def test_images_that_are_unlikely_digits_are_warned_of(
     assert {one["index"] for one in api.post("/predict", content=batch.tobytes()).json()["warnings"]} == {1}
 
 
-def test_fit_mends_what_is_warned_of(job_id: str, few: DataSet, api: httpx.Client) -> None:
+def test_fit_corrects_what_is_warned_of(job_id: str, few: DataSet, api: httpx.Client) -> None:
     image = few.test.images[0]
     for changed in (255 - image, np.roll(image, 6, axis=1)):
         answer = api.post("/predict?fit=true", content=encode_png(changed)).json()

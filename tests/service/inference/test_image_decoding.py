@@ -203,7 +203,7 @@ def test_a_png_that_is_cut_off_is_refused(digit: Pixels) -> None:
             read(whole[:length])
 
 
-def test_another_size_is_refused_with_the_mend_and_read_with_fit(digit: Pixels) -> None:
+def test_another_size_is_refused_with_the_hint_and_read_with_fit(digit: Pixels) -> None:
     large = encode_png(np.asarray(Image.fromarray(255 - digit).resize((100, 90))))
     with pytest.raises(InvalidImage, match=r"100x90 pixels, the network reads 28x28\. .*\?fit=true"):
         read(large)

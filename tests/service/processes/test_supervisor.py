@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from service.processes import supervisor as supervisor_module
-from service.processes.supervisor import EXIT_WRONG_USE, LONGEST_BACK_OFF_S, Child, Supervisor, slot_children
+from service.processes.supervisor import EXIT_WRONG_USE, MAX_BACK_OFF_S, Child, Supervisor, slot_children
 from service.processes.worker_environment import worker_environment
 from service.settings import Settings
 
@@ -68,7 +68,7 @@ def test_what_dies_is_started_again_after_pauses_that_grow(monkeypatch: pytest.M
     pauses = [later - earlier for earlier, later in pairwise(starts)]
     assert pauses[0] == pytest.approx(0.5, abs=0.2)
     assert pauses == sorted(pauses)
-    assert pauses[-1] == pytest.approx(LONGEST_BACK_OFF_S, abs=0.2)
+    assert pauses[-1] == pytest.approx(MAX_BACK_OFF_S, abs=0.2)
 
 
 def test_what_cannot_work_ends_the_service_and_all_others() -> None:

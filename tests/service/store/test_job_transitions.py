@@ -17,7 +17,7 @@ from service.store import runs, workers
 from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
 from service.store.engine import writing
 from service.store.events import events_after
-from service.store.job_transitions import RULES, Wish, delete_job
+from service.store.job_transitions import RULES, JobAction, delete_job
 from service.store.jobs import JobState, get_job, job_metrics
 from service.store.queue_estimates import places
 from service.store.tables import jobs
@@ -41,7 +41,7 @@ def after_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, act: object) -> Non
 
     def acting(self: RunAttempt, training: Training) -> None:
         if training.epoch == epoch:
-            self._let_go(training, self._commits.collected())
+            self._stop_training(training, self._writer.wait())
             act()  # type: ignore[operator]
         original(self, training)
 
@@ -49,22 +49,22 @@ def after_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int, act: object) -> Non
 
 
 @pytest.mark.parametrize("state", get_args(JobState))
-@pytest.mark.parametrize("wish", get_args(Wish))
+@pytest.mark.parametrize("action", get_args(JobAction))
 def test_every_wish_in_every_state_is_granted_or_refused_by_the_table(
-    wish: Wish, state: JobState, bench: Bench
+    action: JobAction, state: JobState, bench: Bench
 ) -> None:
     job_id, run_id = bench.submit()
     bench.beat()
     runs.begin_attempt(bench.engine, run_id, WORKER)
     set_state(bench, state)
-    rule = RULES[wish]
-    if state in rule.granted_in:
-        assert bench.ask(job_id, wish).state == state
+    rule = RULES[action]
+    if state in rule.settled_in:
+        assert bench.apply_action(job_id, action).state == state
     elif state in rule.leads_to:
-        assert bench.ask(job_id, wish).state == rule.leads_to[state]
+        assert bench.apply_action(job_id, action).state == rule.leads_to[state]
     else:
         with pytest.raises(IllegalTransition, match=f"is {state}"):
-            bench.ask(job_id, wish)
+            bench.apply_action(job_id, action)
 
 
 def test_a_paused_and_resumed_job_ends_with_the_bits_of_one_that_never_paused(
@@ -72,11 +72,11 @@ def test_a_paused_and_resumed_job_ends_with_the_bits_of_one_that_never_paused(
 ) -> None:
     job_id, run_id = bench.submit(LONG)
     with monkeypatch.context() as patch:
-        after_epoch(patch, 2, lambda: bench.ask(job_id, "pause"))
+        after_epoch(patch, 2, lambda: bench.apply_action(job_id, "pause"))
         bench.attempt(run_id)
     job = get_job(bench.engine, job_id)
     assert (job.state, job.epoch, job.ended_at) == ("paused", 2, None)
-    resumed = bench.ask(job_id, "resume")
+    resumed = bench.apply_action(job_id, "resume")
     assert resumed.state == "queued"
     assert resumed.run_id != run_id
     bench.attempt(run_id)  # the old run may be delivered again: there is nothing in it
@@ -98,7 +98,7 @@ def test_a_failed_job_is_retried_from_its_last_checkpoint(bench: Bench, monkeypa
     job = get_job(bench.engine, job_id)
     assert job.error is not None
     assert (job.state, job.error["type"]) == ("failed", "storage")
-    retried = bench.ask(job_id, "retry")
+    retried = bench.apply_action(job_id, "retry")
     assert (retried.state, retried.error, retried.ended_at) == ("queued", None, None)
     bench.attempt(retried.run_id)
     assert [row.attempt for row in list_checkpoints(bench.engine, job_id)] == [1, 1, 1, 2, 2]
@@ -109,14 +109,14 @@ def test_a_worker_that_wakes_up_after_its_job_was_paused_and_resumed_commits_not
     job_id, run_id = bench.submit()
     asleep = runs.begin_attempt(bench.engine, run_id, "dead:cpu-0")
     runs.start_jobs(bench.engine, asleep, {}, None)
-    assert bench.ask(job_id, "pause").state == "paused"  # its worker is not alive, so at once
-    resumed = bench.ask(job_id, "resume")
+    assert bench.apply_action(job_id, "pause").state == "paused"  # its worker is not alive, so at once
+    resumed = bench.apply_action(job_id, "resume")
     bench.beat()
     awake = runs.begin_attempt(bench.engine, resumed.run_id, WORKER)
     runs.start_jobs(bench.engine, awake, {}, None)
     checkpoint = NewCheckpoint("train", 0, False, "x", 1, "x", "x", None, None)
     with pytest.raises(Fenced):
-        runs.commit_checkpoint(bench.engine, asleep, job_id, checkpoint, runs.Made(), resume_files_kept=2)
+        runs.commit_checkpoint(bench.engine, asleep, job_id, checkpoint, runs.EpochRecords(), resume_files_kept=2)
     with pytest.raises(Fenced):
         runs.end_job(bench.engine, asleep, job_id, "failed", {})
     assert list_checkpoints(bench.engine, job_id) == []
@@ -126,7 +126,7 @@ def test_a_worker_that_wakes_up_after_its_job_was_paused_and_resumed_commits_not
 def test_a_dead_workers_wishes_are_granted_at_once(bench: Bench) -> None:
     job_id, run_id = bench.submit()
     runs.start_jobs(bench.engine, runs.begin_attempt(bench.engine, run_id, "dead:cpu-0"), {}, None)
-    assert bench.ask(job_id, "cancel").state == "cancelled"
+    assert bench.apply_action(job_id, "cancel").state == "cancelled"
     assert get_job(bench.engine, job_id).ended_at is not None
 
 
@@ -135,10 +135,10 @@ def test_the_reaper_finishes_what_a_dead_workers_owner_asked_for(bench: Bench) -
     for _job_id, run_id in (cancelled, paused):
         bench.beat("soon-dead:cpu-0")
         runs.start_jobs(bench.engine, runs.begin_attempt(bench.engine, run_id, "soon-dead:cpu-0"), {}, None)
-    bench.ask(cancelled[0], "cancel")
-    bench.ask(paused[0], "pause")
+    bench.apply_action(cancelled[0], "cancel")
+    bench.apply_action(paused[0], "pause")
     assert [get_job(bench.engine, job_id).state for job_id, _ in (cancelled, paused)] == ["cancelling", "pausing"]
-    runs.grant_wishes_of(bench.engine, ["soon-dead:cpu-0"])
+    runs.apply_pending_actions_of(bench.engine, ["soon-dead:cpu-0"])
     assert [get_job(bench.engine, job_id).state for job_id, _ in (cancelled, paused)] == ["cancelled", "paused"]
 
 
@@ -280,7 +280,7 @@ def test_fifty_submissions_at_once_with_one_key_are_one_job(bench: Bench) -> Non
 
 
 def test_a_full_queue_refuses_and_keeps_nothing_of_what_it_refused(bench: Bench) -> None:
-    queue = Queue(bench.engine, most_queued=2, worker_ttl_s=TTL_S, jobs_per_run=8)
+    queue = Queue(bench.engine, max_queued=2, worker_ttl_s=TTL_S, jobs_per_run=8)
     once = Once("key", "fingerprint", lambda _connection, job_id: {"id": job_id})
     first = queue.submit(SMALL, None).new
     queue.submit(SMALL, None)

@@ -138,7 +138,7 @@ def test_jobs_are_listed_newest_first_by_state_and_scheme(bench: Bench, engine: 
     first, second, third = (
         bench.submit(spec)[0] for spec in (SMALL, SMALL.model_copy(update={"init": HeNormal()}), SMALL)
     )
-    bench.ask(third, "cancel")
+    bench.apply_action(third, "cancel")
 
     def found(**filters: object) -> list[str]:
         arguments = {"states": [], "scheme": None, "after": None, "limit": 10} | filters
@@ -157,19 +157,19 @@ def test_what_has_ended_cannot_be_cancelled(state: str, bench: Bench, engine: En
     with writing(engine) as connection:
         connection.execute(jobs.update().values(state=state))
     with pytest.raises(IllegalTransition, match=f"is {state}"):
-        bench.ask(job_id, "cancel")
+        bench.apply_action(job_id, "cancel")
 
 
 def test_cancelling_twice_changes_nothing(bench: Bench, engine: Engine) -> None:
     job_id, _ = bench.submit()
-    assert bench.ask(job_id, "cancel") == bench.ask(job_id, "cancel")
+    assert bench.apply_action(job_id, "cancel") == bench.apply_action(job_id, "cancel")
     assert [event.type for event in events_after(engine, 0)] == ["job.queued", "job.cancelled"]
 
 
 def test_fifty_cancels_at_once_are_one(bench: Bench, engine: Engine) -> None:
     job_id, _ = bench.submit()
     with ThreadPoolExecutor(8) as pool:
-        states = [job.state for job in pool.map(lambda _: bench.ask(job_id, "cancel"), range(50))]
+        states = [job.state for job in pool.map(lambda _: bench.apply_action(job_id, "cancel"), range(50))]
     assert set(states) == {"cancelled"}
     assert [event.type for event in events_after(engine, 0)] == ["job.queued", "job.cancelled"]
 

@@ -25,8 +25,8 @@ from service.store.runs import Attempt
 from service.store.tables import jobs
 from service.store.tables import runs as runs_table
 from service.training import monitor as watch_module
-from service.training.checkpoint_writer import Commits, Ready
-from service.training.monitor import Watch
+from service.training.checkpoint_writer import CheckpointWriter, PendingCheckpoint
+from service.training.monitor import TrainingMonitor
 from service.training.reproducibility import pinned
 from service.training.run_attempt import RunAttempt
 from tests.service.conftest import SMALL, WORKER, Bench, die_at, undisturbed
@@ -103,7 +103,7 @@ def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     before = list_checkpoints(bench.engine, job_id)
     checkpoint = NewCheckpoint("train", 1, False, "x", 1, "x", "x", None, None)
     for write in (
-        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, runs.Made(), resume_files_kept=2),
+        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, runs.EpochRecords(), resume_files_kept=2),
         lambda: runs.note_error(bench.engine, old, {}),
         lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
         lambda: runs.report_progress(bench.engine, old, {}),
@@ -149,7 +149,7 @@ def test_only_the_last_two_resume_files_are_kept_and_none_of_the_final_epoch(ben
 
 def test_a_job_cancelled_while_it_waits_is_never_trained(bench: Bench) -> None:
     job_id, run_id = bench.submit()
-    assert bench.ask(job_id, "cancel").state == "cancelled"
+    assert bench.apply_action(job_id, "cancel").state == "cancelled"
     bench.attempt(run_id)
     assert kinds(bench, job_id) == ["job.queued", "job.cancelled"]
     with pytest.raises(NotFound):
@@ -166,7 +166,7 @@ def test_a_job_cancelled_while_it_runs_stops_soon_and_keeps_its_checkpoints(
     def cancel_after_two(self: RunAttempt, training: Training) -> None:
         original(self, training)
         if training.epoch == 3:  # by now epoch 2 is committed, and epoch 3 is being written
-            assert bench.ask(job_id, "cancel").state == "cancelling"
+            assert bench.apply_action(job_id, "cancel").state == "cancelling"
 
     monkeypatch.setattr(RunAttempt, "_commit", cancel_after_two)
     bench.attempt(run_id)
@@ -180,7 +180,7 @@ def test_a_job_cancelled_while_it_runs_stops_soon_and_keeps_its_checkpoints(
 def test_cancelling_and_a_dead_worker_end_in_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
     die_at(monkeypatch, bench, run_id, "_between_steps", 3)
-    bench.ask(job_id, "cancel")
+    bench.apply_action(job_id, "cancel")
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "cancelled"
 
@@ -190,9 +190,11 @@ def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: B
     bench.beat()
     attempt = runs.begin_attempt(bench.engine, run_id, WORKER)
     runs.start_jobs(bench.engine, attempt, {}, None)
-    bench.ask(job_id, "cancel")
+    bench.apply_action(job_id, "cancel")
     checkpoint = NewCheckpoint("train", 2, True, "x", 1, "x", "x", None, None)
-    committed = runs.commit_checkpoint(bench.engine, attempt, job_id, checkpoint, runs.Made(), resume_files_kept=2)
+    committed = runs.commit_checkpoint(
+        bench.engine, attempt, job_id, checkpoint, runs.EpochRecords(), resume_files_kept=2
+    )
     assert committed == ("cancelling", False, ["x"])
     assert list_checkpoints(bench.engine, job_id) == []
     assert get_job(bench.engine, job_id).state == "cancelling"
@@ -229,15 +231,15 @@ def test_a_second_pair_of_hands_takes_over_while_the_first_sleeps(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
-    original = Commits._write_files
+    original = CheckpointWriter._write_files
 
-    def sleep_through(self: Commits, ready: Ready) -> NewCheckpoint:
+    def sleep_through(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
         with monkeypatch.context() as patch:
-            patch.setattr(Commits, "_write_files", original)
+            patch.setattr(CheckpointWriter, "_write_files", original)
             bench.attempt(run_id, "second")
         return original(self, ready)
 
-    monkeypatch.setattr(Commits, "_write_files", sleep_through)
+    monkeypatch.setattr(CheckpointWriter, "_write_files", sleep_through)
     bench.attempt(run_id, "first")
     with bench.engine.connect() as connection:
         assert connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one() == "succeeded"
@@ -251,14 +253,14 @@ def test_a_run_without_rows_is_left_alone(bench: Bench) -> None:
 
 def test_a_job_cancelled_at_the_very_end_is_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
-    original = Commits._write_files
+    original = CheckpointWriter._write_files
 
-    def cancel_before_the_last(self: Commits, ready: Ready) -> NewCheckpoint:
+    def cancel_before_the_last(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
         if ready.final:
-            bench.ask(job_id, "cancel")
+            bench.apply_action(job_id, "cancel")
         return original(self, ready)
 
-    monkeypatch.setattr(Commits, "_write_files", cancel_before_the_last)
+    monkeypatch.setattr(CheckpointWriter, "_write_files", cancel_before_the_last)
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "cancelled"
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1]
@@ -277,10 +279,10 @@ def test_only_the_newest_checkpoints_are_kept_where_the_settings_say_so(bench: B
 def test_a_training_that_nobody_wants_any_more_gives_its_memory_back(bench: Bench, few: DataSet) -> None:
     def stops_when_unwanted() -> weakref.ref[Training]:
         training = Training([SMALL], few, torch.device("cpu"))
-        watch = Watch(bench.engine, Attempt("run_1", 1, 0, None, ()), 1.0, lambda: None)
-        watch._unwanted = Interrupted("No job of the run wants to go on.")
+        monitor = TrainingMonitor(bench.engine, Attempt("run_1", 1, 0, None, ()), 1.0, lambda: None)
+        monitor._unwanted = Interrupted("No job of the run wants to go on.")
         with contextlib.suppress(Interrupted):
-            training.run_epoch(lambda _progress: watch.raise_if_unwanted())
+            training.run_epoch(lambda _progress: monitor.raise_if_unwanted())
         return weakref.ref(training)
 
     assert stops_when_unwanted()() is None

@@ -24,14 +24,14 @@ from service.store import runs
 from service.store.checkpoints import find_model, list_checkpoints
 from service.store.events import events_after
 from service.store.jobs import get_job, job_metrics
-from service.training import context as surroundings_module
+from service.training import context as context_module
 from service.training import monitor as watch_module
 from service.training.context import Drained
 from service.training.run_attempt import LacksData, RunAttempt
 from tests.service.conftest import SMALL, Bench, Killed, die_at, undisturbed
 
 
-def test_a_diverging_job_fails_with_the_reason_and_the_mend(bench: Bench) -> None:
+def test_a_diverging_job_fails_with_the_reason_and_the_hint(bench: Bench) -> None:
     spec = SMALL.model_copy(
         update={
             "architecture": Architecture(hidden=(64, 64, 64), activation="identity"),
@@ -43,7 +43,7 @@ def test_a_diverging_job_fails_with_the_reason_and_the_mend(bench: Bench) -> Non
     assert job.state == "failed"
     assert job.error is not None
     assert job.error["type"] == "loss-not-finite"
-    assert "smaller learning rate" in job.error["mend"]
+    assert "smaller learning rate" in job.error["hint"]
     assert re.search(
         r"epoch 1, step \d+\. Root mean squares by layer.*weights .+; their gradients", job.error["detail"]
     )
@@ -81,7 +81,7 @@ def test_a_lost_database_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.M
         raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(surroundings_module, "DATABASE_PATIENCE_S", 0.0)
+        patch.setattr(engine_module, "DATABASE_PATIENCE_S", 0.0)
         patch.setattr(runs, "commit_checkpoint", lose)
         with pytest.raises(OperationalError):
             bench.attempt(run_id)
@@ -129,7 +129,7 @@ def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
 def test_a_worker_that_is_asked_to_stop_does_not_count_as_one_that_died(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(surroundings_module, "DRAIN_PATIENCE_S", -1.0)
+    monkeypatch.setattr(context_module, "DRAIN_PATIENCE_S", -1.0)
     job_id, run_id = bench.submit()
     for _ in range(5):
         with pytest.raises(Drained):
@@ -202,7 +202,7 @@ def test_a_run_that_no_worker_has_the_data_for_fails_and_says_so(bench: Bench, m
     assert error is not None
     assert error["type"] == "too-many-attempts"
     assert "other files of mnist_5k" in error["detail"]
-    assert error["mend"] == "Give all machines the same files."
+    assert error["hint"] == "Give all machines the same files."
 
 
 def test_an_attempt_that_fails_after_it_was_taken_over_changes_nothing(

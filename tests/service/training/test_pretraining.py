@@ -65,7 +65,7 @@ def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_
         nonlocal asked
         if not asked:
             asked = True
-            bench.ask(job_id, "pause")
+            bench.apply_action(job_id, "pause")
         return commit(*arguments, **keywords)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -73,7 +73,7 @@ def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_
         bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "paused"
     assert len(job_pretraining(bench.engine, job_id)) == 1
-    bench.attempt(bench.ask(job_id, "resume").run_id)
+    bench.attempt(bench.apply_action(job_id, "resume").run_id)
     assert final_weights(bench, job_id) == undisturbed(bench.data, SPEC)
 
 
@@ -82,7 +82,7 @@ def test_a_cancel_just_before_a_commit_of_pretraining_is_final(bench: Bench, mon
     commit = runs.commit_checkpoint
 
     def cancelled_first(*arguments: object, **keywords: object) -> runs.Committed:
-        bench.ask(job_id, "cancel")
+        bench.apply_action(job_id, "cancel")
         return commit(*arguments, **keywords)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runs, "commit_checkpoint", cancelled_first)

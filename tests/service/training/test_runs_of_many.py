@@ -27,7 +27,7 @@ from service.store.events import events_after
 from service.store.experiments import list_members
 from service.store.jobs import get_job, job_metrics
 from service.store.workers import NewBeat
-from service.training.checkpoint_writer import Commits, Ready
+from service.training.checkpoint_writer import CheckpointWriter, PendingCheckpoint
 from service.training.run_attempt import RunAttempt
 from tests.service.conftest import SMALL, Bench, die_at, undisturbed
 
@@ -118,7 +118,7 @@ def test_jobs_that_go_on_without_one_of_them_say_that_bits_may_differ_if_their_p
         monkeypatch.setattr("service.training.reproducibility.best_engine", lambda *_spec: STACKED)
     jobs, (run_id, *_) = submitted(bench, seeds(3))
     die_at(monkeypatch, bench, run_id, "_commit", 2)
-    bench.ask(jobs[0], "cancel")
+    bench.apply_action(jobs[0], "cancel")
     bench.attempt(run_id)
     assert states(bench, jobs) == ["cancelled", "succeeded", "succeeded"]
     left = get_job(bench.engine, jobs[1])
@@ -133,8 +133,8 @@ def test_a_job_that_is_cancelled_leaves_the_others_training(bench: Bench, monkey
 
     def cancel_at_first(self: RunAttempt, training: Any, progress: StepProgress) -> None:
         if (progress.epoch, progress.step) == (1, 2):
-            bench.ask(jobs[1], "cancel")
-            self._watch._grant_wishes(runs.report_progress(bench.engine, self._attempt, {}))
+            bench.apply_action(jobs[1], "cancel")
+            self._monitor._apply_pending_actions(runs.report_progress(bench.engine, self._attempt, {}))
         original(self, training, progress)
         if (progress.epoch, progress.step) == (1, 2):
             assert training.members == [0, 2]
@@ -152,14 +152,14 @@ def test_a_job_that_pauses_leaves_the_others_training(bench: Bench, monkeypatch:
 
     def pause_at_first(self: RunAttempt, training: Any, progress: StepProgress) -> None:
         if (progress.epoch, progress.step) == (1, 2):
-            bench.ask(jobs[0], "pause")
+            bench.apply_action(jobs[0], "pause")
         original(self, training, progress)
 
     with monkeypatch.context() as patch:
         patch.setattr(RunAttempt, "_between_steps", pause_at_first)
         bench.attempt(run_id)
     assert states(bench, jobs) == ["paused", "succeeded"]
-    resumed = bench.ask(jobs[0], "resume")
+    resumed = bench.apply_action(jobs[0], "resume")
     assert resumed.run_id != run_id
     bench.attempt(resumed.run_id)
     assert states(bench, jobs) == ["succeeded", "succeeded"]
@@ -226,7 +226,7 @@ def test_what_a_job_on_a_gpu_found_before_it_diverged_stays_until_a_retry_finds_
     assert states(bench, jobs) == ["failed"]
     assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4]
     assert len(list_checkpoints(bench.engine, jobs[0])) < 5  # not each was committed in these milliseconds
-    bench.ask(jobs[0], "retry")
+    bench.apply_action(jobs[0], "retry")
     bench.attempt(get_job(bench.engine, jobs[0]).run_id, device=ActsLikeAGpu())
     assert states(bench, jobs) == ["succeeded"]
     assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4, 5, 6]
@@ -234,9 +234,9 @@ def test_what_a_job_on_a_gpu_found_before_it_diverged_stays_until_a_retry_finds_
 
 def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(1, epochs=4))
-    original, trained = Commits._write_files, threading.Event()
+    original, trained = CheckpointWriter._write_files, threading.Event()
 
-    def wait_for_the_next_epoch(self: Commits, ready: Ready) -> NewCheckpoint:
+    def wait_for_the_next_epoch(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
         if ready.snapshot.epoch == 1:
             assert trained.wait(20)
         return original(self, ready)
@@ -248,7 +248,7 @@ def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: p
             trained.set()
         between_steps(self, training, progress)
 
-    monkeypatch.setattr(Commits, "_write_files", wait_for_the_next_epoch)
+    monkeypatch.setattr(CheckpointWriter, "_write_files", wait_for_the_next_epoch)
     monkeypatch.setattr(RunAttempt, "_between_steps", noting)
     bench.attempt(run_id)
     assert states(bench, jobs) == ["succeeded"]
@@ -257,9 +257,9 @@ def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: p
 
 def test_a_job_that_diverges_keeps_what_was_being_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, (run_id, *_) = submitted(bench, [WILD])
-    written, trained, diverged = Commits._write_files, Training.run_epoch, threading.Event()
+    written, trained, diverged = CheckpointWriter._write_files, Training.run_epoch, threading.Event()
 
-    def after_the_epoch(self: Commits, ready: Ready) -> NewCheckpoint:
+    def after_the_epoch(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
         assert diverged.wait(20)
         return written(self, ready)
 
@@ -269,7 +269,7 @@ def test_a_job_that_diverges_keeps_what_was_being_written(bench: Bench, monkeypa
         finally:
             diverged.set()
 
-    monkeypatch.setattr(Commits, "_write_files", after_the_epoch)
+    monkeypatch.setattr(CheckpointWriter, "_write_files", after_the_epoch)
     monkeypatch.setattr(Training, "run_epoch", noting)
     bench.attempt(run_id)
     assert states(bench, jobs) == ["failed"]
@@ -279,10 +279,10 @@ def test_a_job_that_diverges_keeps_what_was_being_written(bench: Bench, monkeypa
 def test_what_writing_beside_raises_ends_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=3))
 
-    def no_space(self: Commits, ready: Ready) -> NewCheckpoint:
+    def no_space(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Commits, "_write_files", no_space)
+    monkeypatch.setattr(CheckpointWriter, "_write_files", no_space)
     bench.attempt(run_id)
     assert states(bench, jobs) == ["failed", "failed"]
     error = get_job(bench.engine, jobs[0]).error

@@ -16,7 +16,7 @@ import { follow } from "../../lib/stream.js";
 const DRAW_GAP_MS = 250;
 const PROGRESS_GAP_MS = 1000;
 const ROWS_AT_FIRST = 16;
-const MOST_JOBS = 100; // as many as one stream follows
+const MAX_JOBS = 100; // as many as one stream follows
 const LIVE = { live: "Live.", lost: "The connection is lost; it is tried again.", ended: "All have ended." };
 
 /** Open the view in a container, until `signal` aborts. */
@@ -45,7 +45,7 @@ async function ofExperiment(id) {
 }
 
 async function ofJobs(ids) {
-  if (ids.length > MOST_JOBS) throw new Error(`${ids.length} jobs are more than can be watched together: choose at most ${MOST_JOBS}.`);
+  if (ids.length > MAX_JOBS) throw new Error(`${ids.length} jobs are more than can be watched together: choose at most ${MAX_JOBS}.`);
   const asked = await Promise.allSettled(ids.map(getJob));
   const jobs = asked.filter((one) => one.status === "fulfilled").map((one) => one.value);
   const refused = asked.filter((one) => one.status === "rejected").map((one) => one.reason);

@@ -27,8 +27,9 @@ from benchmarks.report import print_table, write_json
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data.mnist import read_mnist
 from models.spec import PRESETS, TrainSpec
+from models.training.snapshot import Snapshot
 from models.training.threads import FREE_CORES
-from models.training.train import Snapshot, Training
+from models.training.train import Training
 from service.artifacts import Artifacts
 from service.processes.worker_environment import prepare_interpreter, worker_environment
 

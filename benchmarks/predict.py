@@ -10,19 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import numpy as np
@@ -30,13 +27,13 @@ import psutil
 
 from benchmarks.clients import data_folder, finished_job
 from benchmarks.machines import wait_until
+from benchmarks.predict_servers import Load, Server, answers, bare_uvicorn, fanin_api, fanin_service, peer_server, wrk
 from benchmarks.report import print_table, write_json
 from models.data.mnist import read_mnist
-from service.commands.local_service import LocalService, environment_without_settings, free_port
-from service.inference.image_decoding import encode_png
+from service.commands.local_service import environment_without_settings, free_port
+from service.inference.pictures import encode_png
 
 CONNECTIONS = (1, 16, 64)
-PEERS = Path(__file__).parent / "peers"
 PEER_NAMES = ("litserve", "bentoml", "mlserver")
 BATCH, IN_FLIGHT = 1000, 4
 BARS = {
@@ -47,25 +44,6 @@ BARS = {
     "json at 64": 0.15,
     "deep at 64": 0.25,
 }
-LATENCY = {"p50": r"50%\s+([\d.]+)(us|ms|s)", "p99": r"99%\s+([\d.]+)(us|ms|s)"}
-UNIT_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-
-
-class Server(NamedTuple):
-    """A server under test: where to post, and the processes that answer."""
-
-    url: str
-    processes: list[psutil.Process]
-
-
-class Load(NamedTuple):
-    """What a run of wrk found."""
-
-    per_s: float
-    p50_ms: float
-    p99_ms: float
-    errors: int
-    cpu_us: float
 
 
 def main() -> None:
@@ -85,11 +63,11 @@ def main() -> None:
     image = read_mnist(data_folder()).test.images[0]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         scripts = _scripts(Path(folder), image)
-        bare, echo = (stack.enter_context(_uvicorn(f"benchmarks.bare_server:{name}")) for name in ("bare", "echo"))
+        bare, echo = (stack.enter_context(bare_uvicorn(f"benchmarks.bare_server:{name}")) for name in ("bare", "echo"))
         home = Path(folder) / "home"
-        with _fanin(home) as (service, _):
+        with fanin_service(home) as (service, _):
             small, deep = _trained(service, "mnist_nn_xavier"), _trained(service, "mnist_nn_deep")
-        fanin = stack.enter_context(_fanin_api(home))
+        fanin = stack.enter_context(fanin_api(home))
         rows = {
             "bare uvicorn": (bare, "raw", bare.url),
             "FastAPI, a fixed answer": (echo, "raw", echo.url),
@@ -106,7 +84,7 @@ def main() -> None:
             "forward_us": _forward_passes(fanin, {"small": small, "deep": deep}, Path(folder)),
         }
         stack.close()
-        with _uvicorn("benchmarks.bare_server:bare") as bare, _fanin_api(home, processes=2) as two:
+        with bare_uvicorn("benchmarks.bare_server:bare") as bare, fanin_api(home, processes=2) as two:
             rows = {"bare uvicorn": (bare, "raw", bare.url), "raw": (two, "raw", f"{two.url}?model={small}")}
             result["two_processes"] = _compared(rows, scripts, options, connections=(64,))
         if options.peers is not None:
@@ -116,118 +94,23 @@ def main() -> None:
     write_json("predict", "make bench-predict", {"rounds": options.rounds, "seconds": options.seconds} | result)
 
 
-# -- servers ----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _uvicorn(application: str) -> Iterator[Server]:
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        application,
-        "--port",
-        str(port),
-        "--no-access-log",
-        "--log-level",
-        "error",
-    ]
-    process = subprocess.Popen([*command, "--loop", "uvloop", "--http", "httptools"])
-    try:
-        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/predict"), 30, application)
-        yield Server(f"http://127.0.0.1:{port}/predict", [psutil.Process(process.pid)])
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        httpx.post(url, content=bytes(784))
-    except httpx.TransportError:
-        return False
-    return True
-
-
-@contextmanager
-def _fanin(home: Path, **settings: str) -> Iterator[tuple[httpx.Client, LocalService]]:
-    environment = environment_without_settings() | {"FANIN_HOME": str(home), "FANIN_DATA_DIR": str(data_folder())}
-    with (
-        LocalService(environment | settings, home.with_suffix(".log")) as service,
-        httpx.Client(base_url=service.base_url, timeout=60) as client,
-    ):
-        yield client, service
-
-
-@contextmanager
-def _fanin_api(home: Path, processes: int = 1) -> Iterator[Server]:
-    """Run API processes alone, as `fanin serve` would beside its workers."""
-    port, environment = free_port(), environment_without_settings()
-    environment |= {"FANIN_HOME": str(home), "FANIN_PORT": str(port), "FANIN_API_PROCESSES": str(processes)}
-    command = [sys.executable, "-m", "service", "api"]
-    running = [subprocess.Popen(command, env=environment) for _ in range(processes)]
-    try:
-        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/predict"), 30, "the API")
-        time.sleep(1.0 if processes > 1 else 0.0)
-        yield Server(f"http://127.0.0.1:{port}/predict", [psutil.Process(one.pid) for one in running])
-    finally:
-        for one in running:
-            one.terminate()
-        for one in running:
-            one.wait()
-
-
-def _peer_command(name: str, python: Path, port: int, folder: Path) -> tuple[list[str], str]:
-    """Return how to start a peer, and where it predicts."""
-    url = f"http://127.0.0.1:{port}"
-    if name == "litserve":
-        return [str(python), str(PEERS / "litserve_server.py"), str(port)], f"{url}/predict"
-    if name == "bentoml":
-        command = [str(python.with_name("bentoml")), "serve", "bentoml_service:Digits", "--port", str(port)]
-        return command, f"{url}/predict"
-    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
-    shutil.copytree(PEERS / "mlserver_model", folder / "mlserver", dirs_exist_ok=True)
-    shutil.copy(PEERS / "forward.py", folder)
-    (folder / "mlserver" / "settings.json").write_text(json.dumps(settings | {"parallel_workers": 0, "debug": False}))
-    return [str(python.with_name("mlserver")), "start", str(folder / "mlserver")], f"{url}/v2/models/digits/infer"
-
-
-@contextmanager
-def _peer(name: str, environments: Path, weights: Path, folder: Path) -> Iterator[Server]:
-    command, url = _peer_command(name, environments / name / "bin" / "python", free_port(), folder)
-    environment = environment_without_settings() | {"PEER_WEIGHTS": str(weights), "OPENBLAS_NUM_THREADS": "1"}
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, cwd=PEERS, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_until(lambda: _answers(url), 120, name)
-        yield Server(url, [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)])
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
 def _peers(
     home: Path, model: str, scripts: dict[str, Path], options: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     """Let peers take turns with Fanin, all with JSON; return rates, and Fanin's over the best peer's."""
     weights = folder / "weights.npz"
     with ExitStack() as stack:
-        fanin = stack.enter_context(_fanin_api(home))
+        fanin = stack.enter_context(fanin_api(home))
         weights.write_bytes(
             httpx.get(f"{fanin.url.removesuffix('/predict')}/models/{model}/weights?format=npz").content
         )
-        bare = stack.enter_context(_uvicorn("benchmarks.bare_server:bare"))
+        bare = stack.enter_context(bare_uvicorn("benchmarks.bare_server:bare"))
         rows = {"bare uvicorn": (bare, "raw", bare.url)}
         rows["raw"] = (fanin, "raw", f"{fanin.url}?model={model}")
         rows["json"] = (fanin, "json", f"{fanin.url}?model={model}")
         names = [name for name in PEER_NAMES if (options.peers / name).exists()]
         for name in names:
-            server = stack.enter_context(_peer(name, options.peers, weights, folder))
+            server = stack.enter_context(peer_server(name, options.peers, weights, folder))
             rows[name] = (server, "oip" if name == "mlserver" else "pixels", server.url)
         found = _compared(rows, scripts, options)
     for count in CONNECTIONS:
@@ -270,28 +153,6 @@ def _oip_input(image: Any) -> dict[str, Any]:
     return {"name": "images", "shape": [1, 784], "datatype": "UINT8", "data": image.ravel().tolist()}
 
 
-def _wrk(server: Server, url: str, script: Path, connections: int, seconds: int) -> Load:
-    before = _cpu_s(server)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    used_s = _cpu_s(server) - before
-    requests = int(re.findall(r"(\d+) requests in", output)[0])
-    waits = {name: re.findall(pattern, output)[0] for name, pattern in LATENCY.items()}
-    wrong = re.findall(r"Non-2xx or 3xx responses: (\d+)", output)
-    socket = re.findall(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
-    return Load(
-        per_s=float(re.findall(r"Requests/sec:\s+([\d.]+)", output)[0]),
-        p50_ms=float(waits["p50"][0]) * UNIT_MS[waits["p50"][1]],
-        p99_ms=float(waits["p99"][0]) * UNIT_MS[waits["p99"][1]],
-        errors=sum(map(int, wrong)) + sum(map(int, socket[0] if socket else [])),
-        cpu_us=1e6 * used_s / max(1, requests),
-    )
-
-
-def _cpu_s(server: Server) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in server.processes)
-
-
 def _compared(
     rows: dict[str, tuple[Server, str, str]],
     scripts: dict[str, Path],
@@ -301,11 +162,11 @@ def _compared(
     """Let all take turns, round after round; return medians and their ratios to bare uvicorn."""
     loads: dict[tuple[str, int], list[Load]] = {}
     for server, form, url in rows.values():
-        _wrk(server, url, scripts[form], 4, 1)
+        wrk(server, url, scripts[form], 4, 1)
     for _ in range(options.rounds):
         for count in connections:
             for name, (server, form, url) in rows.items():
-                loads.setdefault((name, count), []).append(_wrk(server, url, scripts[form], count, options.seconds))
+                loads.setdefault((name, count), []).append(wrk(server, url, scripts[form], count, options.seconds))
     found: dict[str, Any] = {}
     table = []
     for (name, count), runs in loads.items():
@@ -419,7 +280,7 @@ def _start_s(home: Path, model: str) -> float:
         process = subprocess.Popen([sys.executable, "-m", "service", "api"], env=environment)
         try:
             url = f"http://127.0.0.1:{port}/predict?model={model}"
-            while not _answers(url):
+            while not answers(url):
                 time.sleep(0.01)
             seconds.append(time.monotonic() - started)
         finally:
@@ -431,12 +292,12 @@ def _start_s(home: Path, model: str) -> float:
 
 def _beside_training(home: Path, model: str, scripts: dict[str, Path], seconds: int) -> dict[str, Any]:
     """Post from 64 connections while two jobs train on the same cores."""
-    with _fanin(home, FANIN_SLOTS="2") as (client, service):
+    with fanin_service(home, FANIN_SLOTS="2") as (client, service):
         jobs = [client.post("/jobs", json={"preset": "mnist_nn_xavier", "epochs": 1000}).json()["id"] for _ in range(2)]
         wait_until(lambda: all(client.get(f"/jobs/{job}").json()["epoch"] >= 1 for job in jobs), 120, "both to train")
         url = f"{service.base_url}/predict?model={model}"
         assert service.process is not None
-        found = _wrk(Server(url, [psutil.Process(service.process.pid)]), url, scripts["raw"], 64, seconds)
+        found = wrk(Server(url, [psutil.Process(service.process.pid)]), url, scripts["raw"], 64, seconds)
         for job in jobs:
             client.post(f"/jobs/{job}/cancel")
         result = {

@@ -15,7 +15,7 @@ import torch
 
 from models.data.mnist import DataSet, load
 from models.data.training_images import training_images
-from models.diagnostics.measure import Probe, diagnose
+from models.diagnostics.measure import Probe, Start, diagnose
 from models.diagnostics.preview import BEFORE_PRETRAINING, Preview
 from models.diagnostics.report import Diagnostics
 from models.errors import FaninError, InvalidSpec
@@ -49,15 +49,8 @@ def preview(spec: TrainSpec, data: DataSet) -> Preview:
 
 
 def _measure_layers(network: Network, spec: TrainSpec, probe: Probe) -> Diagnostics:
-    return diagnose(
-        network,
-        probe,
-        epoch=0,
-        scheme=spec.init,
-        architecture=spec.architecture,
-        output_init=spec.output_init,
-        thorough=True,
-    )
+    start = Start(spec.init, spec.architecture, spec.output_init)
+    return diagnose(network, probe, epoch=0, start=start, thorough=True)
 
 
 def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:

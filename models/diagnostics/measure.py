@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.diagnostics.report import Diagnostics, LayerDiagnostics, verdict_on
 from models.diagnostics.signal_theory import Prediction, predict, slopes
+from models.diagnostics.statistics import distinct_rows, moments, singular_values_of
 from models.init import SMALL_OUTPUT_STD
 from models.init.laws import normal
 from models.network.activations import ACTIVATIONS
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 PROBE_IMAGES = 512
 QUANTILE_VALUES = 32_768
 MAX_DECOMPOSED = 1024
-FEW_ROWS = 64
 CPU = torch.device("cpu")
-SAME_WITHIN = 1e-5
 SATURATED = {"tanh": (-0.95, 0.95), "softsign": (-0.95, 0.95), "sigmoid": (0.05, 0.95)}
 
 
@@ -47,6 +46,15 @@ class Probe:
         """Return the first `PROBE_IMAGES` of the training images, uint8 [n, 784], with their labels, on a device."""
         inputs = images[:PROBE_IMAGES].to(device, torch.float32, copy=True).div_(255.0)
         return cls(inputs, labels[:PROBE_IMAGES].to(device, torch.int64))
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a network was filled: what theory predicts of its layers follows from it."""
+
+    scheme: Scheme
+    architecture: Architecture
+    output_init: OutputInit = "same"
 
 
 @dataclass(frozen=True)
@@ -70,32 +78,30 @@ def diagnose(
     probe: Probe,
     *,
     epoch: int,
-    scheme: Scheme | None = None,
-    architecture: Architecture | None = None,
-    output_init: OutputInit = "same",
+    start: Start | None = None,
     before: Network | None = None,
     thorough: bool = False,
 ) -> Diagnostics:
     """Return the statistics of every layer of `network` (float32, CPU) on `probe`, computed where the probe is.
 
-    With the `scheme` that has just filled it, and its architecture, also what theory predicts. `before` is the network
+    With the `start` that has just filled it, also what theory predicts. `before` is the network
     of the record before this one, for update ratios. `thorough` adds singular values.
     """
     network = network.to(probe.inputs.device)
     before = before.to(probe.inputs.device) if before else None
     seen = _passed(network, probe)
     predictions = None
-    if scheme is not None and architecture is not None:
+    if start is not None:
         mean_square = float(probe.inputs.square().sum(1).mean())
-        predictions = predict(scheme, architecture, mean_square, output_init)
+        predictions = predict(start.scheme, start.architecture, mean_square, start.output_init)
     layers = []
     for index in range(len(network.layers)):
-        law = _law(scheme, network, index, output_init) if scheme is not None else None
+        law = _law(start, network, index) if start is not None else None
         layer = _Measured(network, seen, index)
         prediction = predictions[index] if predictions else None
-        centred = scheme is not None and scheme.bias == "zeros"
+        centred = start is not None and start.scheme.bias == "zeros"
         values = layer.weights() | layer.signals() | layer.gradients() | layer.deviations(prediction, law, centred)
-        values["dz_rms_predicted"] = prediction.dz_share * _moments(seen.dz[-1]).rms if prediction else None
+        values["dz_rms_predicted"] = prediction.dz_share * moments(seen.dz[-1]).rms if prediction else None
         values["update_ratio"] = _update_ratio(network.layers[index], before.layers[index]) if before else None
         values |= layer.singular_values() if thorough else {}
         layers.append(LayerDiagnostics(**{name: _finite(value) for name, value in values.items()}))
@@ -167,7 +173,7 @@ class _Measured:
         some = values[:: max(1, len(values) // QUANTILE_VALUES)]
         with np.errstate(invalid="ignore"):  # infinite values have no quantiles, which is told as such
             low, middle, high = np.quantile(some.cpu().numpy(), [0.02, 0.5, 0.98]).tolist()
-        of_z, of_a = _moments(z), _moments(a)
+        of_z, of_a = moments(z), moments(a)
         return {
             "z_mean": of_z.mean,
             "z_std": of_z.std,
@@ -195,7 +201,7 @@ class _Measured:
 
     def gradients(self) -> dict[str, float]:
         return {
-            "dz_rms": _moments(self.seen.dz[self.index]).rms,
+            "dz_rms": moments(self.seen.dz[self.index]).rms,
             "weight_gradient_std": float(self.seen.weight_gradients[self.index].std()),
             "bias_gradient_std": float(self.seen.bias_gradients[self.index].std()),
         }
@@ -227,71 +233,24 @@ class _Measured:
         weight = self.layer.weight
         if min(weight.shape) > MAX_DECOMPOSED or not torch.isfinite(weight).all():
             return {}
-        values = _singular_values(weight)
+        values = singular_values_of(weight)
         found: dict[str, float | None] = {"singular_min": float(values.min()), "singular_max": float(values.max())}
         if not self.is_output:
             slope = slopes(self.network.activation, self.seen.z[self.index][0])
             lit = slope != 0  # the rows of the others are zero, and so are the singular values that they add
             jacobian = slope[lit, None] * weight[lit]
             if torch.isfinite(jacobian).all():
-                found["jacobian_singular_mean"] = float(_singular_values(jacobian).sum()) / min(weight.shape)
+                found["jacobian_singular_mean"] = float(singular_values_of(jacobian).sum()) / min(weight.shape)
         return found
 
 
-def distinct_rows(weight: Tensor) -> int:
-    """Return how many different rows a matrix has.
-
-    Bit for bit; but where that finds few, rows that differ by less than 1e-5 of their size count as one: kernels round
-    the edge of a matrix in another order than its middle, and would split equal units in two.
-    """
-    if len(torch.unique(weight[:, 0])) == len(weight):  # rows that begin differently are different, as in most layers
-        return len(weight)
-    rows = list({row.tobytes(): torch.from_numpy(row) for row in weight.cpu().numpy()}.values())
-    if len(rows) > FEW_ROWS:
-        return len(rows)
-    kept: list[Tensor] = []
-    for row in rows:
-        if all(float((row - other).norm()) > SAME_WITHIN * float(other.norm()) for other in kept):
-            kept.append(row)
-    return len(kept)
-
-
-def _law(scheme: Scheme, network: Network, index: int, output_init: OutputInit) -> Law | None:
+def _law(start: Start, network: Network, index: int) -> Law | None:
     fan_out, fan_in = network.layers[index].weight.shape
     if index < len(network.layers) - 1:
-        return scheme.law(fan_in, fan_out, network.activation)
-    if output_init == "same":
-        return scheme.law(fan_in, fan_out, "identity")
-    return normal(SMALL_OUTPUT_STD) if output_init == "small" else None
-
-
-class _Moments(NamedTuple):
-    """Mean, standard deviation (over n - 1) and root mean square of some numbers."""
-
-    mean: float
-    std: float
-    rms: float
-
-
-def _moments(values: Tensor) -> _Moments:
-    """Return the moments, also of values as small as 1e-30 or as large as 1e30, whose squares float32 does not know."""
-    wide = values.double() if values.is_cuda else values  # on a CPU torch adds up in float64 by itself
-    mean, std = float(wide.mean()), float(wide.std())
-    if not (math.isfinite(mean) and math.isfinite(std)) and wide.dtype != torch.float64:
-        return _moments(values.double())
-    return _Moments(mean, std, math.hypot(mean, std * math.sqrt(1 - 1 / values.numel())))
-
-
-def _singular_values(matrix: Tensor) -> Tensor:
-    """Return the singular values of a matrix, float64, ascending: roots of the eigenvalues of M M^T or M^T M.
-
-    The products are of float64, so that an error is about 1e-8 of the largest value: less than the 1e-7 of a
-    decomposition in float32, in half of its time.
-    """
-    wide = matrix.double()
-    gram = wide @ wide.t() if len(wide) <= wide.shape[1] else wide.t() @ wide
-    squares: Tensor = torch.linalg.eigvalsh(gram)
-    return squares.clamp_min(0).sqrt()
+        return start.scheme.law(fan_in, fan_out, network.activation)
+    if start.output_init == "same":
+        return start.scheme.law(fan_in, fan_out, "identity")
+    return normal(SMALL_OUTPUT_STD) if start.output_init == "small" else None
 
 
 def _update_ratio(layer: Layer, before: Layer) -> float | None:

@@ -10,46 +10,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
-from statistics import fmean
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from models.data.mnist import DataSet, Digits
-from models.diagnostics.measure import Probe, diagnose
+from models.diagnostics.measure import Probe, Start, diagnose
 from models.diagnostics.report import Diagnostics
 from models.errors import InvalidSpec, LossNotFinite
 from models.evaluation.evaluate import count, evaluate
-from models.init import replace_output
-from models.init.base import Generators
-from models.init.pretrained import Dbn
 from models.network.mlp import Network
-from models.pretrain.dbn import Pretraining
 from models.progress import StepProgress
-from models.randomness import generator
 from models.results import EpochMetrics, EvaluationRecord
 from models.spec import TrainSpec
 from models.training.engine import best_engine, make_step
 from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
+from models.training.epoch_metrics import first_step_below
+from models.training.schedule import learning_rates, orders_of
+from models.training.snapshot import Snapshot, networks_of
 from models.training.step import StackedStep
 from models.training.training_set import training_set
-
-FIRST_BELOW_LOSS = 2.0
-SMOOTHED_STEPS = 10
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One model after `epoch` epochs (0: initial): weights as `Network.to_weights`, and the optimizer's memory."""
-
-    epoch: int
-    weights: Mapping[str, NDArray[np.float32]]
-    optimizer: Mapping[str, NDArray[np.float32]]
-
 
 BetweenSteps = Callable[[StepProgress], None]
 
@@ -90,7 +71,7 @@ class Training:
         networks = (
             [spec.first_network(found.images) for spec in self.specs]
             if snapshots is None
-            else _networks(self.specs, snapshots)
+            else networks_of(self.specs, snapshots)
         )
         self._probe = Probe.of(found.images, found.labels, device)
         self._diagnosed = list(networks)
@@ -155,9 +136,7 @@ class Training:
             network,
             self._probe,
             epoch=self.epoch,
-            scheme=spec.init if is_start else None,
-            architecture=spec.architecture if is_start else None,
-            output_init=spec.output_init,
+            start=Start(spec.init, spec.architecture, spec.output_init) if is_start else None,
             before=None if is_start else self._diagnosed[index],
             thorough=is_start or self.finished,
         )
@@ -177,7 +156,7 @@ class Training:
         """
         self._restack()
         started, number = time.perf_counter(), self.epoch + 1
-        orders, lrs = self._orders_of(number), self._lrs(number)
+        orders, lrs = self._orders_of(number), learning_rates(self._shared, number, self.steps_per_epoch)
 
         def after_steps(done: int, losses: torch.Tensor | None) -> None:
             if losses is not None:
@@ -228,21 +207,10 @@ class Training:
 
     # -- one epoch ----------------------------------------------------------------------------------------
 
-    def _lrs(self, epoch: int) -> list[float]:
-        """Return the learning rate of each step: constant, or lr (1 - t / T) for step t = 0, ..., T - 1 of all."""
-        lr, steps = self._shared.optimizer.lr, self.steps_per_epoch
-        if self._shared.lr_schedule == "constant":
-            return [lr] * steps
-        total = self._shared.epochs * steps
-        return [lr * (1 - ((epoch - 1) * steps + step) / total) for step in range(steps)]
-
     def _orders_of(self, epoch: int) -> torch.Tensor:
         """Return the rows each model sees in `epoch`, int64 [K, images_per_epoch], on the device."""
-        orders = [
-            torch.randperm(len(self._labels), generator=generator(self.specs[member].seed, "order", epoch))
-            for member in self._slots
-        ]
-        return torch.stack([order[: self.images_per_epoch] for order in orders]).to(self._device)
+        seeds = [self.specs[member].seed for member in self._slots]
+        return orders_of(seeds, epoch, len(self._labels), self.images_per_epoch).to(self._device)
 
     def _check_losses(self, losses: torch.Tensor, epoch: int, steps_before: int, orders: torch.Tensor) -> None:
         """Leave out the models whose loss [steps, K] is not finite; raise the last one's failure if none is left."""
@@ -287,7 +255,7 @@ class Training:
             train_accuracy=hits / images,
             duration_s=seconds,
             images_per_s=images / seconds,
-            first_step_below_2=_first_below(losses, steps_before),
+            first_step_below_2=first_step_below(losses, steps_before),
             validation_loss=validation.mean_loss if validation and math.isfinite(validation.mean_loss) else None,
             validation_accuracy=validation.accuracy if validation else None,
             test_accuracy=count(on_test_set, self.data.test, self._device).accuracy if on_test_set else None,
@@ -315,29 +283,3 @@ def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
 
 def _rms(values: torch.Tensor) -> float:
     return float(values.square().mean().sqrt())
-
-
-def _first_below(losses: Sequence[float], steps_before: int) -> int | None:
-    """Return the first step, counted over all epochs, at which the mean of the last few losses is below 2.0."""
-    for end in range(SMOOTHED_STEPS, len(losses) + 1):
-        if fmean(losses[end - SMOOTHED_STEPS : end]) < FIRST_BELOW_LOSS:
-            return steps_before + end
-    return None
-
-
-def pretrained_network(spec: TrainSpec, pretraining: Pretraining) -> Network:
-    """Return what `TrainSpec.first_network` would, from a pre-training that has been run to its end."""
-    assert isinstance(spec.init, Dbn)
-    network, generators = Network.empty(spec.architecture), Generators.of(spec.seed)
-    pretraining.fill(network)
-    spec.init.fill_output(network, generators)
-    replace_output(network, spec.output_init, generators)
-    return network
-
-
-def _networks(specs: Sequence[TrainSpec], snapshots: Sequence[Snapshot]) -> list[Network]:
-    if len({snapshot.epoch for snapshot in snapshots}) != 1 or len(snapshots) != len(specs):
-        raise InvalidSpec("A training continues from one snapshot a model, all of the same epoch.")
-    return [
-        Network.of_weights(snapshot.weights, spec.architecture) for spec, snapshot in zip(specs, snapshots, strict=True)
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.api.dependencies import Services
-from service.api.schemas import Job, job_fields
+from service.api.schemas.jobs import Job, job_fields
 from service.store.jobs import JobRow
 from service.store.queue_estimates import places
 

@@ -23,7 +23,7 @@ from models.errors import InvalidImage
 from models.inference.compiled_forward import Floats
 from models.inference.input_checks import WARNING_TEXT, InputWarning, input_warnings
 from service.errors import Unavailable
-from service.inference.image_decoding import ReadImages
+from service.inference.images import ReadImages
 from service.inference.model_resolver import MAX_NAMES, ModelResolver, ResolvedModel
 from service.inference.query import PredictQuery
 

@@ -23,7 +23,8 @@ from service.http.middleware import body_too_large, has_key, no_key
 from service.http.problems import problem_of, problem_of_lost_database, problem_of_unknown, problem_of_validation
 from service.inference.batching import MicroBatcher, answer
 from service.inference.coalesced_write import hold_of
-from service.inference.image_decoding import MAX_IMAGES, ReadImages, media_type_of, read_body, read_files
+from service.inference.image_decoding import media_type_of, read_body, read_files
+from service.inference.images import MAX_IMAGES, ReadImages
 from service.inference.query import PredictQuery, read_query
 from service.store.engine import OUT_OF_REACH
 

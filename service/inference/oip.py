@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import InvalidImage
 from models.vocabulary import CLASSES, PIXELS
 from service.errors import MalformedBody
-from service.inference.image_decoding import MAX_IMAGES
+from service.inference.images import MAX_IMAGES
 
 INPUT = "images"
 PROBABILITIES, LABELS = "probabilities", "labels"

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.vocabulary import CLASSES
-from service.inference.image_decoding import Scale
+from service.inference.images import Scale
 
 MAX_NAME = 100
 MAX_MODELS = 16

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 from sqlalchemy import Connection, Engine, delete, exists, insert, select, update
 
 from service.errors import IllegalTransition, ModelInUse
+from service.store.attempts import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.engine import now, writing
 from service.store.events import append_event, count_change
 from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run
-from service.store.runs import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.tables import (
     aliases,
     checkpoints,

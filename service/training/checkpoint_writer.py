@@ -15,12 +15,14 @@ from typing import Self
 
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data.mnist import DataSet
+from models.training.snapshot import Snapshot
 from models.training.threads import FREE_CORES
-from models.training.train import Snapshot
 from service.artifacts import attempt_folder
+from service.store.attempts import Attempt, Member
 from service.store.checkpoints import NewCheckpoint
+from service.store.commits import CheckpointCommit
+from service.store.epoch_records import EpochRecords
 from service.store.jobs import JobState
-from service.store.runs import Attempt, EpochRecords, Member
 from service.training.commit import commit
 from service.training.context import WorkerContext
 from service.training.monitor import TrainingMonitor
@@ -85,13 +87,15 @@ class CheckpointWriter:
         member = ready.member
         committed = commit(
             self._context,
-            self._attempt,
-            member.job_id,
-            self._write_files(ready),
-            ready.records,
-            self._monitor.progress.get(member.job_id),
-            resume_files_kept=RESUME_FILES_KEPT,
-            checkpoints_kept=self._context.checkpoints_kept,
+            CheckpointCommit(
+                attempt=self._attempt,
+                job_id=member.job_id,
+                checkpoint=self._write_files(ready),
+                records=ready.records,
+                progress=self._monitor.progress.get(member.job_id),
+                resume_files_kept=RESUME_FILES_KEPT,
+                checkpoints_kept=self._context.checkpoints_kept,
+            ),
         )
         self._monitor.moved()
         if committed.is_kept:
@@ -99,6 +103,7 @@ class CheckpointWriter:
         return committed.state
 
     def _write_files(self, ready: PendingCheckpoint) -> NewCheckpoint:
+        self._context.fault_hook("write_files")
         attempt, member, snapshot = self._attempt, ready.member, ready.snapshot
         stem = f"{attempt_folder(member.job_id, attempt.run_id, attempt.number)}/{snapshot.epoch:06d}"
         digest = weights_sha256(snapshot.weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from sqlalchemy import Engine
@@ -14,6 +14,8 @@ from models.errors import FaninError
 from models.progress import StepProgress
 from models.vocabulary import DataChoice
 from service.artifacts import Artifacts
+
+FaultPoint = Literal["restore", "between_steps", "hand_over", "write_files", "commit"]
 
 DRAIN_PATIENCE_S = 5.0
 """How long a worker that is asked to stop may still train, to finish the epoch."""
@@ -53,6 +55,8 @@ class WorkerContext:
     end_process: Callable[[], None] = lambda: None
     stall_limit_s: float = 600.0
     checkpoints_kept: int | None = None
+    fault_hook: Callable[[FaultPoint], None] = lambda _point: None
+    """Called at points at which a worker may die; a test raises there to see that nothing is lost."""
 
     def raise_if_too_long_to_drain(self, progress: StepProgress) -> None:
         """Raise `Drained` if the worker is to stop and the epoch would take longer than may be waited for."""

@@ -22,9 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.errors import FaninError, Interrupted
 from service.errors import Fenced
 from service.store import runs
+from service.store.attempts import Attempt
 from service.store.engine import OUT_OF_REACH
 from service.store.jobs import JobState
-from service.store.runs import Attempt
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,13 @@ from models.init.pretrained import Dbn
 from models.pretrain.dbn import Pretraining, PretrainSnapshot
 from models.progress import StepProgress
 from models.results import PretrainMetrics
-from models.training.train import Snapshot, pretrained_network
+from models.training.snapshot import Snapshot, pretrained_network
 from service.artifacts import attempt_folder
-from service.store import runs
+from service.store import commits
+from service.store.attempts import Attempt, Member
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
-from service.store.runs import Attempt, EpochRecords, Member
+from service.store.commits import CheckpointCommit
+from service.store.epoch_records import EpochRecords
 from service.training.commit import commit
 from service.training.context import WorkerContext, shown_progress
 from service.training.monitor import TrainingMonitor
@@ -79,13 +81,14 @@ class PretrainingOfMember:
         )
         committed = commit(
             self.context,
-            attempt,
-            job_id,
-            checkpoint,
-            EpochRecords(pretraining=metrics),
-            self.monitor.progress.get(job_id),
-            resume_files_kept=0,
-            checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
+            CheckpointCommit(
+                attempt=attempt,
+                job_id=job_id,
+                checkpoint=checkpoint,
+                records=EpochRecords(pretraining=metrics),
+                progress=self.monitor.progress.get(job_id),
+                checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
+            ),
         )
         if committed.is_kept:
             log.info("%s: attempt %d committed pre-training epoch %d", job_id, attempt.number, snapshot.number)
@@ -102,5 +105,5 @@ class PretrainingOfMember:
                 return PretrainSnapshot(row.epoch, decode_resume(content, row.epoch))
             except CheckpointDamaged as error:
                 log.warning("%s: going back one epoch of pre-training: %s", self.member.job_id, error)
-                runs.discard_checkpoint(self.context.engine, self.attempt, row, error.detail)
+                commits.discard_checkpoint(self.context.engine, self.attempt, row, error.detail)
         return None

@@ -8,7 +8,7 @@ import torch
 
 from models.data.mnist import DataSet
 from models.training.engine import STACKED, best_engine, is_available
-from service.store.runs import Attempt
+from service.store.attempts import Attempt
 from service.training.context import Device
 
 DECIDING = ("engine", "precision", "torch", "device", "device_name")

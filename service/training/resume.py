@@ -8,10 +8,10 @@ from typing import Any
 
 from models.checkpoint import decode, decode_resume
 from models.errors import CheckpointDamaged
-from models.training.train import Snapshot
-from service.store import runs
+from models.training.snapshot import Snapshot
+from service.store import commits, runs
+from service.store.attempts import Attempt, Member
 from service.store.checkpoints import CheckpointRow, list_checkpoints
-from service.store.runs import Attempt, Member
 from service.training.context import WorkerContext
 
 log = logging.getLogger(__name__)
@@ -49,13 +49,13 @@ def _last_snapshot(
     for row in reversed(list_checkpoints(context.engine, member.job_id, phase="train")):
         if no_later_than is not None and row.epoch > no_later_than:
             log.info("%s: going back from epoch %d: %s", member.job_id, row.epoch, AHEAD)
-            runs.discard_checkpoint(context.engine, attempt, row, AHEAD, "job.checkpoint_discarded")
+            commits.discard_checkpoint(context.engine, attempt, row, AHEAD, "job.checkpoint_discarded")
             continue
         try:
             return _read(context, row)
         except CheckpointDamaged as error:
             log.warning("%s: going back one checkpoint: %s", member.job_id, error)
-            runs.discard_checkpoint(context.engine, attempt, row, error.detail, "job.checkpoint_damaged")
+            commits.discard_checkpoint(context.engine, attempt, row, error.detail, "job.checkpoint_damaged")
     return None
 
 

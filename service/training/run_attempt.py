@@ -7,31 +7,27 @@ never waits for the database between two steps.
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
-import os
 import time
-from functools import partial
 
 import torch
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from models.data.mnist import DataSet
 from models.data.training_images import training_images
 from models.diagnostics.report import Diagnostics
-from models.errors import DataDamaged, DataMissing, FaninError, Interrupted, LossNotFinite
+from models.errors import LossNotFinite
 from models.init.pretrained import Dbn
 from models.progress import StepProgress
 from models.results import EpochMetrics
-from models.training.train import Snapshot, Training
-from service.errors import Fenced, NotFound, Unavailable
+from models.training.snapshot import Snapshot
+from models.training.train import Training
 from service.store import runs
+from service.store.attempts import Attempt, Member
 from service.store.engine import retry_while_unreachable
-from service.store.runs import Attempt, EpochRecords, Member
+from service.store.epoch_records import EpochRecords
 from service.training.checkpoint_writer import CheckpointWriter, EndedJobs, PendingCheckpoint
-from service.training.context import Drained, WorkerContext, shown_progress
+from service.training.context import WorkerContext, shown_progress
 from service.training.failure_reasons import failure_reason
 from service.training.monitor import TrainingMonitor
 from service.training.pretraining import PretrainingOfMember
@@ -43,7 +39,6 @@ log = logging.getLogger(__name__)
 GPU_COMMIT_INTERVAL_S = 0.5
 GPU_DIAGNOSTICS_SHARE = 0.05
 """On a GPU records of layers between start and end are made while they have taken less than this of the training."""
-MAX_ATTEMPTS_WITHOUT_CHECKPOINT = 3
 
 
 class RunAttempt:
@@ -105,6 +100,7 @@ class RunAttempt:
         )
 
     def _between_steps(self, training: Training, progress: StepProgress) -> None:
+        self._context.fault_hook("between_steps")
         self._monitor.moved()
         self._context.raise_if_too_long_to_drain(progress)
         self._monitor.raise_if_unwanted()
@@ -132,6 +128,7 @@ class RunAttempt:
 
     def _commit(self, training: Training) -> None:
         """Hand the jobs' checkpoints over: each on a CPU, on a GPU some and the last; wait for it if somebody does."""
+        self._context.fault_hook("hand_over")
         awaited = training.finished or self._monitor.someone_pauses or self._context.draining()
         if self._on_gpu and not awaited and not self._gpu_commit_is_due():
             return
@@ -171,6 +168,7 @@ class RunAttempt:
 
     def _restored(self, engine: str) -> Training:
         """Return the training at its last whole checkpoint, or a new one whose initial weights are committed."""
+        self._context.fault_hook("restore")
         specs, device = [member.spec for member in self._attempt.members], self._device.torch_device
         found = last_snapshots(self._context, self._attempt)
         if found is not None:
@@ -192,116 +190,3 @@ class RunAttempt:
             return PretrainingOfMember(context, self._attempt, monitor, self._data, member).first_snapshot()
         network = member.spec.first_network(training_images(member.spec, self._data))
         return Snapshot(0, network.to_weights(), {})
-
-
-RETRYABLE_ERRORS = (SQLAlchemyError, Unavailable, Drained, torch.AcceleratorError)
-"""Failures of the environment, not of the job: the database or the files are out of reach, the worker is asked to stop,
-a GPU's driver has failed (every later call in this process would fail too). The run stays in the queue; the limit of
-attempts ends a run that fails like this again and again."""
-
-
-class LacksData(FaninError):
-    """This worker does not have the data that earlier attempts were made with; another one may."""
-
-
-def make_attempt(context: WorkerContext, run_id: str) -> None:
-    """Try a run once and end its jobs.
-
-    Raises one of `RETRYABLE_ERRORS`, after which the process should start again, and `LacksData` if another worker
-    should try.
-    """
-    engine = context.engine
-    try:
-        attempt = retry_while_unreachable(lambda: runs.begin_attempt(engine, run_id, context.worker, os.getpid()))
-    except NotFound:
-        log.info("%s: its jobs have been deleted or given a new run", run_id)
-        return
-    if not attempt.members:
-        log.info("%s: nothing left to do", run_id)
-        return
-    if _attempted(context, attempt):
-        _tell_released(context, attempt)
-
-
-def _attempted(context: WorkerContext, attempt: Attempt) -> bool:
-    """Make an attempt to its end; return whether a job of it was cancelled."""
-    run_id, engine = attempt.run_id, context.engine
-    try:
-        _check_attempts(attempt)
-        cancelled = RunAttempt(context, attempt, _load_data(context, attempt)).run()
-        log.info("%s: attempt %d has ended", run_id, attempt.number)
-    except Interrupted as error:
-        log.info("%s: attempt %d stopped: %s", run_id, attempt.number, error)
-        return True
-    except Fenced as error:
-        log.info("%s: attempt %d stopped: %s", run_id, attempt.number, error)
-    except Drained:
-        runs.uncount_attempt(engine, attempt)
-        raise
-    except (*RETRYABLE_ERRORS, LacksData) as error:
-        _note(engine, attempt, error)
-        raise
-    except Exception as error:
-        if not isinstance(error, FaninError):
-            log.exception("%s: attempt %d failed", run_id, attempt.number)
-        _fail(context, attempt, error)
-    else:
-        return cancelled
-    return False
-
-
-def _load_data(context: WorkerContext, attempt: Attempt) -> DataSet:
-    if attempt.pins is None:
-        return context.load_data(attempt.members[0].spec.data)
-    try:
-        data = context.load_data(attempt.pins["data"])
-    except (DataMissing, DataDamaged) as error:
-        raise LacksData(f"{context.worker} cannot read {attempt.pins['data']}: {error.detail}", error.hint) from error
-    if data.sha256 != attempt.pins["data_sha256"]:
-        raise LacksData(
-            f"{context.worker} has other files of {data.name} than those the first attempt read.",
-            "Give all machines the same files.",
-        )
-    return data
-
-
-def _tell_released(context: WorkerContext, attempt: Attempt) -> None:
-    """Free what the stopped training held on the device, and say so to whoever waits for it."""
-    held_bytes = 0
-    if context.device.kind == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
-        held_bytes = torch.cuda.memory_reserved()
-    runs.report_released(context.engine, attempt, worker=context.worker, device_memory_held_bytes=held_bytes)
-
-
-def _note(engine: Engine, attempt: Attempt, error: Exception) -> None:
-    """Keep the reason for the next attempt to tell, if the database lets us."""
-    try:
-        runs.note_error(engine, attempt, failure_reason(error))
-    except (SQLAlchemyError, Fenced) as second:
-        log.warning("%s: the reason why it ended could not be kept: %s", attempt.run_id, second)
-
-
-def _fail(context: WorkerContext, attempt: Attempt, error: Exception) -> None:
-    reason = failure_reason(error, attempt.members[0].spec, context.device.total_memory_bytes)
-    try:
-        for member in attempt.members:
-            retry_while_unreachable(partial(runs.end_job, context.engine, attempt, member.job_id, "failed", reason))
-    except Fenced as fenced:
-        log.info("%s: attempt %d failed after it was taken over: %s", attempt.run_id, attempt.number, fenced)
-
-
-def _check_attempts(attempt: Attempt) -> None:
-    if attempt.attempts_without_checkpoint <= MAX_ATTEMPTS_WITHOUT_CHECKPOINT:
-        return
-    last = attempt.previous or {"attempt": attempt.number - 1, "detail": "It was stopped."}
-    raise TooManyAttempts(
-        f"{MAX_ATTEMPTS_WITHOUT_CHECKPOINT} attempts in a row ended before they could write a checkpoint. The last, "
-        f"attempt {last['attempt']}: {last['detail']}",
-        last.get("hint") or "Look into the worker's log; if it ran out of memory, a smaller model or batch needs less.",
-    )
-
-
-class TooManyAttempts(FaninError):
-    """The run was tried too often without getting further."""

@@ -29,10 +29,10 @@ from service.queue.engine import POLLING_INTERVAL_S, forget_ended
 from service.settings import Settings
 from service.store.engine import check_connection, open_engine, require_tables
 from service.store.workers import NewBeat
+from service.training.attempt_policy import RETRYABLE_ERRORS, LacksData, make_attempt
 from service.training.cleanup import Sweep
 from service.training.context import Device, Drained, WorkerContext
 from service.training.heartbeat import Heartbeat
-from service.training.run_attempt import RETRYABLE_ERRORS, LacksData, make_attempt
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from models.checkpoint import CheckpointMetadata, Weights, decode, decode_resume
 from models.errors import CheckpointDamaged
 from models.network.architecture import Architecture
 from models.spec import TrainSpec
-from models.training.train import Snapshot
+from models.training.snapshot import Snapshot
 
 SPEC = TrainSpec(architecture=Architecture(hidden=(4, 3)))
 

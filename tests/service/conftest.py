@@ -25,14 +25,13 @@ from service.artifacts import Artifacts
 from service.queue.engine import migrate_queue
 from service.queue.submission import Queue
 from service.settings import Settings
-from service.store import runs, workers
+from service.store import workers
 from service.store.engine import migrate, open_engine
 from service.store.job_transitions import JobAction
 from service.store.jobs import JobRow
 from service.store.workers import NewBeat
-from service.training.checkpoint_writer import CheckpointWriter
-from service.training.context import Device, WorkerContext
-from service.training.run_attempt import RunAttempt, make_attempt
+from service.training.attempt_policy import make_attempt
+from service.training.context import Device, FaultPoint, WorkerContext
 
 TTL_S = 20.0
 WORKER = "test:cpu-0"
@@ -111,27 +110,23 @@ class Killed(BaseException):
     """Stands for kill -9: no handler sees it."""
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
-    """Let the given call of a method of `RunAttempt` or `CheckpointWriter`, or of a function of `runs`, die instead."""
-    owner = next(one for one in (RunAttempt, CheckpointWriter, runs) if hasattr(one, name))
-    original, calls = getattr(owner, name), 0
+def dying_at(point: FaultPoint, call: int) -> Callable[[FaultPoint], None]:
+    """Return a fault hook that dies the given time that its worker comes to a point."""
+    calls = 0
 
-    def counting(*arguments: object, **keywords: object) -> object:
+    def hook(reached: FaultPoint) -> None:
         nonlocal calls
-        calls += 1
-        if calls == call:
+        calls += reached == point
+        if reached == point and calls == call:
             raise Killed
-        return original(*arguments, **keywords)
 
-    monkeypatch.setattr(owner, name, counting)
+    return hook
 
 
-def die_at(monkeypatch: pytest.MonkeyPatch, bench: Bench, run_id: str, name: str, call: int) -> None:
-    """Make an attempt whose worker dies as `kill_at` says."""
-    with monkeypatch.context() as patch:
-        kill_at(patch, name, call)
-        with pytest.raises(Killed):
-            bench.attempt(run_id)
+def die_at(bench: Bench, run_id: str, point: FaultPoint, call: int) -> None:
+    """Make an attempt whose worker dies the given time that it comes to a point."""
+    with pytest.raises(Killed):
+        bench.attempt(run_id, fault_hook=dying_at(point, call))
 
 
 def undisturbed(data: DataSet, spec: TrainSpec = SMALL) -> str:

@@ -7,8 +7,8 @@ import service.commands.demo
 import service.commands.local_service
 import service.commands.reproduce
 import service.errors
+import service.training.attempt_policy
 import service.training.context
-import service.training.run_attempt
 import service.training.worker
 from models.errors import FaninError
 from service.errors import STATUS_OF, NotFound, error_name
@@ -16,10 +16,10 @@ from service.errors import STATUS_OF, NotFound, error_name
 NEVER_ANSWERED = {
     service.training.worker.SlotTaken,
     service.training.worker.GpuUnusable,
-    service.training.run_attempt.TooManyAttempts,
+    service.training.attempt_policy.TooManyAttempts,
     models.errors.EngineMissing,
     service.training.context.Drained,
-    service.training.run_attempt.LacksData,
+    service.training.attempt_policy.LacksData,
     service.commands.demo.DemoFailed,
     service.commands.reproduce.NotReproduced,
     service.commands.local_service.ServiceFailed,

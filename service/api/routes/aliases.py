@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.dependencies import After, Limit, ServicesDep, problem_responses
 from service.api.pagination import page
-from service.api.schemas import Alias, alias_view
+from service.api.schemas.models import Alias, alias_view
 from service.http.answers import Page
 from service.store.aliases import delete_alias, get_alias, list_aliases, set_alias
 from service.store.checkpoints import ALIAS_PATTERN

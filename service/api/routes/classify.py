@@ -17,7 +17,8 @@ from service.api.dependencies import ServicesDep, problem_responses
 from service.errors import MalformedBody
 from service.http.answers import Answer
 from service.http.problems import invalid_body
-from service.inference.image_decoding import ReadImages, media_type_of, read_base64, read_body
+from service.inference.image_decoding import media_type_of, read_base64, read_body
+from service.inference.images import ReadImages
 
 router = APIRouter(tags=["predict"])
 DEFAULT_TOP_K = 5

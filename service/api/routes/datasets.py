@@ -16,7 +16,7 @@ from models.vocabulary import DATA_NAMES, DataName
 from service.api.dependencies import ServicesDep, problem_responses
 from service.errors import NotFound
 from service.http.answers import Answer, Page
-from service.inference.image_decoding import encode_png
+from service.inference.pictures import encode_png
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import Limit, Services, ServicesDep, problem_responses
 from service.api.pagination import page
-from service.api.schemas import Event, event_view
+from service.api.schemas.events import Event, event_view
 from service.errors import NotFound
 from service.http.answers import Page
 from service.store.events import EventRow, events_after

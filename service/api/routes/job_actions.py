@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.api.dependencies import ServicesDep, problem_responses
 from service.api.job_views import job_view
-from service.api.schemas import Job
+from service.api.schemas.jobs import Job
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

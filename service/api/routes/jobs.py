@@ -31,16 +31,8 @@ from service.api.dependencies import (
 )
 from service.api.job_views import job_view, job_views
 from service.api.pagination import page
-from service.api.schemas import (
-    Checkpoint,
-    Deleted,
-    Job,
-    JobWithMetrics,
-    Validation,
-    checkpoint_view,
-    job_fields,
-    validation_view,
-)
+from service.api.schemas.jobs import Deleted, Job, JobWithMetrics, Validation, job_fields, validation_view
+from service.api.schemas.models import Checkpoint, checkpoint_view
 from service.artifacts import job_folder
 from service.errors import NotFound
 from service.http.answers import Page

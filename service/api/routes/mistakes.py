@@ -13,7 +13,7 @@ from service.api.dependencies import Limit, ServicesDep, problem_responses
 from service.api.pagination import page
 from service.api.routes.datasets import dataset
 from service.http.answers import Answer, Page
-from service.inference.image_decoding import encode_png
+from service.inference.pictures import encode_png
 
 router = APIRouter(prefix="/models", tags=["models"])
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from models.results import Evaluation
 from service.api.dependencies import After, Limit, ServicesDep, problem_responses
 from service.api.pagination import page
-from service.api.schemas import Model, model_view
+from service.api.schemas.models import Model, model_view
 from service.errors import NotFound
 from service.http.answers import Page
 from service.store.checkpoints import find_model, list_models

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from service.api.dependencies import ServicesDep, problem_responses
-from service.api.schemas import WorkerView, worker_view
+from service.api.schemas.workers import WorkerView, worker_view
 from service.http.answers import Page
 from service.store.workers import list_workers
 

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from models.data.mnist import DataSet
-from models.diagnostics.measure import Probe, diagnose, distinct_rows
+from models.diagnostics.measure import Probe, Start, diagnose
 from models.diagnostics.report import Diagnostics
+from models.diagnostics.statistics import distinct_rows
 from models.init import SCHEMES, initialize
 from models.init.base import Scheme
 from models.init.by_fans import HeNormal, TorchDefault, XavierUniform
@@ -34,7 +35,7 @@ def look(probe: Probe, scheme: Scheme, *hidden: int, activation: Activation = "r
     architecture = Architecture(hidden=hidden, activation=activation)
     network = Network.empty(architecture)
     initialize(network, scheme, 1)
-    return diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture, thorough=True)
+    return diagnose(network, probe, epoch=0, start=Start(scheme, architecture), thorough=True)
 
 
 def test_statistics_are_those_of_autograd_and_plain_formulas(probe: Probe) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.data.mnist import DataSet
-from models.diagnostics.measure import Probe, diagnose
+from models.diagnostics.measure import Probe, Start, diagnose
 from models.diagnostics.signal_theory import mean_of_square, mean_of_squared_slope, predict, slopes
 from models.init import SCHEMES, initialize
 from models.init.by_fans import HeNormal, LecunNormal, XavierUniform
@@ -91,7 +91,7 @@ def test_predictions_hold_in_the_mean_over_networks(activation: Activation, name
     for seed in range(10):
         network, scheme = Network.empty(architecture), SCHEMES[name]()  # type: ignore[call-arg]
         initialize(network, scheme, seed)
-        layers = diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture).layers
+        layers = diagnose(network, probe, epoch=0, start=Start(scheme, architecture)).layers
         last, first = layers[7], layers[0]
         assert last.z_rms is not None
         assert last.z_rms_predicted is not None
@@ -113,7 +113,7 @@ def test_the_local_law_holds_in_every_layer_however_deep(name: str, few: DataSet
         scheme = SCHEMES[name](bias="zeros")  # type: ignore[call-arg]
         network = Network.empty(architecture)
         initialize(network, scheme, seed)
-        hidden = diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture).layers[:-1]
+        hidden = diagnose(network, probe, epoch=0, start=Start(scheme, architecture)).layers[:-1]
         deviations = [layer.local_z for layer in hidden if layer.local_z is not None]
         assert len(deviations) == DEPTH
         assert max(map(abs, deviations)) < 5
@@ -125,7 +125,7 @@ def test_the_local_law_sees_a_wrong_variance(few: DataSet) -> None:
     probe = Probe.of(torch.tensor(few.train.images[:8].reshape(-1, 784)), torch.tensor(few.train.labels[:8]))
     network = Network.empty(architecture)
     initialize(network, XavierUniform(gain=1.2), 0)
-    hidden = diagnose(network, probe, epoch=0, scheme=XavierUniform(), architecture=architecture).layers[:-1]
+    hidden = diagnose(network, probe, epoch=0, start=Start(XavierUniform(), architecture)).layers[:-1]
     deviations = [layer.local_z for layer in hidden if layer.local_z is not None]
     assert abs(sum(deviations) / DEPTH) > 4 / math.sqrt(DEPTH)
 
@@ -135,7 +135,7 @@ def test_orthogonal_layers_have_a_prediction_but_no_independent_entries(few: Dat
     probe = Probe.of(torch.tensor(few.train.images.reshape(-1, 784)), torch.tensor(few.train.labels))
     network, scheme = Network.empty(architecture), Orthogonal()
     initialize(network, scheme, 0)
-    layer = diagnose(network, probe, epoch=0, scheme=scheme, architecture=architecture, thorough=True).layers[1]
+    layer = diagnose(network, probe, epoch=0, start=Start(scheme, architecture), thorough=True).layers[1]
     assert layer.z_rms_predicted is not None
     assert layer.local_z is None
     assert layer.singular_min == pytest.approx(1, abs=1e-5)

@@ -13,7 +13,8 @@ from models.init.pretrained import Dbn
 from models.network.architecture import Architecture
 from models.pretrain.dbn import Pretraining
 from models.spec import TrainSpec
-from models.training.train import Training, pretrained_network
+from models.training.snapshot import pretrained_network
+from models.training.train import Training
 
 CPU = torch.device("cpu")
 SETTINGS = Dbn(rbm_epochs=2, batch=20, momentum_switch=1)

@@ -22,8 +22,10 @@ from models.spec import SGD, Adam, TrainSpec
 from models.training import engine as engine_module
 from models.training.engine import STACKED, best_engine
 from models.training.epoch_loops import DeviceLoop, HostLoop
+from models.training.schedule import learning_rates, orders_of
+from models.training.snapshot import Snapshot
 from models.training.step import StackedStep, Step
-from models.training.train import Snapshot, Training, train
+from models.training.train import Training, train
 
 CPU = torch.device("cpu")
 SMALL = TrainSpec(architecture=Architecture(hidden=(32, 16)), batch_size=50, epochs=3, data="mnist_5k")
@@ -78,7 +80,7 @@ def test_the_mean_loss_is_over_all_images_and_the_last_batchs_is_its_own(few: Da
     network_loss = Training([spec], few, CPU)
     metrics = network_loss.run_epoch()[0]
     # With a learning rate of nearly 0 both are losses of the initial network: over 400 images, and over the last 100.
-    order = network_loss._orders_of(1)[0]
+    order = orders_of([SMALL.seed], 1, 400, 400)[0]
     outputs = _outputs(network_loss, few)
     losses = torch.nn.functional.cross_entropy(
         outputs[order], torch.tensor(few.train.labels, dtype=torch.int64)[order], reduction="none"
@@ -98,9 +100,8 @@ def test_validation_images_are_held_out_and_judged(few: DataSet) -> None:
     assert 0 <= metrics.validation_accuracy <= 1
 
 
-def test_the_order_of_images_is_a_new_permutation_every_epoch(few: DataSet) -> None:
-    training = Training([SMALL], few, CPU)
-    first, second = training._orders_of(1), training._orders_of(2)
+def test_the_order_of_images_is_a_new_permutation_every_epoch() -> None:
+    first, second = orders_of([SMALL.seed], 1, 400, 400), orders_of([SMALL.seed], 2, 400, 400)
     assert not torch.equal(first, second)
     assert torch.equal(first.sort(dim=1).values, second.sort(dim=1).values)
 
@@ -337,9 +338,9 @@ def test_a_dropped_model_is_left_out_at_once_and_its_place_given_up_when_half_ha
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_the_linear_schedule_falls_to_nothing(few: DataSet) -> None:
-    training = Training([SMALL.model_copy(update={"lr_schedule": "linear"})], few, CPU)
-    rates = [rate for epoch in (1, 2, 3) for rate in training._lrs(epoch)]
+def test_the_linear_schedule_falls_to_nothing() -> None:
+    spec = SMALL.model_copy(update={"lr_schedule": "linear"})
+    rates = [rate for epoch in (1, 2, 3) for rate in learning_rates(spec, epoch, steps=8)]
     assert rates == pytest.approx([1e-3 * (1 - step / 24) for step in range(24)])
 
 

@@ -6,8 +6,7 @@ import httpx
 import pytest
 
 from service.store.checkpoints import list_checkpoints
-from service.store.engine import writing
-from service.store.runs import _trim
+from service.training.context import FaultPoint
 from tests.service.conftest import SMALL, Bench, problem
 
 
@@ -76,9 +75,13 @@ def test_what_is_not_there_cannot_be_meant(job_id: str, api: httpx.Client) -> No
     assert api.put("/aliases/champion", json={"modell": job_id}).status_code == 422
 
 
-def test_what_an_alias_means_is_kept_when_old_checkpoints_go(bench: Bench, job_id: str, api: httpx.Client) -> None:
-    api.put("/aliases/champion", json={"model": f"{job_id}@0"})
-    with writing(bench.engine) as connection:
-        _trim(connection, job_id, "train", resume_files_kept=2, checkpoints_kept=1)
+def test_what_an_alias_means_is_kept_when_old_checkpoints_go(bench: Bench, api: httpx.Client) -> None:
+    job_id, run_id = bench.submit()
+
+    def name_the_first(_point: FaultPoint) -> None:
+        if list_checkpoints(bench.engine, job_id):
+            api.put("/aliases/champion", json={"model": f"{job_id}@0"}).raise_for_status()
+
+    bench.attempt(run_id, checkpoints_kept=1, fault_hook=name_the_first)
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 2]
     assert api.get("/models/champion").json()["epoch"] == 0

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.data.mnist import DataSet
 from models.init import SCHEMES
-from service.inference.image_decoding import encode_png
+from service.inference.pictures import encode_png
 from service.settings import Settings
 from tests.service.conftest import SMALL, Api, Bench, problem
 

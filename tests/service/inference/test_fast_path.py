@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from models.checkpoint import decode
 from models.data.mnist import DataSet
 from service.app import create_app
-from service.inference.image_decoding import encode_png
 from service.inference.model_resolver import ModelResolver, ResolvedModel
+from service.inference.pictures import encode_png
 from service.settings import Settings
 from service.store.aliases import set_alias
 from tests.service.conftest import SMALL, Api, Bench, problem

@@ -14,7 +14,9 @@ from PIL import Image
 from models.data.mnist import DataSet
 from models.errors import InvalidImage
 from service.errors import MalformedBody, UnsupportedMediaType
-from service.inference.image_decoding import Pixels, ReadImages, Scale, encode_png, read_body, read_files
+from service.inference.image_decoding import read_body, read_files
+from service.inference.images import Pixels, ReadImages, Scale
+from service.inference.pictures import encode_png
 
 
 def encoded(image: Image.Image, form: str, **options: Any) -> bytes:

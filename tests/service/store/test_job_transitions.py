@@ -13,9 +13,11 @@ from models.training.train import Training
 from service.errors import Fenced, IllegalTransition, KeyReused, NotFound, QueueFull
 from service.queue import engine as queue_module
 from service.queue.submission import Once, Queue
-from service.store import runs, workers
+from service.store import commits, runs, workers
 from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
+from service.store.commits import CheckpointCommit
 from service.store.engine import writing
+from service.store.epoch_records import EpochRecords
 from service.store.events import events_after
 from service.store.job_transitions import RULES, JobAction, delete_job
 from service.store.jobs import JobState, get_job, job_metrics
@@ -116,7 +118,7 @@ def test_a_worker_that_wakes_up_after_its_job_was_paused_and_resumed_commits_not
     runs.start_jobs(bench.engine, awake, {}, None)
     checkpoint = NewCheckpoint("train", 0, False, "x", 1, "x", "x", None, None)
     with pytest.raises(Fenced):
-        runs.commit_checkpoint(bench.engine, asleep, job_id, checkpoint, runs.EpochRecords(), resume_files_kept=2)
+        commits.commit_checkpoint(bench.engine, CheckpointCommit(asleep, job_id, checkpoint, EpochRecords()))
     with pytest.raises(Fenced):
         runs.end_job(bench.engine, asleep, job_id, "failed", {})
     assert list_checkpoints(bench.engine, job_id) == []

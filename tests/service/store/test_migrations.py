@@ -20,7 +20,8 @@ from benchmarks.machines import PostgreSQL
 from models.checkpoint import decode, decode_resume, weights_sha256
 from models.data.mnist import DataSet
 from models.spec import TrainSpec
-from models.training.train import Snapshot, Training
+from models.training.snapshot import Snapshot
+from models.training.train import Training
 from service.artifacts import Artifacts
 from service.queue.engine import migrate_queue
 from service.queue.submission import Queue

@@ -16,16 +16,19 @@ from models.errors import Interrupted
 from models.spec import SGD
 from models.training.train import Training
 from service.errors import Fenced, NotFound
-from service.store import runs
+from service.store import commits, runs
+from service.store.attempts import Attempt
 from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
+from service.store.commits import CheckpointCommit
 from service.store.engine import writing
+from service.store.epoch_records import EpochRecords
 from service.store.events import events_after
 from service.store.jobs import get_job, job_metrics
-from service.store.runs import Attempt
 from service.store.tables import jobs
 from service.store.tables import runs as runs_table
 from service.training import monitor as watch_module
 from service.training.checkpoint_writer import CheckpointWriter, PendingCheckpoint
+from service.training.context import FaultPoint
 from service.training.monitor import TrainingMonitor
 from service.training.reproducibility import pinned
 from service.training.run_attempt import RunAttempt
@@ -69,13 +72,13 @@ def test_every_committed_file_holds_what_its_row_says(bench: Bench) -> None:
         assert checkpoint.metadata.spec == SMALL
 
 
-@pytest.mark.parametrize("name", ["_between_steps", "_write_files", "commit_checkpoint"])
+@pytest.mark.parametrize("point", ["between_steps", "write_files", "commit"])
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_worker_killed_anywhere_is_followed_by_one_that_ends_with_the_same_bits(
-    name: str, call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    point: FaultPoint, call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit()
-    die_at(monkeypatch, bench, run_id, name, call)
+    die_at(bench, run_id, point, call)
     assert get_job(bench.engine, job_id).state in {"running", "succeeded"}
     bench.attempt(run_id)
     job = get_job(bench.engine, job_id)
@@ -89,7 +92,7 @@ def test_a_killed_training_by_sgd_without_momentum_goes_on_where_it_stopped(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit(SMALL.model_copy(update={"optimizer": SGD(), "epochs": 3}))
-    die_at(monkeypatch, bench, run_id, "commit_checkpoint", 4)
+    die_at(bench, run_id, "commit", 4)
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "succeeded"
     assert [row.attempt for row in list_checkpoints(bench.engine, job_id)] == [1, 1, 1, 2]
@@ -103,11 +106,11 @@ def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     before = list_checkpoints(bench.engine, job_id)
     checkpoint = NewCheckpoint("train", 1, False, "x", 1, "x", "x", None, None)
     for write in (
-        lambda: runs.commit_checkpoint(bench.engine, old, job_id, checkpoint, runs.EpochRecords(), resume_files_kept=2),
+        lambda: commits.commit_checkpoint(bench.engine, CheckpointCommit(old, job_id, checkpoint, EpochRecords())),
         lambda: runs.note_error(bench.engine, old, {}),
         lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
         lambda: runs.report_progress(bench.engine, old, {}),
-        lambda: runs.discard_checkpoint(bench.engine, old, before[0], ""),
+        lambda: commits.discard_checkpoint(bench.engine, old, before[0], ""),
         lambda: runs.forget_epochs_after(bench.engine, old, 0),
     ):
         with pytest.raises(Fenced):
@@ -127,7 +130,7 @@ def test_a_run_delivered_again_after_its_end_changes_nothing(bench: Bench) -> No
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
-    die_at(monkeypatch, bench, run_id, "commit_checkpoint", 4)
+    die_at(bench, run_id, "commit", 4)
     damaged = list_checkpoints(bench.engine, job_id)[-1]
     assert damaged.epoch == 2
     bench.artifacts.delete(damaged.weights_path)
@@ -179,7 +182,7 @@ def test_a_job_cancelled_while_it_runs_stops_soon_and_keeps_its_checkpoints(
 
 def test_cancelling_and_a_dead_worker_end_in_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
-    die_at(monkeypatch, bench, run_id, "_between_steps", 3)
+    die_at(bench, run_id, "between_steps", 3)
     bench.apply_action(job_id, "cancel")
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "cancelled"
@@ -192,9 +195,7 @@ def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: B
     runs.start_jobs(bench.engine, attempt, {}, None)
     bench.apply_action(job_id, "cancel")
     checkpoint = NewCheckpoint("train", 2, True, "x", 1, "x", "x", None, None)
-    committed = runs.commit_checkpoint(
-        bench.engine, attempt, job_id, checkpoint, runs.EpochRecords(), resume_files_kept=2
-    )
+    committed = commits.commit_checkpoint(bench.engine, CheckpointCommit(attempt, job_id, checkpoint, EpochRecords()))
     assert committed == ("cancelling", False, ["x"])
     assert list_checkpoints(bench.engine, job_id) == []
     assert get_job(bench.engine, job_id).state == "cancelling"
@@ -204,7 +205,7 @@ def test_another_torch_or_processor_goes_on_but_says_that_bits_may_differ(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit()
-    die_at(monkeypatch, bench, run_id, "_between_steps", 3)
+    die_at(bench, run_id, "between_steps", 3)
     with writing(bench.engine) as connection:
         pins = connection.execute(select(runs_table.c.pins)).scalar_one()
         connection.execute(update(runs_table).values(pins=pins | {"torch": "2.11.0", "device_name": "another"}))

@@ -19,15 +19,16 @@ from models.network.architecture import Architecture
 from models.spec import SGD
 from models.training.train import Training
 from service.errors import Unavailable
+from service.store import commits
 from service.store import engine as engine_module
-from service.store import runs
 from service.store.checkpoints import find_model, list_checkpoints
 from service.store.events import events_after
 from service.store.jobs import get_job, job_metrics
 from service.training import context as context_module
 from service.training import monitor as watch_module
+from service.training.attempt_policy import LacksData
 from service.training.context import Drained
-from service.training.run_attempt import LacksData, RunAttempt
+from service.training.run_attempt import RunAttempt
 from tests.service.conftest import SMALL, Bench, Killed, die_at, undisturbed
 
 
@@ -82,7 +83,7 @@ def test_a_lost_database_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(engine_module, "DATABASE_PATIENCE_S", 0.0)
-        patch.setattr(runs, "commit_checkpoint", lose)
+        patch.setattr(commits, "commit_checkpoint", lose)
         with pytest.raises(OperationalError):
             bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "running"
@@ -92,7 +93,7 @@ def test_a_lost_database_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.M
 
 def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
-    original, calls = runs.commit_checkpoint, 0
+    original, calls = commits.commit_checkpoint, 0
 
     def answer_lost(*arguments: Any, **keywords: Any) -> object:
         nonlocal calls
@@ -103,7 +104,7 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkey
         return committed
 
     monkeypatch.setattr(engine_module, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(runs, "commit_checkpoint", answer_lost)
+    monkeypatch.setattr(commits, "commit_checkpoint", answer_lost)
     bench.attempt(run_id)
     assert calls == 4
     job = get_job(bench.engine, job_id)
@@ -117,7 +118,7 @@ def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
 ) -> None:
     job_id, run_id = bench.submit()
     for _ in range(3):
-        die_at(monkeypatch, bench, run_id, "_restored", 1)
+        die_at(bench, run_id, "restore", 1)
     bench.attempt(run_id)
     job = get_job(bench.engine, job_id)
     assert job.state == "failed"
@@ -156,7 +157,7 @@ def test_a_gpu_whose_driver_failed_is_not_a_failed_job(bench: Bench, monkeypatch
 
 def test_files_that_cannot_be_read_for_a_moment_are_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
-    die_at(monkeypatch, bench, run_id, "commit_checkpoint", 4)
+    die_at(bench, run_id, "commit", 4)
     before = list_checkpoints(bench.engine, job_id)
 
     def too_many_open(_path: Path) -> bytes:
@@ -176,7 +177,7 @@ def test_a_worker_with_other_data_than_the_first_attempts_leaves_the_run_to_anot
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit()
-    die_at(monkeypatch, bench, run_id, "_between_steps", 3)
+    die_at(bench, run_id, "between_steps", 3)
     other, missing = dataclasses.replace(bench.data, sha256="other"), DataMissing("It is not here.")
 
     def fail(_choice: str) -> DataSet:
@@ -192,7 +193,7 @@ def test_a_worker_with_other_data_than_the_first_attempts_leaves_the_run_to_anot
 
 def test_a_run_that_no_worker_has_the_data_for_fails_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
-    die_at(monkeypatch, bench, run_id, "_between_steps", 3)
+    die_at(bench, run_id, "between_steps", 3)
     bench.data = dataclasses.replace(bench.data, sha256="other")
     for _ in range(3):
         with pytest.raises(LacksData):

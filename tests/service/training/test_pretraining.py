@@ -9,8 +9,9 @@ from models.checkpoint import weights_sha256
 from models.init.pretrained import Dbn
 from models.network.architecture import Architecture
 from service.errors import NotFound
-from service.store import runs
+from service.store import commits
 from service.store.checkpoints import find_model, list_checkpoints
+from service.store.commits import Committed
 from service.store.events import events_after
 from service.store.jobs import get_job, job_diagnostics, job_pretraining
 from service.training.context import Drained
@@ -49,7 +50,7 @@ def test_a_worker_killed_in_any_commit_is_followed_by_one_that_ends_with_the_sam
     call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit(SPEC)
-    die_at(monkeypatch, bench, run_id, "commit_checkpoint", call)
+    die_at(bench, run_id, "commit", call)
     assert len(job_pretraining(bench.engine, job_id)) == min(call - 1, 4)
     bench.attempt(run_id)
     assert final_weights(bench, job_id) == undisturbed(bench.data, SPEC)
@@ -59,9 +60,9 @@ def test_a_worker_killed_in_any_commit_is_followed_by_one_that_ends_with_the_sam
 def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_bits(bench: Bench) -> None:
     job_id, run_id = bench.submit(SPEC)
     asked = False
-    commit = runs.commit_checkpoint
+    commit = commits.commit_checkpoint
 
-    def pausing(*arguments: object, **keywords: object) -> runs.Committed:
+    def pausing(*arguments: object, **keywords: object) -> Committed:
         nonlocal asked
         if not asked:
             asked = True
@@ -69,7 +70,7 @@ def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_
         return commit(*arguments, **keywords)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "commit_checkpoint", pausing)
+        patch.setattr(commits, "commit_checkpoint", pausing)
         bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "paused"
     assert len(job_pretraining(bench.engine, job_id)) == 1
@@ -79,13 +80,13 @@ def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_
 
 def test_a_cancel_just_before_a_commit_of_pretraining_is_final(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit(SPEC)
-    commit = runs.commit_checkpoint
+    commit = commits.commit_checkpoint
 
-    def cancelled_first(*arguments: object, **keywords: object) -> runs.Committed:
+    def cancelled_first(*arguments: object, **keywords: object) -> Committed:
         bench.apply_action(job_id, "cancel")
         return commit(*arguments, **keywords)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runs, "commit_checkpoint", cancelled_first)
+    monkeypatch.setattr(commits, "commit_checkpoint", cancelled_first)
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "cancelled"
     assert job_pretraining(bench.engine, job_id) == []
@@ -102,7 +103,7 @@ def test_a_drain_gives_the_job_back_after_an_epoch_of_pretraining(bench: Bench) 
 
 def test_a_damaged_checkpoint_of_pretraining_costs_one_epoch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit(SPEC)
-    die_at(monkeypatch, bench, run_id, "commit_checkpoint", 4)
+    die_at(bench, run_id, "commit", 4)
     newest = list_checkpoints(bench.engine, job_id)[-1]
     bench.artifacts.delete(newest.weights_path)
     bench.attempt(run_id)
@@ -124,7 +125,7 @@ def test_the_filters_stay_with_the_model_as_its_first_weights(bench: Bench) -> N
 
 def test_the_api_shows_pretraining_and_layers(bench: Bench, api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit(SPEC)
-    die_at(monkeypatch, bench, run_id, "commit_checkpoint", 6)
+    die_at(bench, run_id, "commit", 6)
     rows = api.get(f"/jobs/{job_id}/checkpoints").json()["data"]
     assert [row["model"] for row in rows] == [None, None, f"{job_id}@0"]
     bench.attempt(run_id)

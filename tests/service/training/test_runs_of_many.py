@@ -117,7 +117,7 @@ def test_jobs_that_go_on_without_one_of_them_say_that_bits_may_differ_if_their_p
     if not same_bits:
         monkeypatch.setattr("service.training.reproducibility.best_engine", lambda *_spec: STACKED)
     jobs, (run_id, *_) = submitted(bench, seeds(3))
-    die_at(monkeypatch, bench, run_id, "_commit", 2)
+    die_at(bench, run_id, "hand_over", 2)
     bench.apply_action(jobs[0], "cancel")
     bench.attempt(run_id)
     assert states(bench, jobs) == ["cancelled", "succeeded", "succeeded"]
@@ -171,7 +171,7 @@ def test_a_worker_killed_between_two_jobs_commits_is_followed_by_one_that_ends_a
     call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(3, epochs=3))
-    die_at(monkeypatch, bench, run_id, "commit_checkpoint", call)
+    die_at(bench, run_id, "commit", call)
     ahead = [len(list_checkpoints(bench.engine, job_id)) for job_id in jobs]
     assert len(set(ahead)) == 2
     bench.attempt(run_id)

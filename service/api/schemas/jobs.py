@@ -1,21 +1,18 @@
-"""The shapes of answers. What `models` defines (specs, metrics, evaluations) is used as it is."""
+"""Jobs as the API shows them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
 
 from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
-from service.http.answers import Answer
-from service.store.aliases import AliasRow
-from service.store.checkpoints import CheckpointRow, ModelRow, Phase
-from service.store.events import EventRow, EventType
+from service.http.answers import Answer, timestamp, timestamp_or_none
+from service.store.checkpoints import Phase
 from service.store.jobs import PRIORITIES, JobRow, JobState, Priority
 from service.store.queue_estimates import Place
-from service.store.workers import WorkerRow
 
 PRIORITY_OF: dict[int, Priority] = {number: name for name, number in PRIORITIES.items()}
 
@@ -107,6 +104,13 @@ class Job(Answer):
     links: JobLinks
 
 
+class JobWithMetrics(Job):
+    """A job with the metrics of its committed epochs."""
+
+    metrics: list[EpochMetrics]
+    pretraining: list[PretrainMetrics] = Field(description="Of schemes that pre-train: the metrics of those epochs.")
+
+
 class Validation(Answer):
     """What a submission would be: nothing is queued."""
 
@@ -126,86 +130,6 @@ class Deleted(Answer):
     deleted: Literal[True] = True
 
 
-class WorkerView(Answer):
-    """A worker process: one device slot of one machine."""
-
-    name: str = Field(description="As node:slot.")
-    object: Literal["worker"] = "worker"
-    is_live: bool = Field(description="Whether it has been heard of within FANIN_WORKER_TTL_S.")
-    last_heard_s: float = Field(description="Seconds since its last heartbeat, by the database's clock.")
-    device_kind: str = Field(description="cpu or cuda.")
-    device_name: str
-    threads: int = Field(description="CPU threads.")
-    run_id: str | None = Field(description="The run that it trains; null if it waits.")
-    started_at: datetime
-
-
-class JobWithMetrics(Job):
-    """A job with the metrics of its committed epochs."""
-
-    metrics: list[EpochMetrics]
-    pretraining: list[PretrainMetrics] = Field(description="Of schemes that pre-train: the metrics of those epochs.")
-
-
-class Event(Answer):
-    """One thing that happened to a job."""
-
-    id: int = Field(description="Grows over all jobs; a reader who has seen it has seen all before it.")
-    job_id: str
-    type: EventType
-    at: datetime
-    data: dict[str, Any]
-
-
-class Checkpoint(Answer):
-    """Weights after an epoch; never changed."""
-
-    model: str | None = Field(description="The id to predict with: JOB@EPOCH; null for pre-training.")
-    seq: int
-    phase: Phase
-    epoch: int = Field(description="0: the initial weights. Of pre-training, counted over all layers.")
-    final: bool
-    attempt: int
-    weights_bytes: int = Field(description="Size of the weights file.")
-    weights_sha256: str = Field(description="Over the weight tensors alone: equal means bit-identical weights.")
-    created_at: datetime
-
-
-class ModelLinks(Answer):
-    """Where to go from a model."""
-
-    self: str
-    job: str
-    evaluation: str
-    predict: str
-
-
-class Model(Answer):
-    """A checkpoint that can be served."""
-
-    id: str = Field(description="The job's id, or JOB@EPOCH for an epoch of it.")
-    object: Literal["model"] = "model"
-    job_id: str
-    epoch: int
-    final: bool = Field(description="Whether this is the last epoch of its spec.")
-    spec: TrainSpec
-    parameter_count: int
-    weights_sha256: str = Field(description="Over the weight tensors alone: equal means bit-identical weights.")
-    weights_bytes: int = Field(description="Size of the weights file.")
-    accuracy: float | None = Field(description="Of the evaluation, if there is one; see `evaluated_on`.")
-    evaluated_on: str | None
-    created_at: datetime
-    links: ModelLinks
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _time_or_none(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _time(seconds)
-
-
 def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
     """Return the fields of `Job` for a row; `place` is its place in the queue, if it is queued."""
     base, pins = f"/jobs/{row.id}", row.pins
@@ -216,7 +140,7 @@ def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
         "spec": row.spec,
         "priority": PRIORITY_OF[row.priority],
         "queue_position": place.position if place else None,
-        "estimated_start_at": _time_or_none(place.starts_at if place else None),
+        "estimated_start_at": timestamp_or_none(place.starts_at if place else None),
         "epoch": row.epoch,
         "progress": Progress.model_validate(row.progress) if row.progress else None,
         "attempt": row.attempt,
@@ -226,9 +150,9 @@ def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
         "irreproducible_reason": row.irreproducible_reason,
         "error": JobError.model_validate(row.error) if row.error else None,
         "experiment_id": row.experiment_id,
-        "created_at": _time(row.created_at),
-        "started_at": _time_or_none(row.started_at),
-        "ended_at": _time_or_none(row.ended_at),
+        "created_at": timestamp(row.created_at),
+        "started_at": timestamp_or_none(row.started_at),
+        "ended_at": timestamp_or_none(row.ended_at),
         "links": JobLinks(
             self=base,
             metrics=f"{base}/metrics",
@@ -264,82 +188,6 @@ def validation_view(
         spec=spec,
         parameter_count=spec.architecture.parameter_count,
         queue_position=queue_position,
-        estimated_start_at=_time_or_none(starts_at),
+        estimated_start_at=timestamp_or_none(starts_at),
         estimated_duration_s=duration_s,
-    )
-
-
-class Alias(Answer):
-    """A name that means one model, and can be moved."""
-
-    object: Literal["alias"] = "alias"
-    name: str
-    model: str = Field(description="JOB@EPOCH: exactly these weights.")
-    version: int = Field(ge=1, description="How often the alias has been set to another model; also its ETag.")
-    updated_at: datetime
-
-
-def alias_view(row: AliasRow) -> Alias:
-    """Return an alias as it is shown."""
-    model = f"{row.job_id}@{row.epoch}"
-    return Alias(name=row.name, model=model, version=row.version, updated_at=_time(row.updated_at))
-
-
-def worker_view(row: WorkerRow, ttl_s: float) -> WorkerView:
-    """Return a worker as it is shown."""
-    return WorkerView(
-        name=row.name,
-        is_live=row.age_s < ttl_s,
-        last_heard_s=max(0.0, round(row.age_s, 3)),
-        device_kind=row.device_kind,
-        device_name=row.device_name,
-        threads=row.threads,
-        run_id=row.run_id,
-        started_at=_time(row.started_at),
-    )
-
-
-def event_view(row: EventRow) -> Event:
-    """Return an event as it is shown."""
-    return Event(id=row.id, job_id=row.job_id, type=row.type, at=_time(row.at), data=row.data)
-
-
-def checkpoint_view(row: CheckpointRow) -> Checkpoint:
-    """Return a checkpoint as it is shown."""
-    return Checkpoint(
-        model=f"{row.job_id}@{row.epoch}" if row.phase == "train" else None,
-        seq=row.seq,
-        phase=row.phase,
-        epoch=row.epoch,
-        final=row.final,
-        attempt=row.attempt,
-        weights_bytes=row.weights_bytes,
-        weights_sha256=row.weights_sha256,
-        created_at=_time(row.created_at),
-    )
-
-
-def model_view(row: ModelRow, *, of_epoch: bool) -> Model:
-    """Return a model as it is shown; `of_epoch` if it was asked for as JOB@EPOCH."""
-    checkpoint, spec = row
-    model_id = f"{checkpoint.job_id}@{checkpoint.epoch}" if of_epoch else checkpoint.job_id
-    evaluation = checkpoint.evaluation
-    return Model(
-        id=model_id,
-        job_id=checkpoint.job_id,
-        epoch=checkpoint.epoch,
-        final=checkpoint.final,
-        spec=spec,
-        parameter_count=spec.architecture.parameter_count,
-        weights_sha256=checkpoint.weights_sha256,
-        weights_bytes=checkpoint.weights_bytes,
-        accuracy=evaluation.accuracy if evaluation else None,
-        evaluated_on=evaluation.evaluated_on if evaluation else None,
-        created_at=_time(checkpoint.created_at),
-        links=ModelLinks(
-            self=f"/models/{model_id}",
-            job=f"/jobs/{checkpoint.job_id}",
-            evaluation=f"/models/{model_id}/evaluation",
-            predict=f"/predict?model={model_id}",
-        ),
     )

@@ -1,0 +1,45 @@
+"""Where a training begins or goes on: snapshots of models, and networks from them or from pre-training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InvalidSpec
+from models.init import replace_output
+from models.init.base import Generators
+from models.init.pretrained import Dbn
+from models.network.mlp import Network
+from models.pretrain.dbn import Pretraining
+from models.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One model after `epoch` epochs (0: initial): weights as `Network.to_weights`, and the optimizer's memory."""
+
+    epoch: int
+    weights: Mapping[str, NDArray[np.float32]]
+    optimizer: Mapping[str, NDArray[np.float32]]
+
+
+def pretrained_network(spec: TrainSpec, pretraining: Pretraining) -> Network:
+    """Return what `TrainSpec.first_network` would, from a pre-training that has been run to its end."""
+    assert isinstance(spec.init, Dbn)
+    network, generators = Network.empty(spec.architecture), Generators.of(spec.seed)
+    pretraining.fill(network)
+    spec.init.fill_output(network, generators)
+    replace_output(network, spec.output_init, generators)
+    return network
+
+
+def networks_of(specs: Sequence[TrainSpec], snapshots: Sequence[Snapshot]) -> list[Network]:
+    """Return the networks of one snapshot a spec. Raises `InvalidSpec` if their epochs differ."""
+    if len({snapshot.epoch for snapshot in snapshots}) != 1 or len(snapshots) != len(specs):
+        raise InvalidSpec("A training continues from one snapshot a model, all of the same epoch.")
+    return [
+        Network.of_weights(snapshot.weights, spec.architecture) for spec, snapshot in zip(specs, snapshots, strict=True)
+    ]

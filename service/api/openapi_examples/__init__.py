@@ -1,0 +1,12 @@
+"""An example answer of every operation, for the OpenAPI document; a test holds each against its model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api.openapi_examples.experiments import EXPERIMENTS
+from service.api.openapi_examples.jobs import JOBS
+from service.api.openapi_examples.models import MODELS
+
+EXAMPLES: dict[str, Any] = JOBS | EXPERIMENTS | MODELS
+"""By the id of the operation."""

@@ -1,0 +1,115 @@
+"""Example answers of the operations on experiments and schemes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.api.openapi_examples.shared import CREATED, DIAGNOSTICS, JOB_ID, SPEC, list_of
+
+_SCHEME: dict[str, Any] = {
+    "name": "zeros",
+    "title": "All zeros",
+    "summary": "Every weight is 0.",
+    "formula": "W = 0",
+    "formula_tex": "W_{ij} = 0",
+    "source": "The counter-example of every course.",
+    "parameters": [
+        {
+            "name": "bias_value",
+            "description": "The bias of every unit; only with `bias` = constant.",
+            "default": 0.0,
+            "types": ["number"],
+        }
+    ],
+}
+_EXPERIMENT_ID = "exp_01a20b6507307f2dac4975e582124723"
+_EXPERIMENT_SUMMARY: dict[str, Any] = {
+    "id": _EXPERIMENT_ID,
+    "object": "experiment",
+    "name": "he_normal; 1 seed",
+    "recipe": None,
+    "states": {"succeeded": 1},
+    "has_ended": True,
+    "created_at": CREATED,
+    "links": {
+        "self": f"/experiments/{_EXPERIMENT_ID}",
+        "events": f"/experiments/{_EXPERIMENT_ID}/events",
+        "comparison": f"/experiments/{_EXPERIMENT_ID}/comparison",
+        "cancel": f"/experiments/{_EXPERIMENT_ID}/cancel",
+    },
+}
+_EXPERIMENT: dict[str, Any] = _EXPERIMENT_SUMMARY | {
+    "request": {"base": {"preset": "mnist_nn_xavier"}, "schemes": ["he_normal"], "seeds": [0]},
+    "members": [
+        {
+            "job_id": JOB_ID,
+            "state": "succeeded",
+            "seed": 0,
+            "name": "he_normal",
+            "label": {"init.scheme": "he_normal"},
+            "accuracy": 0.9804,
+        }
+    ],
+    "verdict": None,
+}
+EXPERIMENTS: dict[str, Any] = {
+    "get_recipes": list_of(
+        {
+            "name": "R3",
+            "object": "recipe",
+            "title": "zeros_with_random_bias",
+            "claim": "Zero weights with torch's random biases do learn.",
+            "source": "ours",
+            "expected": "accuracy > .90 after one epoch, every seed",
+            "seeds": [777, 0, 1],
+            "least_seeds": 1,
+            "members": 3,
+            "is_long": False,
+        }
+    ),
+    "submit_experiment": _EXPERIMENT,
+    "get_one_experiment": _EXPERIMENT,
+    "cancel_experiment": _EXPERIMENT,
+    "get_experiments": list_of(_EXPERIMENT_SUMMARY),
+    "get_events_of_experiment": list_of(
+        {"id": 1, "job_id": JOB_ID, "type": "job.queued", "at": CREATED, "data": {}},
+    ),
+    "get_comparison": {
+        "object": "comparison",
+        "evaluated_on": "mnist_test",
+        "n_images": 10000,
+        "differing_fields": ["init.scheme"],
+        "groups": [
+            {
+                "name": name,
+                "label": {"init.scheme": name},
+                "n": 3,
+                "seeds": [0, 1, 2],
+                "accuracy": {"mean": 0.979, "sd": 0.001, "low": 0.9765, "high": 0.9815},
+                "final_train_loss": {"mean": 0.009, "sd": 0.001, "low": 0.0065, "high": 0.0115},
+                "first_step_below_2": [14, 14, 13],
+            }
+            for name in ("he_normal", "xavier_uniform")
+        ],
+        "pairs": [
+            {
+                "first": {"init.scheme": "he_normal"},
+                "second": {"init.scheme": "xavier_uniform"},
+                "seeds": [0, 1, 2],
+                "accuracy_difference": {"mean": 0.0004, "sd": 0.001, "low": -0.002, "high": 0.003},
+                "mcnemar": [{"seed": 0, "only_first_right": 61, "only_second_right": 52, "p_value": 0.45}],
+                "verdict": "3 seeds show no difference between he_normal and xavier_uniform: he_normal is ahead by "
+                "0.04 points of accuracy on average, less than seeds alone can make (95 % interval -0.20 to 0.30).",
+            }
+        ],
+    },
+    "get_schemes": list_of(_SCHEME),
+    "get_scheme": _SCHEME,
+    "preview_scheme": {
+        "object": "preview",
+        "spec": SPEC | {"epochs": 0, "batch_size": 1},
+        "data": "mnist",
+        "note": None,
+        "diagnostics": DIAGNOSTICS,
+    },
+}

@@ -1,0 +1,49 @@
+"""Images as the network sees them, and how they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InvalidImage
+from models.inference.digit_fitting import SIDE, FittedDigit, fit_digit
+
+Pixels = NDArray[np.uint8]
+Scale = Literal["auto", "255", "1"]
+Form = Literal["png", "jpeg", "raw", "npy", "json"]
+MAX_IMAGES = 10_000
+MAX_SIDE = 4096
+MAX_PIXELS = 100_000_000
+IMAGE_PIXELS = SIDE * SIDE
+FIT_HINT = "Send 28x28 pixels, or add ?fit=true to have the digit cropped, scaled and centred as in MNIST."
+
+
+class ReadImages(NamedTuple):
+    """Images as the network will see them, and how they came to be so."""
+
+    images: Pixels
+    form: Form
+    scale: Literal["0-255", "0-1"]
+    batch: bool
+    fitted: bool
+    inverted: tuple[bool, ...]
+
+
+def check_count(count: int) -> None:
+    """Raise `InvalidImage` if a request holds too many images."""
+    if count > MAX_IMAGES:
+        raise InvalidImage(f"{count} images are more than {MAX_IMAGES} in one request.", "Send several requests.")
+
+
+def as_seen(picture: Pixels, *, fit: bool) -> FittedDigit:
+    """Return what the network sees of a grey picture."""
+    return fit_digit(picture) if fit else FittedDigit(picture, inverted=False)
+
+
+def gather_images(read: Iterable[FittedDigit], form: Form, *, fit: bool, batch: bool) -> ReadImages:
+    """Return the pictures of a request together, each with whether it was inverted."""
+    images, inverted = zip(*read, strict=True)
+    return ReadImages(np.stack(images), form, "0-255", batch, fit, tuple(inverted))

@@ -1,0 +1,61 @@
+"""Decode pictures (PNG, JPEG) to grey levels, and encode them."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from models.errors import InvalidImage
+from models.inference.digit_fitting import SIDE
+from service.inference.images import FIT_HINT, MAX_SIDE, Form, Pixels
+
+
+def encode_png(image: Pixels) -> bytes:
+    """Return a grey uint8 [h, w] as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=False)
+    return buffer.getvalue()
+
+
+def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
+    """Return a picture as grey uint8 [h, w]; its size is checked before its pixels are decoded."""
+    name = form.upper()
+    try:
+        picture = Image.open(io.BytesIO(content), formats=[name])
+        _check_size(*picture.size, fit=fit)
+        picture.verify()  # checksums to the very end: Pillow alone would draw a picture that is cut off
+        return _grey(ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=[name])))
+    except InvalidImage:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InvalidImage("The picture has too many pixels.", f"Send at most {MAX_SIDE} a side.") from error
+    except Exception as error:
+        raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
+
+
+def _check_size(width: int, height: int, *, fit: bool) -> None:
+    if not fit and (width, height) != (SIDE, SIDE):
+        raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_HINT)
+    if max(width, height) > MAX_SIDE:
+        raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {MAX_SIDE} a side.")
+
+
+def _grey(picture: Image.Image) -> Pixels:
+    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip instead of scale
+        levels: Pixels = (np.asarray(picture, dtype=np.uint32) >> 8).astype(np.uint8)
+        return levels
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        return _on_opposite_ground(picture.convert("RGBA"))
+    return np.asarray(picture.convert("L"))
+
+
+def _on_opposite_ground(picture: Image.Image) -> Pixels:
+    """Lay a transparent picture on black if its ink is light, else on white."""
+    grey = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32)
+    opacity = np.asarray(picture.getchannel("A"), dtype=np.float32) / 255
+    mass = float(opacity.sum())
+    ink = float((grey * opacity).sum()) / mass if mass else 0.0
+    ground = 0.0 if ink > 127 else 255.0
+    return np.rint(grey * opacity + ground * (1 - opacity)).astype(np.uint8)

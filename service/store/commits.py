@@ -1,0 +1,162 @@
+"""Commit a checkpoint of a job with the records of its epochs, and forget old ones; each write is fenced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from service.store.attempts import Attempt, close_run_if_done, fence, job_of_attempt, leave_job
+from service.store.checkpoints import CheckpointRow, NewCheckpoint, checkpoints_of, is_aliased
+from service.store.engine import now, writing
+from service.store.epoch_records import EpochRecords, forget_epochs_of_job_after, insert_records
+from service.store.events import EventType, append_event
+from service.store.jobs import JobState
+from service.store.tables import checkpoints, jobs, pretrain_epochs
+
+
+class Committed(NamedTuple):
+    """What became of a checkpoint: the state of its job, and the files that no row points to any more."""
+
+    state: JobState
+    is_kept: bool
+    unused_paths: list[str]
+
+
+@dataclass(frozen=True)
+class CheckpointCommit:
+    """A checkpoint of a job, whose files are written, with what is committed with it.
+
+    The last `resume_files_kept` optimizer states are kept, and the last `checkpoints_kept` checkpoints (None: all).
+    """
+
+    attempt: Attempt
+    job_id: str
+    checkpoint: NewCheckpoint
+    records: EpochRecords
+    progress: dict[str, Any] | None = None
+    resume_files_kept: int = 0
+    checkpoints_kept: int | None = None
+
+
+def commit_checkpoint(engine: Engine, commit: CheckpointCommit) -> Committed:
+    """Commit a checkpoint with its records, in one transaction; then a final one succeeds, and a pause is carried out.
+
+    Commits nothing if the job no longer runs, because it is being cancelled. Committing the same file again changes
+    nothing, so that a commit whose answer was lost may be repeated. Raises `Fenced` if a newer attempt has begun.
+    """
+    attempt, job_id, checkpoint = commit.attempt, commit.job_id, commit.checkpoint
+    with writing(engine) as connection:
+        fence(connection, attempt, attempts_without_checkpoint=0)
+        of_job = select(jobs.c.state).where(*job_of_attempt(attempt, job_id))
+        state: JobState | None = connection.execute(of_job).scalar()
+        newest = _newest_checkpoint(connection, job_id)
+        if newest is not None and newest.weights_path == checkpoint.weights_path:
+            return Committed(state or "cancelled", is_kept=True, unused_paths=[])
+        if state not in {"running", "pausing"}:
+            paths = [path for path in (checkpoint.weights_path, checkpoint.resume_path) if path]
+            return Committed(state or "cancelled", is_kept=False, unused_paths=paths)
+        _update_job(connection, commit)
+        insert_records(connection, attempt, job_id, commit.records)
+        _insert_checkpoint(connection, commit, seq=0 if newest is None else newest.seq + 1)
+        unused = _trim(connection, commit)
+        if checkpoint.final:
+            unused += _forget_pretraining(connection, job_id)
+        left_in = _leave_if_over(connection, commit, state)
+        return Committed(left_in, is_kept=True, unused_paths=unused)
+
+
+def _update_job(connection: Connection, commit: CheckpointCommit) -> None:
+    values: dict[str, Any] = {"epoch": commit.checkpoint.epoch} if commit.checkpoint.phase == "train" else {}
+    if commit.progress:
+        values["progress"] = commit.progress
+    if values:
+        connection.execute(update(jobs).where(jobs.c.id == commit.job_id).values(**values))
+
+
+def _leave_if_over(connection: Connection, commit: CheckpointCommit, state: JobState) -> JobState:
+    """End a job whose checkpoint is its last, pause one that is to be paused, and return its state."""
+    evaluation = commit.records.evaluation
+    if commit.checkpoint.final:
+        fields = {"accuracy", "evaluated_on", "n"}
+        summary = evaluation.model_dump(mode="json", include=fields) if evaluation else {}
+        leave_job(connection, commit.job_id, "succeeded", **summary)
+    elif state == "pausing":
+        leave_job(connection, commit.job_id, "paused")
+    else:
+        return "running"
+    close_run_if_done(connection, commit.attempt.run_id)
+    return "succeeded" if commit.checkpoint.final else "paused"
+
+
+def _newest_checkpoint(connection: Connection, job_id: str) -> Any:
+    """Return seq and weights_path of a job's newest checkpoint, or None; a repeated commit would be this one."""
+    of_job = select(checkpoints.c.seq, checkpoints.c.weights_path).where(checkpoints.c.job_id == job_id)
+    return connection.execute(of_job.order_by(checkpoints.c.seq.desc()).limit(1)).one_or_none()
+
+
+def _insert_checkpoint(connection: Connection, commit: CheckpointCommit, seq: int) -> None:
+    attempt, checkpoint, evaluation = commit.attempt, commit.checkpoint, commit.records.evaluation
+    connection.execute(
+        insert(checkpoints).values(
+            job_id=commit.job_id,
+            seq=seq,
+            run_id=attempt.run_id,
+            attempt=attempt.number,
+            created_at=now(),
+            evaluation=evaluation.model_dump(mode="json") if evaluation else None,
+            **vars(checkpoint),
+        )
+    )
+    data = {name: getattr(checkpoint, name) for name in ("phase", "epoch", "final")}
+    append_event(connection, commit.job_id, "job.checkpoint", **data, seq=seq, attempt=attempt.number)
+
+
+def _trim(connection: Connection, commit: CheckpointCommit) -> list[str]:
+    """Forget old checkpoints and old optimizer states, and return their paths, which may be deleted afterwards."""
+    of_job = checkpoints.c.job_id == commit.job_id
+    columns = select(checkpoints.c.seq, checkpoints.c.weights_path, checkpoints.c.resume_path)
+    of_phase = columns.where(of_job, checkpoints.c.phase == commit.checkpoint.phase)
+    newest_first = of_phase.order_by(checkpoints.c.seq.desc())
+    gone = []
+    if commit.checkpoints_kept is not None:
+        unnamed = newest_first.where(~is_aliased())
+        gone = list(connection.execute(unnamed.offset(commit.checkpoints_kept)).all())
+        connection.execute(delete(checkpoints).where(of_job, checkpoints.c.seq.in_([row.seq for row in gone])))
+    with_resume = newest_first.where(checkpoints.c.resume_path.is_not(None))
+    bare = connection.execute(with_resume.offset(commit.resume_files_kept)).all()
+    if bare:
+        connection.execute(
+            update(checkpoints)
+            .where(of_job, checkpoints.c.seq.in_([row.seq for row in bare]))
+            .values(resume_path=None, resume_file_sha256=None)
+        )
+    paths = [row.weights_path for row in gone] + [row.resume_path for row in (*gone, *bare)]
+    return [path for path in paths if path]
+
+
+def _forget_pretraining(connection: Connection, job_id: str) -> list[str]:
+    """Forget the checkpoints of pre-training, which no attempt will go on from any more, and return their paths."""
+    of_phase = (checkpoints.c.job_id == job_id, checkpoints.c.phase == "pretrain")
+    paths = list(connection.execute(select(checkpoints.c.weights_path).where(*of_phase)).scalars())
+    connection.execute(delete(checkpoints).where(*of_phase))
+    return paths
+
+
+def discard_checkpoint(
+    engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str, event: EventType = "job.checkpoint_damaged"
+) -> None:
+    """Forget a checkpoint and the epochs after the one before it, and tell so by an event. Raises `Fenced`."""
+    with writing(engine) as connection:
+        fence(connection, attempt)
+        connection.execute(delete(checkpoints).where(checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq))
+        left = checkpoints_of(connection, row.job_id, row.phase)
+        kept = left[-1].epoch if left else -1
+        if row.phase == "pretrain":
+            lost = (pretrain_epochs.c.job_id == row.job_id, pretrain_epochs.c.number > kept)
+            connection.execute(delete(pretrain_epochs).where(*lost))
+        else:
+            forget_epochs_of_job_after(connection, row.job_id, kept)
+            connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(epoch=max(0, kept)))
+        append_event(connection, row.job_id, event, seq=row.seq, epoch=row.epoch, reason=reason)

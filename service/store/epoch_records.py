@@ -1,0 +1,48 @@
+"""What training finds out of each epoch: metrics, measured layers, evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, insert
+
+from models.diagnostics.report import Diagnostics
+from models.results import EpochMetrics, EvaluationRecord, PretrainMetrics
+from service.store.attempts import Attempt
+from service.store.events import append_event
+from service.store.tables import diagnostics, epochs, pretrain_epochs
+
+
+class EpochRecords(NamedTuple):
+    """What came with a checkpoint: the metrics of its epochs, the look at its layers, the judgement of the last one."""
+
+    epochs: Sequence[EpochMetrics] = ()
+    pretraining: PretrainMetrics | None = None
+    diagnostics: Diagnostics | None = None
+    evaluation: EvaluationRecord | None = None
+
+
+def insert_records(connection: Connection, attempt: Attempt, job_id: str, records: EpochRecords) -> None:
+    """Insert what training has found out of a job's epochs, with an event for each of them."""
+    for one in records.epochs:
+        values = one.model_dump(mode="json")
+        connection.execute(
+            insert(epochs).values(
+                job_id=job_id, epoch=one.epoch, run_id=attempt.run_id, attempt=attempt.number, metrics=values
+            )
+        )
+        append_event(connection, job_id, "job.epoch", **one.model_dump(mode="json", exclude_none=True))
+    if records.pretraining is not None:
+        values = records.pretraining.model_dump(mode="json")
+        connection.execute(insert(pretrain_epochs).values(job_id=job_id, number=values["number"], metrics=values))
+        append_event(connection, job_id, "job.pretrain_epoch", **values)
+    if records.diagnostics is not None:
+        values = records.diagnostics.model_dump(mode="json")
+        connection.execute(insert(diagnostics).values(job_id=job_id, epoch=values["epoch"], data=values))
+
+
+def forget_epochs_of_job_after(connection: Connection, job_id: str, epoch: int) -> None:
+    """Delete the metrics and measured layers of a job's epochs after one."""
+    for table in (epochs, diagnostics):
+        connection.execute(delete(table).where(table.c.job_id == job_id, table.c.epoch > epoch))

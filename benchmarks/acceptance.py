@@ -1,4 +1,4 @@
-"""The promised numbers of the main road, through the API on the full MNIST, each beside its bar."""
+"""The service's main claims, measured through the API on the full MNIST, each with its bound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IDLE_SUBMISSIONS = 15
 
 
 class Claim(NamedTuple):
-    """One promise: what was measured, and whether it is within its bar."""
+    """One claim: what is measured, its bound, the measured value, and whether the value is within the bound."""
 
     what: str
     bar: str
@@ -24,14 +24,14 @@ class Claim(NamedTuple):
 
 
 def main() -> None:
-    """Measure, print the table, write JSON; end with status 1 if a promise does not hold."""
+    """Measure, print the table, write JSON; exit with status 1 if a claim does not hold."""
     with warm_service() as client:
         recipe = _recipe(client)
         repeat = _weights(client, finished_job(client, {"preset": "mnist_nn_xavier"}))
         zeros = _zeros(client)
         starts = _start_times(client)
-    mean_accuracy = statistics.mean(one["test_accuracy"] for one in recipe)
-    mean_loss = statistics.mean(one["epoch_1_loss"] for one in recipe)
+    mean_accuracy = statistics.mean(run["test_accuracy"] for run in recipe)
+    mean_loss = statistics.mean(run["epoch_1_loss"] for run in recipe)
     same = repeat == recipe[0]["weights_sha256"]
     claims = [
         Claim(
@@ -50,8 +50,8 @@ def main() -> None:
             statistics.median(starts) <= 1,
         ),
     ]
-    for one in recipe:
-        print(f"seed {one['seed']}: test accuracy {one['test_accuracy']:.4f}, epoch 1 loss {one['epoch_1_loss']:.4f}")
+    for run in recipe:
+        print(f"seed {run['seed']}: test accuracy {run['test_accuracy']:.4f}, epoch 1 loss {run['epoch_1_loss']:.4f}")
     print_table(
         ["what", "bar", "measured", "holds?"],
         [[claim.what, claim.bar, claim.measured, "yes" if claim.holds else "NO"] for claim in claims],
@@ -70,11 +70,11 @@ def main() -> None:
 
 
 def _recipe(client: httpx.Client) -> list[dict[str, Any]]:
-    found = []
+    runs = []
     for seed in SEEDS:
         job = finished_job(client, {"preset": "mnist_nn_xavier", "seed": seed})
         evaluation = client.get(f"/models/{job['id']}/evaluation").raise_for_status().json()
-        found.append(
+        runs.append(
             {
                 "seed": seed,
                 "test_accuracy": evaluation["test_accuracy"],
@@ -84,7 +84,7 @@ def _recipe(client: httpx.Client) -> list[dict[str, Any]]:
                 "weights_sha256": _weights(client, job),
             }
         )
-    return found
+    return runs
 
 
 def _weights(client: httpx.Client, job: dict[str, Any]) -> str:
@@ -100,12 +100,12 @@ def _zeros(client: httpx.Client) -> float:
 
 def _start_times(client: httpx.Client) -> list[float]:
     """Return the seconds from a job's row to its committed initial weights, after which its first epoch runs."""
-    found = []
+    seconds = []
     for _ in range(IDLE_SUBMISSIONS):
         job = finished_job(client, {"preset": "mnist_nn_xavier", "epochs": 1})
         first = client.get(f"/jobs/{job['id']}/checkpoints").raise_for_status().json()["data"][0]
-        found.append(seconds_between(job["created_at"], first["created_at"]))
-    return found
+        seconds.append(seconds_between(job["created_at"], first["created_at"]))
+    return seconds
 
 
 if __name__ == "__main__":

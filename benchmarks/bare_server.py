@@ -1,4 +1,4 @@
-"""The least that a uvicorn server can do: read a body and answer a fixed one; and the same by FastAPI."""
+"""Baseline servers: a bare ASGI application that reads a body and sends a fixed response, and the same in FastAPI."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ echo = FastAPI()
 
 @echo.post("/predict")
 async def predict(request: Request) -> Response:
-    """Read the body and answer a fixed one."""
+    """Read the body and return the fixed response."""
     await request.body()
     return Response(ANSWER, media_type="application/json")

@@ -1,9 +1,10 @@
-"""Kill what can be killed, at random, while jobs train; then count what was lost, ended twice, or came out different.
+"""Kill processes at random while jobs train; then count jobs that were lost, ended twice, or ended with other weights.
 
-On SQLite and on PostgreSQL: one API and four worker machines of one thread each, heartbeats that live for two
-seconds, two jobs in progress at any moment, and a worker free to take over before each kill. Killed are worker
-processes at random moments, when a checkpoint's file appears (before its row), and after a commit; whole machines,
-which never come back under their name; the API; all at once; and workers are frozen past their lease and continued.
+On SQLite and on PostgreSQL: one API, four worker machines of one thread each, and heartbeats that expire after two
+seconds. Two jobs are in progress at any moment, and one worker is free before each kill. Worker processes are killed at
+random moments, when a checkpoint's file appears (before its row), and after a commit. Whole machines are killed, and
+never come back under their name. The API is killed alone and together with all workers. Workers are frozen past their
+lease and then continued.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ KINDS: dict[str, tuple[int, Callable[[Trial], None]]] = {
     "API and all workers": (1, Trial.kill_all),
     "frozen past its lease": (1, Trial.freeze_worker),
 }
-"""What may happen, how often in relation to the others, and how it is done."""
+"""The kinds of kills: the relative frequency of each, and the function that carries it out."""
 
 
 def main() -> None:
-    """Run the trials, print the tables, write JSON; end with status 1 if anything was lost, doubled or changed."""
+    """Run the trials, print the table, write JSON; exit with status 1 if anything was lost, doubled or changed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="on each database")
     parser.add_argument("--seed", type=int, default=1)
@@ -92,12 +93,12 @@ def _trial(database: Database, kills: int, seed: int) -> dict[str, Any]:
 
 
 def _undisturbed(cluster: Cluster) -> dict[int, str]:
-    """Return the weights that each seed ends with when nothing happens to it."""
-    found = {}
+    """Return the `weights_sha256` that each seed ends with when nothing is killed."""
+    digests = {}
     for seed in range(SEEDS):
         job = cluster.client.post("/jobs", json=BODY | {"seed": seed}, headers={"Prefer": "wait=60"}).json()
-        found[seed] = cluster.client.get(f"/models/{job['id']}").raise_for_status().json()["weights_sha256"]
-    return found
+        digests[seed] = cluster.client.get(f"/models/{job['id']}").raise_for_status().json()["weights_sha256"]
+    return digests
 
 
 def _judged(trial: Trial, expected: dict[int, str]) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _judged(trial: Trial, expected: dict[int, str]) -> dict[str, Any]:
     for job_id, seed in trial.submitted.items():
         job = client.get(f"/jobs/{job_id}").json()
         events = _all_events(client, job_id)
-        if job.get("state") != "succeeded" or [one["epoch"] for one in job["metrics"]] != list(
+        if job.get("state") != "succeeded" or [entry["epoch"] for entry in job["metrics"]] != list(
             range(1, BODY["epochs"] + 1)
         ):
             lost.append(job_id)
@@ -117,7 +118,7 @@ def _judged(trial: Trial, expected: dict[int, str]) -> dict[str, Any]:
             twice.append(job_id)
         if client.get(f"/models/{job_id}").json()["weights_sha256"] != expected[seed]:
             wrong.append(job_id)
-        started[job_id] = [seconds_since_1970(one["at"]) for one in events if one["type"] == "job.running"]
+        started[job_id] = [seconds_since_1970(entry["at"]) for entry in events if entry["type"] == "job.running"]
     traced = _trace(trial.cluster.folder)
     recoveries = {kind: sorted(_recovery_s(trial.kills, started, kind)) for kind in KINDS}
     times = sorted(value for values in recoveries.values() for value in values)
@@ -138,31 +139,31 @@ def _judged(trial: Trial, expected: dict[int, str]) -> dict[str, Any]:
 
 
 def _all_events(client: httpx.Client, job_id: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     while True:
-        after = found[-1]["id"] if found else 0
+        after = events[-1]["id"] if events else 0
         page = client.get(f"/jobs/{job_id}/events", params={"limit": 100, "after": after}).json()
-        found += page["data"]
+        events += page["data"]
         if not page["has_more"]:
-            return found
+            return events
 
 
 def _trace(folder: Path) -> Counter[tuple[str, int]]:
-    """Return how often each epoch of each job was committed, as the workers' own logs tell (append-only)."""
+    """Return how often each epoch of each job was committed, according to the workers' append-only logs."""
     lines = [line for log in folder.glob("*/output.log") for line in log.read_text(errors="replace").splitlines()]
-    found = [LOG_LINE.search(line) for line in lines]
-    return Counter((match[2], int(match[4])) for match in found if match)
+    matches = [LOG_LINE.search(line) for line in lines]
+    return Counter((match[2], int(match[4])) for match in matches if match)
 
 
 def _recovery_s(kills: list[Kill], started: dict[str, list[float]], kind: str) -> list[float]:
     """Return the seconds from each kill of a kind to the next attempt at each job that it hit."""
-    found = []
+    seconds = []
     for kill in kills:
         if kill.kind == kind:
             for job_id in kill.hit:
                 later = [at - kill.at for at in started.get(job_id, []) if at > kill.at]
-                found += later[:1]
-    return found
+                seconds += later[:1]
+    return seconds
 
 
 def _summary(times: list[float]) -> dict[str, Any]:

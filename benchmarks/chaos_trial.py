@@ -1,4 +1,4 @@
-"""One trial of chaos on one database: who submits jobs, and what is killed, when."""
+"""One chaos trial on one database: it submits jobs, and kills processes at chosen moments."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ OPEN_JOBS = 2
 SEEDS = 4
 BODY: dict[str, Any] = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 30, "batch_size": 20}
 KILLS_OF_A_MACHINE = 2
-"""Worker processes killed on a machine before another takes its place: its supervisor waits longer each time."""
+"""Worker processes killed on a machine before another replaces it: its supervisor's back-off grows each time."""
 
 
 @dataclass
 class Kill:
-    """One act of violence: what, when (seconds since 1970), which jobs it hit, and where in the work."""
+    """One kill: its kind, its time (seconds since 1970), the jobs that it hit, and where in their work."""
 
     kind: str
     at: float
@@ -45,7 +45,7 @@ class Kill:
 
 @dataclass
 class Trial:
-    """What is known of a trial on one database."""
+    """A trial on one database: its cluster, its jobs and its kills."""
 
     cluster: Cluster
     random: random.Random
@@ -61,7 +61,7 @@ class Trial:
     # -- clients -----------------------------------------------------------------------------------------
 
     def submit(self, seed: int) -> str:
-        """Submit a job under a key until the API has answered, however often it dies meanwhile."""
+        """Submit a job with an idempotency key, retrying until the API answers; return the job's id."""
         headers = {"Idempotency-Key": uuid.uuid4().hex}
 
         def answered() -> str | None:
@@ -80,7 +80,7 @@ class Trial:
             return {row.id: row.state for row in connection.execute(select(jobs.c.id, jobs.c.state))}
 
     def keep_jobs_coming(self) -> None:
-        """Submit until `OPEN_JOBS` have not ended, and retry what was given up."""
+        """Submit until `OPEN_JOBS` have not ended, and retry jobs that had too many attempts."""
         self.retry_what_was_given_up()
         states = self.states()
         missing = OPEN_JOBS - sum(state not in ("succeeded", "failed") for state in states.values())
@@ -88,7 +88,7 @@ class Trial:
             self.submit(self.random.randrange(SEEDS))
 
     def retry_what_was_given_up(self) -> None:
-        """Retry the jobs that three deaths in one epoch have failed, as their owner would."""
+        """Retry the jobs that failed after three deaths in one epoch, as a client would."""
         with self.engine.connect() as connection:
             failed = connection.execute(select(jobs.c.id, jobs.c.error).where(jobs.c.state == "failed")).all()
         for job_id, error in failed:
@@ -98,21 +98,21 @@ class Trial:
                     self.retried += 1
 
     def all_ended(self) -> bool:
-        """Say whether all jobs have ended for good."""
+        """Return whether all jobs have ended, after a retry of those that had too many attempts."""
         self.retry_what_was_given_up()
         return set(self.states().values()) <= {"succeeded", "failed"}
 
     def running(self) -> dict[str, tuple[str, int, int]]:
-        """Return the running jobs with their run, attempt and epoch."""
+        """Return the run, attempt and epoch of each running job, by job id."""
         with self.engine.connect() as connection:
             query = select(jobs.c.id, jobs.c.epoch, jobs.c.run_id, runs.c.attempt).join(
                 runs, jobs.c.run_id == runs.c.id
             )
-            found = connection.execute(query.where(jobs.c.state == "running")).all()
-        return {row.id: (row.run_id, row.attempt, row.epoch) for row in found}
+            rows = connection.execute(query.where(jobs.c.state == "running")).all()
+        return {row.id: (row.run_id, row.attempt, row.epoch) for row in rows}
 
     def trainer_of(self, job_id: str) -> tuple[Machine, int] | None:
-        """Return the machine and the process that trains a job, if it lives."""
+        """Return the machine and the process id that train a job; None if that process is dead or there is none."""
         events = self.cluster.client.get(f"/jobs/{job_id}/events", params={"limit": 100}).json()["data"]
         started = [event["data"] for event in events if event["type"] == "job.running"]
         if not started:
@@ -129,17 +129,17 @@ class Trial:
         return self.cluster.start_worker(f"machine-{self.machines_made}", wait=wait)
 
     def replace_worn_machines(self) -> None:
-        """Stop machines in good order whose worker was killed often, and start others."""
+        """Stop, in good order, machines whose workers were killed `KILLS_OF_A_MACHINE` times, and start others."""
         for name, deaths in list(self.deaths.items()):
             if deaths >= KILLS_OF_A_MACHINE:
                 del self.deaths[name]
                 self.cluster.machines.pop(name).stop()
                 self.new_machine(wait=False)
 
-    # -- violence ----------------------------------------------------------------------------------------
+    # -- kills -------------------------------------------------------------------------------------------
 
     def victim(self) -> tuple[str, Machine, int]:
-        """Wait for a job that a living process trains, and return it with machine and process."""
+        """Wait until a live process trains a job and a worker is free; return the job's id, machine and process id."""
 
         def found() -> tuple[str, Machine, int] | None:
             self.keep_jobs_coming()
@@ -157,11 +157,11 @@ class Trial:
         return chosen
 
     def someone_is_free(self) -> bool:
-        """Say whether a living worker waits for work."""
+        """Return whether a live worker is idle."""
         return any(worker.age_s < TTL_S and worker.run_id is None for worker in list_workers(self.engine))
 
     def moment_of(self, job_id: str, before: tuple[str, int, int] | None) -> str:
-        """Say where in the work a job's attempt was when it was killed, from what it left behind."""
+        """Return where in its work a job's attempt was killed, judged by the files that it left."""
         if before is None:
             return "elsewhere"
         folder = attempt_folder(job_id, before[0], before[1])
@@ -169,7 +169,7 @@ class Trial:
         left = [path for path in self.cluster.artifacts.list_below(folder) if path not in known]
         if any(path.endswith(".part") for path in left):
             return "while a file was written"
-        # Old optimizer states lose their rows before their files are deleted; only the newest epoch's tell.
+        # Old optimizer states lose their rows before their files are deleted; only the newest epoch's count.
         newest = max((int(Path(path).name[:6]) for path in left), default=-1)
         return "between file and row" if newest > self.running().get(job_id, before)[2] else "in an epoch"
 
@@ -248,7 +248,7 @@ class Trial:
         self.deaths.clear()
 
     def freeze_worker(self) -> None:
-        """Stop a worker until its job has been taken over, and let it go on."""
+        """Freeze a worker until its job has been taken over, then continue it."""
         job_id, _machine, process_id = self.victim()
         before = self.running().get(job_id)
         with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A service for a measurement: fresh folders, a warm worker, and jobs followed to their end."""
+"""A service for measurements: a fresh home, a warm worker, and jobs that run to their end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.data.mnist import is_here
 from service.commands.local_service import LocalService, environment_without_settings
 
 JOB_LIMIT_S = 600.0
-LOOK_INTERVAL_S = 0.5  # a look costs the API some milliseconds, on cores that the training needs
+LOOK_INTERVAL_S = 0.5  # a query costs the API some milliseconds, on cores that training needs
 
 
 def data_folder() -> Path:

@@ -1,8 +1,8 @@
-"""Whoever trains the course's networks in `benchmarks.train`: each in a process of its own, which prints JSON.
+"""The contenders of `benchmarks.train`: each trains the course's networks in its own process and prints JSON.
 
 `python -m benchmarks.contenders NAME --preset mnist_nn_xavier --threads 1 --epochs 3`. Every contender trains the same
-network on the same images with Adam in float32, takes every step, and says its test accuracy; `floor` multiplies
-matrices of the same shapes and does nothing else. The first epoch holds compilation and warm-up.
+network on the same images with Adam in float32, takes every step, and reports its test accuracy. `floor` only
+multiplies matrices of the same shapes. The first epoch includes compilation and warm-up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Answers = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
 class Contest(NamedTuple):
-    """What is to be trained: `spec`, on `data`, with so many threads and epochs."""
+    """What a contender trains: `spec` on `data`, with `threads` CPU threads, for `epochs` epochs."""
 
     spec: TrainSpec
     data: DataSet
@@ -82,7 +82,7 @@ def memory(contest: Contest) -> Iterator[Answers]:
 
 
 def jax(contest: Contest) -> Iterator[Answers]:
-    """Train by JAX: a whole epoch as one compiled scan over batches, optax's Adam."""
+    """Train with JAX: a whole epoch as one compiled scan over batches, optax's Adam."""
     import jax as jax_
     import jax.numpy as jnp
     import optax
@@ -102,8 +102,8 @@ def jax(contest: Contest) -> Iterator[Answers]:
         return h @ parameters[-1][0] + parameters[-1][1]
 
     def loss(parameters: Any, rows: Any) -> Any:
-        found = optax.softmax_cross_entropy_with_integer_labels(outputs(parameters, images[rows]), labels[rows])
-        return found.mean()
+        image_losses = optax.softmax_cross_entropy_with_integer_labels(outputs(parameters, images[rows]), labels[rows])
+        return image_losses.mean()
 
     def step(carry: Any, rows: Any) -> Any:
         parameters, state = carry
@@ -112,8 +112,8 @@ def jax(contest: Contest) -> Iterator[Answers]:
         return (optax.apply_updates(parameters, updates), state), value
 
     def answers(parameters: Any, inputs: NDArray[np.float32]) -> NDArray[Any]:
-        found: NDArray[Any] = np.asarray(outputs(parameters, inputs)).argmax(1)
-        return found
+        predicted: NDArray[Any] = np.asarray(outputs(parameters, inputs)).argmax(1)
+        return predicted
 
     epoch = jax_.jit(lambda carry, orders: jax_.lax.scan(step, carry, orders))
     carry: Any = (parameters, state)
@@ -125,7 +125,7 @@ def jax(contest: Contest) -> Iterator[Answers]:
 
 
 def sklearn(contest: Contest) -> Iterator[Answers]:
-    """Train by scikit-learn's MLPClassifier, an epoch a call."""
+    """Train with scikit-learn's MLPClassifier, one epoch per call."""
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
 
@@ -140,7 +140,7 @@ def sklearn(contest: Contest) -> Iterator[Answers]:
 
 
 def floor(contest: Contest) -> Iterator[Answers]:
-    """Multiply dense matrices of a step's shapes, and do nothing else: forward, both backward ways."""
+    """Only multiply dense matrices of a step's shapes: the forward product and both backward products."""
     import torch
 
     torch.set_num_threads(contest.threads)
@@ -160,7 +160,7 @@ def floor(contest: Contest) -> Iterator[Answers]:
 
 
 def kernel(contest: Contest) -> Iterator[Answers]:
-    """Train by Fanin's library, with the engine it would choose: the compiled kernel."""
+    """Train with Fanin's library and the engine that it chooses: the compiled kernel."""
     import torch
 
     from models.training.engine import STACKED, best_engine
@@ -172,7 +172,7 @@ def kernel(contest: Contest) -> Iterator[Answers]:
 
 
 def stacked(contest: Contest) -> Iterator[Answers]:
-    """Train by Fanin's library with the step in torch, which is always there."""
+    """Train with Fanin's library and the step in torch, which is always available."""
     from models.training.engine import STACKED
 
     return _fanin(contest, STACKED)
@@ -221,8 +221,8 @@ def _torch_answers(network: Any) -> Answers:
 
     def answers(inputs: NDArray[np.float32]) -> NDArray[Any]:
         with torch.no_grad():
-            found: NDArray[Any] = network(torch.from_numpy(inputs)).argmax(1).numpy()
-        return found
+            predicted: NDArray[Any] = network(torch.from_numpy(inputs)).argmax(1).numpy()
+        return predicted
 
     return answers
 
@@ -239,14 +239,14 @@ CONTENDERS: dict[str, Callable[[Contest], Iterator[Answers]]] = {
 
 
 def main() -> None:
-    """Run one contender and print what it took."""
+    """Run one contender; print the seconds of each epoch and the test accuracies as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=CONTENDERS)
     parser.add_argument("--preset", choices=PRESETS, default="mnist_nn_xavier")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--core", type=int, default=None, help="pin to this core")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--models", type=int, default=1, help="train so many, one after another")
+    parser.add_argument("--models", type=int, default=1, help="number of models to train, one after another")
     parser.add_argument("--seed", type=int, default=777)
     options = parser.parse_args()
     if options.core is not None:
@@ -262,8 +262,8 @@ def main() -> None:
         for answers in CONTENDERS[options.name](contest):
             epoch_s.append(time.perf_counter() - started)
             last, started = answers, time.perf_counter()
-        found = last(data.test.images.reshape(-1, 784).astype(np.float32) / np.float32(255))
-        accuracies.append(float((found == data.test.labels).mean()))
+        predicted = last(data.test.images.reshape(-1, 784).astype(np.float32) / np.float32(255))
+        accuracies.append(float((predicted == data.test.labels).mean()))
     print(json.dumps({"epoch_s": epoch_s, "accuracy": accuracies}))
 
 

@@ -1,10 +1,10 @@
-"""What an epoch costs besides its steps: the record of its layers, and the checkpoint.
+"""What an epoch costs besides its steps: the layer record and the checkpoint.
 
-Both notebooks' networks on the full MNIST. Costs are measured inside one run, epoch by epoch, since they are hundredths
-of an epoch and a shared machine's speed changes by more than that from run to run. A checkpoint here is the copy of
-weights and optimizer, which the training makes, and beside the next epoch their hashes and both files written with
-fsync: what it costs is the copy and how much longer the epochs are that it is written beside, than those between them.
-The transaction is measured with the service (`make bench`). The process has a worker's environment.
+Measures both notebooks' networks on the full MNIST. Costs are measured epoch by epoch inside one run: they are
+hundredths of an epoch, and a shared machine's speed changes by more than that between runs. A checkpoint here has two
+parts: the training thread copies weights and optimizer; then, concurrently with the next epoch, both are hashed and
+written to two files with fsync. Its cost is the copy, plus the time by which that epoch is longer than one without a
+checkpoint. The transaction is measured with the service (`make bench`). The process has a worker's environment.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ MAX_SHARES = {"record": 0.05, "checkpoint": 0.03}
 
 
 def main() -> None:
-    """Measure, print the table, write JSON; end with status 1 if a cost is above its bar."""
+    """Measure, print the table, write JSON; exit with status 1 if a cost is above its bound."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=15, help="epochs with a checkpoint beside them, and without")
+    parser.add_argument("--pairs", type=int, default=15, help="pairs of epochs: without and with a checkpoint")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    if missing := worker_environment():  # what it sets is read when a process starts
+    if missing := worker_environment():  # read only when a process starts
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.diagnostics", *sys.argv[1:]], os.environ | missing)  # noqa: S606
     prepare_interpreter()
     torch.set_num_threads(options.threads)
     data, results = read_mnist(data_folder()), {}
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as beside:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
         artifacts = Artifacts(Path(folder))
         for name, preset in PRESETS.items():
             spec = preset.model_copy(update={"epochs": 2 * options.pairs + 1, "data": "mnist"})
@@ -61,7 +61,7 @@ def main() -> None:
                 started = time.perf_counter()
                 snapshot = training.snapshot(0)
                 FREE_CORES.take()
-                writing = beside.submit(_timed, partial(_write_checkpoint, snapshot, spec, artifacts))
+                writing = pool.submit(_timed, partial(_write_checkpoint, snapshot, spec, artifacts))
                 writing.add_done_callback(lambda _written: FREE_CORES.give_back())
                 training.run_epoch()
                 seconds["checkpoint"].append(time.perf_counter() - started - seconds["epoch"][-1])
@@ -81,7 +81,7 @@ def main() -> None:
     print_table(header, [[name, *(str(value) for value in result.values())] for name, result in results.items()])
     about = {"threads": options.threads, "pairs": options.pairs}
     write_json("diagnostics", "make bench-diagnostics", about | {"networks": results})
-    if any(one[f"{what}_percent"] > 100 * bar for one in results.values() for what, bar in MAX_SHARES.items()):
+    if any(costs[f"{what}_percent"] > 100 * bar for costs in results.values() for what, bar in MAX_SHARES.items()):
         raise SystemExit(1)
 
 

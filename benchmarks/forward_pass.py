@@ -1,7 +1,7 @@
-"""Predictions in one process and on one thread: the compiled forward pass beside NumPy's, microseconds a call.
+"""Predictions in one process on one thread: the compiled forward pass compared with NumPy's, microseconds per call.
 
-Takes the weights file of a checkpoint; prints JSON, by the number of images at once. `benchmarks.predict` runs it, with
-BLAS on one thread as an API process has it.
+Takes the weights file of a checkpoint; prints JSON by the number of images per call. `benchmarks.predict` runs it with
+BLAS on one thread, as in an API process.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
         "numpy": Predictor(checkpoint.weights, checkpoint.metadata, compiled=False),
         "compiled": Predictor(checkpoint.weights, checkpoint.metadata),
     }
-    found: dict[str, Any] = {}
+    medians: dict[str, Any] = {}
     for count in COUNTS:
         repeats = max(3, IMAGES_A_ROUND // count)
         times: dict[str, list[float]] = {name: [] for name in predictors}
@@ -42,8 +42,8 @@ def main() -> None:
             for name, predictor in predictors.items():
                 seconds = timeit.timeit(partial(predictor.predict, images[:count]), number=repeats)
                 times[name].append(seconds / repeats * 1e6)
-        found[str(count)] = {name: round(statistics.median(values), 1) for name, values in times.items()}
-    print(json.dumps(found))
+        medians[str(count)] = {name: round(statistics.median(values), 1) for name, values in times.items()}
+    print(json.dumps(medians))
 
 
 if __name__ == "__main__":

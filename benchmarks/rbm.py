@@ -1,8 +1,9 @@
-"""How long an epoch of a restricted Boltzmann machine takes: scikit-learn's BernoulliRBM, Fanin's.
+"""How long an epoch of a restricted Boltzmann machine takes: scikit-learn's BernoulliRBM and Fanin's.
 
-The same MNIST images as floats in [0, 1], the same sizes, batch and learning rate, in turns, each in a fresh process.
-scikit-learn trains by persistent contrastive divergence, without momentum or weight decay: a little less work a step.
-Each also says its reconstruction error (one Gibbs step on 1,000 images), so that a quick one is seen to learn.
+Both train on the same MNIST images as floats in [0, 1], with the same sizes, batch and learning rate. They alternate,
+each in a fresh process. scikit-learn trains by persistent contrastive divergence without momentum or weight decay,
+which is a little less work per step. Each also reports its reconstruction error (one Gibbs step on 1,000 images), which
+shows that it learns.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def main() -> None:
             done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
             results[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"round {number + 1}: {name}: {results[name][-1]}", flush=True)
-    medians = {name: statistics.median(one["epoch_s"] for one in runs) for name, runs in results.items()}
-    errors = {name: statistics.mean(one["error"] for one in runs) for name, runs in results.items()}
+    medians = {name: statistics.median(run["epoch_s"] for run in runs) for name, runs in results.items()}
+    errors = {name: statistics.mean(run["error"] for run in runs) for name, runs in results.items()}
     print_table(
         ["contender", "s an epoch, median", "ratio", "reconstruction error"],
         [
@@ -54,7 +55,7 @@ def main() -> None:
         name: {
             "median_epoch_s": round(medians[name], 3),
             "ratio": round(medians[name] / medians["sklearn"], 3),
-            "all_epoch_s": [round(one["epoch_s"], 3) for one in results[name]],
+            "all_epoch_s": [round(run["epoch_s"], 3) for run in results[name]],
             "reconstruction_error": round(errors[name], 1),
         }
         for name in CONTENDERS

@@ -1,8 +1,8 @@
 """How fast the course's networks are trained: by the notebook's loop, torch, scikit-learn, JAX, and Fanin.
 
-Contenders (`benchmarks.contenders`) take turns, each in a fresh process, so that a shared machine's moods meet all
-alike; medians over rounds and epochs are compared within the run. Then ten models on all cores, Fanin's library beside
-its service, and the accuracy of 15 epochs by each engine.
+Contenders (`benchmarks.contenders`) run in turn, each in a fresh process, so that changes in a shared machine's speed
+affect all alike. Medians over rounds and epochs are compared within the run. Then follow ten models on all cores,
+Fanin's library compared with its service, and the accuracy of each engine after 15 epochs.
 """
 
 from __future__ import annotations
@@ -54,26 +54,26 @@ def main() -> None:
 
 def _contest(preset: str, threads: int, epochs: int, rounds: int) -> dict[str, dict[str, Any]]:
     names = list(CONTENDERS)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    runs_by_name: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            found[name].append(_run(name, preset=preset, threads=threads, epochs=epochs))
+            runs_by_name[name].append(_run(name, preset=preset, threads=threads, epochs=epochs))
     summary = {}
-    for name, runs in found.items():
-        seconds = [one for run in runs for one in run["epoch_s"][1:]]
+    for name, runs in runs_by_name.items():
+        seconds = [row for run in runs for row in run["epoch_s"][1:]]
         summary[name] = {
             "epoch_s": round(statistics.median(seconds), 4),
             "best_s": round(min(seconds), 4),
             "first_epoch_s": round(statistics.median(run["epoch_s"][0] for run in runs), 3),
             "accuracy": round(statistics.mean(run["accuracy"][0] for run in runs), 4),
         }
-    for one in summary.values():
+    for row in summary.values():
         for peer in ("jax", "notebook", "floor"):
-            one[f"over_{peer}"] = round(one["epoch_s"] / summary[peer]["epoch_s"], 3)
+            row[f"over_{peer}"] = round(row["epoch_s"] / summary[peer]["epoch_s"], 3)
     print(f"\n{preset}, threads: {threads}, rounds: {rounds}, epochs: {epochs}, of which the first is not counted")
     header = ["contender", "s an epoch", "best", "over JAX", "over the notebook", "over dense products", "accuracy"]
     columns = ("epoch_s", "best_s", "over_jax", "over_notebook", "over_floor", "accuracy")
-    print_table(header, [[WHO[name], *(f"{one[column]:.3f}" for column in columns)] for name, one in summary.items()])
+    print_table(header, [[WHO[name], *(f"{row[column]:.3f}" for column in columns)] for name, row in summary.items()])
     return summary
 
 
@@ -85,12 +85,12 @@ def _ten_models(jax_s: float, rounds: int) -> dict[str, Any]:
         running = [_start("kernel", threads=1, core=core, epochs=epochs, models=half) for core in (0, 1)]
         runs = [_answer(process) for process in running]
         seconds.append(max(sum(run["epoch_s"]) for run in runs) / (MODELS * epochs))
-    found = {"model_epoch_s": round(statistics.median(seconds), 4)}
-    found["over_jax_single"] = round(found["model_epoch_s"] / jax_s, 3)
+    times = {"model_epoch_s": round(statistics.median(seconds), 4)}
+    times["over_jax_single"] = round(times["model_epoch_s"] / jax_s, 3)
     print(
-        f"\nTen models on two cores: {found['model_epoch_s']:.3f} s a model and epoch, {found['over_jax_single']} JAX's"
+        f"\nTen models on two cores: {times['model_epoch_s']:.3f} s a model and epoch, {times['over_jax_single']} JAX's"
     )
-    return found
+    return times
 
 
 def _service_beside_library(rounds: int) -> dict[str, Any]:
@@ -101,22 +101,22 @@ def _service_beside_library(rounds: int) -> dict[str, Any]:
         with warm_service() as client:
             job = finished_job(client, {"preset": "mnist_nn_xavier", "epochs": EPOCHS_IN_WHOLE})
         service.append(seconds_between(job["created_at"], job["ended_at"]))
-    found = {"library_s": round(statistics.median(library), 3), "service_s": round(statistics.median(service), 3)}
-    found |= {"best_library_s": round(min(library), 3), "best_service_s": round(min(service), 3)}
-    found["over_library"] = round(found["service_s"] / found["library_s"], 3)
-    found["best_over_library"] = round(found["best_service_s"] / found["best_library_s"], 3)
-    print(f"\n15 epochs: library {found['library_s']:.2f} s, through the service {found['service_s']:.2f} s")
-    return found
+    times = {"library_s": round(statistics.median(library), 3), "service_s": round(statistics.median(service), 3)}
+    times |= {"best_library_s": round(min(library), 3), "best_service_s": round(min(service), 3)}
+    times["over_library"] = round(times["service_s"] / times["library_s"], 3)
+    times["best_over_library"] = round(times["best_service_s"] / times["best_library_s"], 3)
+    print(f"\n15 epochs: library {times['library_s']:.2f} s, through the service {times['service_s']:.2f} s")
+    return times
 
 
 def _accuracy() -> dict[str, float]:
     """Return the mean test accuracy of three seeds after 15 epochs by each engine and by autograd."""
-    found = {}
+    means = {}
     for name in ("memory", "stacked", "kernel"):
         runs = _run(name, threads=2, epochs=EPOCHS_IN_WHOLE, models=SEEDS)
-        found[name] = round(statistics.mean(runs["accuracy"]), 4)
-    print_table(["15 epochs, three seeds", "test accuracy"], [[WHO[name], f"{one:.4f}"] for name, one in found.items()])
-    return found
+        means[name] = round(statistics.mean(runs["accuracy"]), 4)
+    print_table(["15 epochs, three seeds", "test accuracy"], [[WHO[name], f"{acc:.4f}"] for name, acc in means.items()])
+    return means
 
 
 def _run(name: str, *, threads: int, **options: Any) -> dict[str, Any]:
@@ -134,8 +134,8 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
     output, _ = process.communicate()
     if process.returncode != 0:
         raise SystemExit(f"A contender failed: {process.args!r}")
-    found: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How quickly the page is there, what it weighs, and whether it stays smooth with 64 members and 200 jobs.
+"""How quickly the page loads, how large it is, and whether it stays responsive with 64 members and 200 jobs.
 
-In a fresh profile of Chromium, over loopback: until the start form can be used (its button is enabled), and until its
-previews are drawn; then the longest time that the page's thread was taken (100 ms is what a person feels) while an
-experiment of 64 members trains, and while 200 jobs are listed. Medians of the visits.
+Measured in a fresh profile of Chromium over loopback: the time until the start form can be used (its button is enabled)
+and until its previews are drawn, as medians of the visits. Then the longest task of the page's main thread (a person
+notices 100 ms) while an experiment of 64 members trains, and while 200 jobs are listed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONG_TASKS = (
 
 
 def main() -> None:
-    """Measure, print the table, write JSON; end with status 1 if a bar is missed."""
+    """Measure, print the table, write JSON; exit with status 1 if a bound is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--visits", type=int, default=7)
     options = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> None:
         home, browser = Path(name), launch(playwright)
         with Service(home, home / "no-data") as service:
             first = [first_view(browser, service) for _ in range(options.visits)]
-            results = {what: round(statistics.median(one[what] for one in first), 3) for what in first[0]}
+            results = {what: round(statistics.median(view[what] for view in first), 3) for what in first[0]}
             results |= crowded(browser, service)
     results["own_files_kb"] = round(sum(path.stat().st_size for path in WEB.rglob("*") if path.is_file()) / 1e3, 1)
     print_table(["what", "measured"], [[name, str(value)] for name, value in results.items()])
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def first_view(browser: Browser, service: Service) -> dict[str, float]:
-    """Open the page in a fresh profile, with an empty cache, and wait until it can be used, and until it is drawn."""
+    """Open the page in a fresh profile with an empty cache; return when it was usable and drawn, and the kB sent."""
     with visit(browser, service.base_url) as page:
         started = time.perf_counter()
         page.goto("/", wait_until="commit")
@@ -78,7 +78,7 @@ def first_view(browser: Browser, service: Service) -> dict[str, float]:
 
 
 def crowded(browser: Browser, service: Service) -> dict[str, float]:
-    """Watch 64 members train, all in view, then page through 200 jobs."""
+    """Watch 64 members train, all in view, then page through 200 jobs; return the longest tasks, in ms."""
     experiments = [
         service.client.post(
             "/experiments", json={"base": BASE, "schemes": SCHEMES, "seeds": [*range(first, first + 16)]}
@@ -109,8 +109,8 @@ def crowded(browser: Browser, service: Service) -> dict[str, float]:
 
 def longest_since_start(page: Page) -> float:
     """Return the longest task since the last call, in ms; 0 if none took 50 ms."""
-    found: Any = page.evaluate("Math.round(Math.max(0, ...longTasks.splice(0)))")
-    return float(found)
+    longest: Any = page.evaluate("Math.round(Math.max(0, ...longTasks.splice(0)))")
+    return float(longest)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Initialize, train, evaluate and run multilayer perceptrons on MNIST.
 
-This package knows no HTTP, no SQL and no environment variable, and can be used alone. Importing it, or
-any of `spec`, `errors`, `init`, `checkpoint`, `predict` and `digits`, does not import torch.
+The package does not use HTTP, SQL or environment variables, and can be used alone. Importing it, or any of `spec`,
+`errors`, `init`, `checkpoint`, `inference` and `data.mnist`, does not import torch.
 """

@@ -1,6 +1,7 @@
 """Train without the service: `python -m models train spec.json`; fetch MNIST: `python -m models fetch`.
 
-`python -m models schemes` prints the table of initialization schemes; `previews` is how the service looks at one.
+`python -m models schemes` prints the table of initialization schemes; `previews` is the process in which the service
+computes previews of schemes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from models.init import markdown_table
 from models.spec import TrainSpec, resolve_spec
 
 NICENESS = 5
-"""Between a service that answers and workers that train: somebody waits for a preview."""
+"""Lower priority than the API process, higher than the workers: a client waits for a preview."""
 
 if TYPE_CHECKING:
     from models.data.mnist import DataSet
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit status. Errors are one line on standard error."""
+    """Run one command; return the exit status. Each error is one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "fetch":
@@ -52,13 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", help="download MNIST with torchvision and check it")
-    train = commands.add_parser("train", help="train one model and print what the service would report")
+    train = commands.add_parser("train", help="train one model; print its metrics and evaluation as JSON")
     train.add_argument("spec", type=Path, help="a JSON file: a TrainSpec, or a preset with overrides")
     train.add_argument("--out", type=Path, help="write the final weights here, as safetensors")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     train.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
-    commands.add_parser("schemes", help="print the table of initialization schemes, as docs/schemes.md has it")
-    previews = commands.add_parser("previews", help="read TrainSpecs as JSON lines, answer each by a look at its start")
+    commands.add_parser("schemes", help="print the table of initialization schemes in docs/schemes.md")
+    previews = commands.add_parser("previews", help="read TrainSpecs as JSON lines; answer each with a preview")
     for command in (fetch, train, previews):
         command.add_argument("--data-dir", type=Path, default=Path("data"), help="data folder (default: ./data)")
     return parser
@@ -78,7 +79,7 @@ def _previews(folder: Path) -> None:
 
     from models.preview_server import serve_lines
 
-    # One thread: beside trainings that keep every core busy, threads that wait for each other take ten times as long.
+    # One thread: while trainings keep every core busy, threads that wait for each other take ten times as long.
     torch.set_num_threads(1)
     serve_lines(folder)
 

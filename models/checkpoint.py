@@ -1,9 +1,9 @@
 """Checkpoints as bytes: safetensors with versioned JSON metadata. Nothing is ever unpickled.
 
-A checkpoint has two files. The weights file holds what prediction needs, `layers.{i}.weight` [fan_out, fan_in]
-and `layers.{i}.bias` [fan_out], float32; its metadata holds the spec and the epoch, so that it can be read
-without a database. The resume file holds what training needs besides: the optimizer's memory. Where they lie,
-and that they appear only whole, is their keeper's business. This file does not import torch.
+A checkpoint has two files. The weights file holds the tensors that prediction needs, `layers.{i}.weight`
+[fan_out, fan_in] and `layers.{i}.bias` [fan_out], float32. Its metadata holds the spec and the epoch, so that it can be
+read without a database. The resume file holds the optimizer state, which only training needs. The caller stores the
+files and writes them atomically. This file does not import torch.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from models.spec import TrainSpec
 
 Weights = Mapping[str, NDArray[np.float32]]
 METADATA_KEY = "fanin"
-EPOCH_TENSOR = "epoch"  # as a tensor, because a file without any cannot be read
+EPOCH_TENSOR = "epoch"  # stored as a tensor, because a file without tensors cannot be read
 
 
 class CheckpointMetadata(BaseModel):
-    """What a weights file says of itself, as JSON under the key `fanin` of the safetensors header."""
+    """The metadata of a weights file, stored as JSON under the key `fanin` of the safetensors header."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +66,7 @@ def encode(weights: Weights, metadata: CheckpointMetadata) -> bytes:
 
 
 def encode_resume(optimizer: Weights, epoch: int) -> bytes:
-    """Return the bytes of a resume file: the optimizer's memory after an epoch, which may be empty."""
+    """Return the bytes of a resume file: the optimizer state after an epoch, which may be empty."""
     return _pack({**optimizer, EPOCH_TENSOR: np.array([epoch], dtype=np.float32)}, {})
 
 
@@ -76,7 +76,10 @@ def _pack(tensors: Weights, metadata: dict[str, str]) -> bytes:
 
 
 def decode(content: bytes) -> Checkpoint:
-    """Read a weights file. Raises `CheckpointDamaged` if it is not one, or holds other weights than it says."""
+    """Return the checkpoint that a weights file holds.
+
+    Raises `CheckpointDamaged` if it is not a weights file, or if its tensors do not match its metadata.
+    """
     weights = _unpack(content)
     length = int.from_bytes(content[:8], "little")
     try:
@@ -88,20 +91,23 @@ def decode(content: bytes) -> Checkpoint:
     shapes = {name: tensor.shape for name, tensor in weights.items()}
     if shapes != expected:
         raise CheckpointDamaged(f"The checkpoint holds tensors {shapes}; its spec needs {expected}.")
-    found = weights_sha256(weights)
-    if found != metadata.weights_sha256:
+    digest = weights_sha256(weights)
+    if digest != metadata.weights_sha256:
         raise CheckpointDamaged(
-            f"The checkpoint's weights have SHA-256 {found}, its metadata says {metadata.weights_sha256}."
+            f"The checkpoint's weights have SHA-256 {digest}, its metadata says {metadata.weights_sha256}."
         )
     return Checkpoint(weights, metadata)
 
 
 def decode_resume(content: bytes, epoch: int) -> Weights:
-    """Read the resume file of an epoch. Raises `CheckpointDamaged`, also if it is of another epoch."""
+    """Return the optimizer state that the resume file of an epoch holds.
+
+    Raises `CheckpointDamaged` if it is not a resume file, or if it is of another epoch.
+    """
     tensors = dict(_unpack(content))
-    found = tensors.pop(EPOCH_TENSOR, np.array([-1]))
-    if found.tolist() != [epoch]:
-        raise CheckpointDamaged(f"The resume file is of epoch {found.tolist()}, not of epoch {epoch}.")
+    stored_epoch = tensors.pop(EPOCH_TENSOR, np.array([-1]))
+    if stored_epoch.tolist() != [epoch]:
+        raise CheckpointDamaged(f"The resume file is of epoch {stored_epoch.tolist()}, not of epoch {epoch}.")
     return tensors
 
 
@@ -113,6 +119,6 @@ def _unpack(content: bytes) -> Weights:
 
 
 class _Header(BaseModel):
-    """The JSON header of a safetensors file, as far as it is needed here."""
+    """The JSON header of a safetensors file, without the entries of its tensors."""
 
     metadata: dict[str, str] = Field(alias="__metadata__")

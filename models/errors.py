@@ -1,17 +1,17 @@
-"""What can go wrong in `models`, as one tree.
+"""The errors that `models` raises, as one tree.
 
     FaninError
     |-- InvalidSpec          a training spec contradicts itself or the data
     |-- InvalidImage         an image cannot be read as 28x28 digits
-    |-- DataMissing          the asked data set is not here and cannot be fetched
-    |-- DataDamaged          a data file does not have the bytes it should have
-    |-- CheckpointDamaged    a checkpoint file does not hold what its row or header promises
+    |-- DataMissing          the requested data set is missing and cannot be downloaded
+    |-- DataDamaged          a data file does not have its known checksum
+    |-- CheckpointDamaged    a checkpoint file does not match its row or its header
     |-- LossNotFinite        training diverged
-    |-- EngineMissing        this installation cannot train by the asked engine
-    |-- OutputNotFinite      a model's outputs overflow, so that it has no probabilities to give
-    `-- Interrupted          the caller asked a training to stop between two steps
+    |-- EngineMissing        this installation cannot train with the requested engine
+    |-- OutputNotFinite      a model's outputs overflow, so that it has no probabilities
+    `-- Interrupted          the caller stopped a training between two steps
 
-Every error names its cause (`detail`) and, where there is one, the way out (`hint`).
+Every error names its cause (`detail`) and, where there is one, a remedy (`hint`).
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class InvalidImage(FaninError):
 
 
 class DataMissing(FaninError):
-    """The asked data set is not here and cannot be fetched."""
+    """The requested data set is missing and cannot be downloaded."""
 
 
 class DataDamaged(FaninError):
-    """A data file does not have the bytes it should have."""
+    """A data file does not have its known checksum."""
 
 
 class CheckpointDamaged(FaninError):
-    """A checkpoint file does not hold what its row or its header promises."""
+    """A checkpoint file does not match its row or its header."""
 
 
 class LossNotFinite(FaninError):
@@ -54,12 +54,12 @@ class LossNotFinite(FaninError):
 
 
 class EngineMissing(FaninError):
-    """This installation, on this processor, cannot train by the asked engine."""
+    """This installation, on this processor, cannot train with the requested engine."""
 
 
 class OutputNotFinite(FaninError):
-    """A model's outputs overflow float32, so that it has no probabilities to give."""
+    """A model's outputs overflow float32, so that it has no probabilities."""
 
 
 class Interrupted(FaninError):
-    """The caller asked a training to stop between two steps."""
+    """The caller stopped a training between two steps."""

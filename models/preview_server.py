@@ -1,7 +1,7 @@
-"""Look at what a scheme makes of a network, without training it: a spec in, statistics of every layer out.
+"""Compute previews: the statistics of every layer of the network that a spec starts from, without training it.
 
-`serve_lines` does so for a process that must not load torch itself: it answers JSON lines on standard output for specs
-on standard input, until that is closed.
+`serve_lines` does so for a process that must not load torch itself: it reads specs as JSON lines from standard input
+and answers with JSON lines on standard output, until the input is closed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from models.vocabulary import DataChoice
 
 
 def preview(spec: TrainSpec, data: DataSet) -> Preview:
-    """Return the layers of the network that `spec` starts from, as a training's first record would show them.
+    """Return the layer statistics of the network that `spec` starts from, as in a training's first record.
 
-    A scheme that pre-trains is shown before that, and `note` says so. Raises `InvalidSpec` if the data is too little.
+    A network that its scheme pre-trains is measured before that, and `note` says so. Raises `InvalidSpec` if there are
+    too few images.
     """
     images = training_images(spec, data)
     scheme = spec.init
@@ -54,9 +55,9 @@ def _measure_layers(network: Network, spec: TrainSpec, probe: Probe) -> Diagnost
 
 
 def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
-    """Say {"ready": true}; then answer each line, a TrainSpec as JSON, by a line of JSON.
+    """Write {"ready": true}; then answer each line, a TrainSpec as JSON, with a line of JSON.
 
-    {"preview": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is to blame}.
+    An answer is {"preview": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is the cause}.
     """
     kept: dict[str, DataSet] = {}
 

@@ -1,4 +1,4 @@
-"""Where a training stands between two steps."""
+"""The progress of a training between two steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class StepProgress(NamedTuple):
-    """Where a training stands; `epoch` counts from 1, `step` from 1 within it."""
+    """The progress of a training; `epoch` counts from 1, `step` from 1 within it.
+
+    `images` and `seconds` are those of the epoch so far.
+    """
 
     epoch: int
     step: int

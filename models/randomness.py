@@ -1,7 +1,7 @@
 """One generator for each purpose, derived from a seed: never a global seed, never a shared stream.
 
-Generators live on the CPU, and what they draw is moved to the device afterwards, so that a CPU and a GPU
-start from the same weights and see the images in the same order.
+Generators are on the CPU, and their draws are moved to the device afterwards, so that a CPU and a GPU start from the
+same weights and see the images in the same order.
 """
 
 from __future__ import annotations

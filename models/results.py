@@ -1,6 +1,6 @@
-"""What training and evaluation report: the numbers of one epoch, and the evaluation of one model.
+"""The results of training and evaluation: the numbers of one epoch, and the evaluation of one model.
 
-These are the values that the service stores and shows; this file does not import torch.
+The service stores and shows these values; this file does not import torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Result(BaseModel):
 
 
 class EpochMetrics(_Result):
-    """One pass over the training images."""
+    """The numbers of one pass over the training images."""
 
     epoch: int = Field(ge=1, description="Number of the epoch, from 1.")
     train_loss_mean: float = Field(
@@ -35,8 +35,8 @@ class EpochMetrics(_Result):
         description="First step, counted over all epochs, at which the mean loss of the last ten steps, all of this "
         "epoch, is below 2.0; null if there is none.",
     )
-    train_accuracy: float = Field(ge=0, le=1, description="Share of images that were right at their own step.")
-    duration_s: float = Field(ge=0, description="Seconds of training, evaluation and checkpoint left out.")
+    train_accuracy: float = Field(ge=0, le=1, description="Share of images answered correctly at their own step.")
+    duration_s: float = Field(ge=0, description="Seconds of training, without evaluation and checkpoint.")
     images_per_s: float = Field(ge=0, description="Training images a second.")
     validation_loss: float | None = Field(None, description="Mean cross entropy of the held-out training images.")
     validation_accuracy: float | None = Field(None, description="Accuracy on the held-out training images.")
@@ -45,24 +45,24 @@ class EpochMetrics(_Result):
 
 def first_step_below_2(metrics: Iterable[EpochMetrics]) -> int | None:
     """Return the first step of all epochs at which the mean loss of ten steps was below 2.0; None if it never was."""
-    return min((one.first_step_below_2 for one in metrics if one.first_step_below_2 is not None), default=None)
+    return min((epoch.first_step_below_2 for epoch in metrics if epoch.first_step_below_2 is not None), default=None)
 
 
 class PretrainMetrics(_Result):
-    """One pass over the training images of one layer's restricted Boltzmann machine."""
+    """The numbers of one pass over the training images by one layer's restricted Boltzmann machine."""
 
     number: int = Field(ge=1, description="Number of the epoch over all layers, from 1.")
     layer: int = Field(ge=1, description="The hidden layer, from 1.")
     epoch: int = Field(ge=1, description="Number of the epoch of this layer, from 1.")
-    reconstruction_error: float = Field(description="Squared difference between data and reconstruction, an image.")
+    reconstruction_error: float = Field(description="Mean over images of |data - reconstruction|^2.")
     free_energy_gap: float | None = Field(
-        description="Mean free energy of held-out images less that of learned ones, in nats; growing means overfitting."
+        description="Mean free energy of held-out images minus that of training images, in nats; growth is overfitting."
     )
-    hidden_activity: float = Field(ge=0, le=1, description="Mean probability of a hidden unit to be on.")
+    hidden_activity: float = Field(ge=0, le=1, description="Mean probability that a hidden unit is on.")
     weight_std: float = Field(description="Standard deviation of the weights.")
     weight_absmax: float = Field(description="Largest magnitude of a weight.")
     update_ratio: float | None = Field(description="Norm of the last step over the norm of the weights; about 0.001.")
-    duration_s: float = Field(ge=0, description="Seconds of pre-training, checkpoint left out.")
+    duration_s: float = Field(ge=0, description="Seconds of pre-training, without the checkpoint.")
     images_per_s: float = Field(ge=0, description="Training images a second.")
 
 
@@ -76,7 +76,7 @@ class Interval(_Result):
 
 
 class ClassAccuracy(_Result):
-    """How well one digit is recognized."""
+    """The accuracy on one digit."""
 
     digit: int
     n: int = Field(description="Images of this digit.")
@@ -84,9 +84,9 @@ class ClassAccuracy(_Result):
 
 
 class Evaluation(_Result):
-    """How good a model is on digits it was not trained on."""
+    """The evaluation of a model on digits that it was not trained on."""
 
-    accuracy: float = Field(ge=0, le=1, description="Share of images that are right, on `evaluated_on`.")
+    accuracy: float = Field(ge=0, le=1, description="Share of images of `evaluated_on` that are answered correctly.")
     evaluated_on: EvaluatedOn = Field(description="Which images: the MNIST test set, or held-out training digits.")
     n: int = Field(description="Number of these images.")
     accuracy_interval: Interval = Field(description="95 % interval of `accuracy`.")
@@ -97,13 +97,13 @@ class Evaluation(_Result):
     )
     accuracy_raw255: float = Field(description="The same on `evaluated_on`.")
     mean_negative_log_likelihood: float | None = Field(
-        description="Mean of -log p(label), in nats an image; null where it is too large for a float32."
+        description="Mean of -log p(label), in nats an image; null where it overflows float32."
     )
     expected_calibration_error: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="How far the probabilities of the answers are from how often they are right, over 15 bins (Guo "
+        description="Mean gap between the probability of an answer and the share of right answers, over 15 bins (Guo "
         "et al. 2017); null in evaluations made before this was measured.",
     )
     per_class: list[ClassAccuracy] = Field(description="Accuracy of each digit.")
@@ -111,15 +111,15 @@ class Evaluation(_Result):
 
 
 class EvaluationRecord(Evaluation):
-    """An evaluation as it is stored: also which images were right, for exact comparisons of two models."""
+    """An evaluation as it is stored, with which images were right, for exact comparisons of two models."""
 
     right_bits: str | None = Field(
         None,
-        description="Which images are right, in base64: a bit an image, from the highest bit of the first byte on.",
+        description="Which images are right, in base64: one bit per image, from the highest bit of the first byte on.",
     )
 
     def right(self) -> NDArray[np.bool_] | None:
-        """Return whether each image is right, bool [n]; None for evaluations made before this was kept."""
+        """Return whether each image is right, bool [n]; None for evaluations made before this was stored."""
         if self.right_bits is None:
             return None
         packed = np.frombuffer(base64.b64decode(self.right_bits), dtype=np.uint8)
@@ -130,10 +130,10 @@ CALIBRATION_BINS = 15
 
 
 def expected_calibration_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Return the expected calibration error of answers: how far their probabilities are from how often they are right.
+    """Return the expected calibration error of answers: the mean gap between their probabilities and their accuracy.
 
-    ECE = sum over bins of |B| / n |accuracy(B) - mean confidence(B)|, in 15 bins of equal width over the probability
-    of the answer (Guo et al. 2017, equations 3 to 5). `confidences` [n] in [0, 1], `right` [n].
+    ECE = sum over bins of |B| / n |accuracy(B) - mean confidence(B)|, in 15 bins of equal width over the probability of
+    the answer (Guo et al. 2017, equations 3 to 5). `confidences` [n] in [0, 1], `right` [n].
     """
     bins = np.clip(np.ceil(confidences * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights=right - confidences, minlength=CALIBRATION_BINS)

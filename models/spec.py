@@ -1,7 +1,7 @@
-"""`TrainSpec`: the one value that says how a model is trained.
+"""`TrainSpec`: the value that says how a model is trained.
 
-It is the request body of `POST /jobs`, the row's JSON, the argument of `models.training.train.train`, the metadata of
-every checkpoint and the public description of a model. It is frozen and validated once; unknown fields are
+It is the request body of `POST /jobs`, the JSON in a job's row, the argument of `models.training.train.train`, the
+metadata of every checkpoint and the public description of a model. It is frozen and validated once; unknown fields are
 refused. This file does not import torch.
 """
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
     from models.network.mlp import Network
 
-STEP_WORK = 4e6  # multiply-adds in the time that a step takes apart from its arithmetic
-OPTIMIZER_WORK = 40  # multiply-adds in the time that the optimizer needs for one parameter
+STEP_WORK = 4e6  # the fixed cost of a step, in multiply-adds
+OPTIMIZER_WORK = 40  # the cost of the optimizer for one parameter, in multiply-adds
 MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps two to three floats for each
 
 LrSchedule = Literal["constant", "linear"]
 
 TRAIN_IMAGES: dict[DataChoice, int] = {"auto": 60_000, "mnist": 60_000, "mnist_5k": 4_000}
-"""Training images of each data set; `auto` is refused by the larger one and checked again when resolved."""
+"""Training images of each data set; `auto` is checked against the larger one, and again when it is resolved."""
 
 
 class Adam(Part):
@@ -77,7 +77,7 @@ class TrainSpec(Part):
     batch_size: int = Field(100, ge=1, le=60_000, description="Images a step.")
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch if it is smaller than the others.")
     epochs: int = Field(
-        15, ge=0, le=10_000, description="Passes over the training images; 0 only initializes, and evaluates that."
+        15, ge=0, le=10_000, description="Passes over the training images; 0 only initializes and evaluates."
     )
     lr_schedule: LrSchedule = Field(
         "constant", description="linear: the learning rate falls with every step, from optimizer.lr to 0 at the end."
@@ -86,7 +86,7 @@ class TrainSpec(Part):
         DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the first weights and of the order of images."
     )
     data: DataChoice = Field(
-        "auto", description="auto: MNIST, or the 5,000 digits of mnist_5k where MNIST cannot be had."
+        "auto", description="auto: MNIST, or the 5,000 digits of mnist_5k where MNIST is not available."
     )
     validation_images: int = Field(
         0, ge=0, le=59_999, description="Images held out from the end of the training set and evaluated every epoch."
@@ -96,8 +96,9 @@ class TrainSpec(Part):
     )
     precision: Precision = Field(
         "float32",
-        description="What a GPU may round the inputs of matrix products to, for speed: tf32 keeps 10 bits of the "
-        "mantissa, bf16 7, of results too. Weights and a CPU stay in float32; the job says what was used.",
+        description="To what a GPU may round the inputs of matrix products, for speed: tf32 keeps 10 bits of the "
+        "mantissa; bf16 keeps 7, and rounds results too. Weights stay in float32, and a CPU always uses float32. The "
+        "job says what was used.",
     )
     diagnostics: bool = Field(
         True, description="Record statistics of every layer at the start and with every epoch, on 512 training images."
@@ -105,17 +106,17 @@ class TrainSpec(Part):
 
     @property
     def shared_part(self) -> TrainSpec:
-        """Return what must be equal for specs to be trained side by side: all but how they start and their seed."""
+        """Return the part that must be equal for specs to be trained together: all but init, output_init and seed."""
         of_start = {name: TrainSpec.model_fields[name].default for name in ("init", "output_init", "seed")}
         return self.model_copy(update=of_start)
 
     @property
     def pretrains(self) -> bool:
-        """Say whether the scheme trains something itself before the training."""
+        """Return whether the scheme pre-trains the network."""
         return isinstance(self.init, Dbn)
 
     def first_network(self, images: Tensor) -> Network:
-        """Return the network as the scheme fills it, by the seed; a scheme that pre-trains does so.
+        """Return the network that the scheme fills from the seed, after its pre-training if it has one.
 
         `images` uint8 [N, 784] are those that the spec trains on (`models.data.training_images`).
         """
@@ -127,10 +128,10 @@ class TrainSpec(Part):
 
     @property
     def work(self) -> float:
-        """Return what the training costs by a simple model, in multiply-adds: good for comparing and adding up.
+        """Return an estimate of the cost of the training, in multiply-adds, for comparisons and sums.
 
-        steps x (a fixed cost + parameters x (3 x batch_size + the optimizer)); 3 for forward and the two backward ways.
-        Pre-training counts too, with 3 + 2 k products a step.
+        steps x (a fixed cost + parameters x (3 x batch_size + the optimizer)), with 3 for the forward product and the
+        two backward products. Pre-training counts too, with 3 + 2 k products a step.
         """
         images = TRAIN_IMAGES[self.data] - self.validation_images
         steps = images // self.batch_size if self.drop_last else -(-images // self.batch_size)
@@ -139,10 +140,10 @@ class TrainSpec(Part):
 
     @property
     def memory_bytes(self) -> int:
-        """Return about how much memory the training takes besides the data, with a third to spare.
+        """Return an estimate of the memory of the training, without the data, with a third to spare.
 
-        The step in torch took 21 bytes for a parameter (its value, its gradient, Adam's two moments, and what an update
-        needs) and 7 to 9 for a unit and image of a batch.
+        The step in torch took 21 bytes for a parameter (its value, its gradient, Adam's two moments, and the
+        intermediate values of an update) and 7 to 9 for a unit and image of a batch.
         """
         return 28 * self.architecture.parameter_count + 12 * self.batch_size * sum(self.architecture.sizes)
 
@@ -180,7 +181,7 @@ class TrainSpec(Part):
 
 
 def misfit(spec: TrainSpec, train_images: int) -> str:
-    """Say why `spec` cannot be trained on `train_images` images, or return an empty string."""
+    """Return why `spec` cannot be trained on `train_images` images, or an empty string."""
     left = train_images - spec.validation_images
     if left < 1:
         return (
@@ -189,7 +190,7 @@ def misfit(spec: TrainSpec, train_images: int) -> str:
         )
     if spec.init.probe_images() > left:
         return (
-            f"{spec.init.scheme} looks at a batch of {spec.init.probe_images()} training images, of which there are "
+            f"{spec.init.scheme} needs a batch of {spec.init.probe_images()} training images, of which there are "
             f"{left}; use a smaller init.batch"
         )
     if spec.drop_last and spec.batch_size > left:
@@ -222,13 +223,13 @@ class _PresetChoice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    preset: PresetName = Field(description="The recipe to start from.")
+    preset: PresetName = Field(description="The preset to start from.")
 
     def resolved(self) -> TrainSpec:
         """Return the preset with the given fields replaced, each as a whole."""
         base = PRESETS[self.preset]
-        given = {name: getattr(self, name) for name in self.model_fields_set if name in TrainSpec.model_fields}
-        return TrainSpec.model_validate({name: getattr(base, name) for name in TrainSpec.model_fields} | given)
+        overrides = {name: getattr(self, name) for name in self.model_fields_set if name in TrainSpec.model_fields}
+        return TrainSpec.model_validate({name: getattr(base, name) for name in TrainSpec.model_fields} | overrides)
 
 
 _overrides: dict[str, Any] = {
@@ -239,10 +240,10 @@ PresetSpec = create_model("PresetSpec", __base__=_PresetChoice, **_overrides)
 
 
 def resolve_spec(request: object) -> TrainSpec:
-    """Return the whole spec that a request asks for: a preset with overrides, or a `TrainSpec`.
+    """Return the whole spec that a request describes: a preset with overrides, or a `TrainSpec`.
 
-    An override of `init`, `optimizer` or `architecture` replaces that whole part. Raises
-    `pydantic.ValidationError` that names every wrong field, `InvalidSpec` if it is no JSON object.
+    An override of `init`, `optimizer` or `architecture` replaces that whole part. Raises `pydantic.ValidationError`,
+    which names every wrong field, and `InvalidSpec` if the request is not a JSON object.
     """
     if not isinstance(request, dict):
         raise InvalidSpec("A spec is a JSON object.", 'For example {"preset": "mnist_nn_xavier"}.')

@@ -1,4 +1,4 @@
-"""The words and numbers that every part of `models` shares; imports nothing of the house."""
+"""The types and constants that every part of `models` shares; imports nothing else of the project."""
 
 from __future__ import annotations
 

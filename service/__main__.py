@@ -1,4 +1,4 @@
-"""The command line: `fanin serve`, and the roles it is made of."""
+"""The command line `fanin`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 GRACEFUL_STOP_S = 3
 CPU_NICENESS = 10
-"""Training uses every core there is; at this priority the API gets one whenever it needs it, and so do heartbeats
-while another worker starts."""
+"""Nice value of workers on the CPU. Training uses all cores; at this priority the API, and the heartbeats while another
+worker starts, still get a core when they need it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit status. Errors are one line on standard error."""
+    """Run one command and return its exit status. Errors are printed as one line on standard error."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
@@ -47,20 +47,20 @@ def _parser() -> argparse.ArgumentParser:
     worker = _command(commands, "worker", _worker, "run this machine's workers without an API, until Ctrl-C")
     for working in (serve, worker):
         working.add_argument("--slots", help="worker processes: auto, or a number (FANIN_SLOTS)")
-    slot = _command(commands, "slot", _slot, "run the one worker process of a device slot, as `worker` and `serve` do")
+    slot = _command(commands, "slot", _slot, "run the worker process of one device slot, as `worker` and `serve` do")
     slot.add_argument("name", help="name of the slot, such as cpu-0")
     slot.add_argument("--threads", type=int, default=usable_cores(), help="CPU threads (default: all cores)")
     for child in (api, slot):
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     _command(commands, "migrate", _migrate, "create or upgrade the database's tables")
-    _command(commands, "doctor", _doctor, "check settings, database, data, devices and files; say what is wrong")
+    _command(commands, "doctor", _doctor, "check settings, database, data, devices and files; report problems")
     _command(commands, "openapi", _openapi, "print the OpenAPI document")
-    reproduce = _command(commands, "reproduce", _reproduce, "try published claims about initialization; say which hold")
+    reproduce = _command(commands, "reproduce", _reproduce, "test published claims on initialization; report verdicts")
     reproduce.add_argument("recipes", nargs="*", metavar="RECIPE", help="names such as R7 (default: all but long ones)")
-    reproduce.add_argument("--seeds", type=_positive, help="try each with so many seeds instead of its own")
-    reproduce.add_argument("--out", type=Path, default=Path("docs/experiments.md"), help="page to write")
-    demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the main road in two minutes")
-    demo.add_argument("--epochs", type=int, help="fewer epochs than the preset's 15")
+    reproduce.add_argument("--seeds", type=_positive, help="number of seeds, instead of each recipe's own")
+    reproduce.add_argument("--out", type=Path, default=Path("docs/experiments.md"), help="Markdown file to write")
+    demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the workflow in two minutes")
+    demo.add_argument("--epochs", type=int, help="number of epochs (default: the preset's 15)")
     return parser
 
 
@@ -97,7 +97,7 @@ def _serve(options: argparse.Namespace) -> int:
     names = ["api"] if count == 1 else [f"api-{number}" for number in range(count)]
     supervisor = _supervisor([*(Child(name, ["api"], environment) for name in names), *slot_children(settings)])
     print(
-        f"Fanin listens on http://{settings.host}:{settings.port} (its description: /docs). Ctrl-C stops it.",
+        f"Fanin listens on http://{settings.host}:{settings.port} (API reference: /docs). Ctrl-C stops it.",
         flush=True,
     )
     return supervisor.run()
@@ -119,7 +119,7 @@ def _supervisor(children: list[Child]) -> Supervisor:
 
 
 def _api(options: argparse.Namespace) -> int:
-    # A single image is too small a product for several threads, and large batches are divided among threads of our own.
+    # The product of a single image is too small for several BLAS threads; large batches use the API's own threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import uvicorn
 
@@ -140,7 +140,7 @@ def _api(options: argparse.Namespace) -> int:
     except OSError as error:
         print(
             f"fanin: cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
-            "Choose another with --port or FANIN_PORT.",
+            "Choose another port with --port or FANIN_PORT.",
             file=sys.stderr,
         )
         return EXIT_WRONG_USE
@@ -149,7 +149,7 @@ def _api(options: argparse.Namespace) -> int:
         http=OneWriteProtocol,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here depends on who the client is, and they cost time
+        proxy_headers=False,  # no code needs the client's address, and parsing costs time
         log_config=None,
         timeout_graceful_shutdown=GRACEFUL_STOP_S,
     )
@@ -163,13 +163,13 @@ def _slot(options: argparse.Namespace) -> int:
     if options.supervised:
         end_with_parent()
     if options.name.startswith("cpu"):
-        os.nice(CPU_NICENESS)  # before torch is loaded, which takes a core for seconds
+        os.nice(CPU_NICENESS)  # before torch is imported, which occupies a core for seconds
     from service.training.worker import EXIT_START_ANEW, GpuUnusable, Worker
 
     try:
         worker = Worker(settings, options.name, options.threads)
-    except GpuUnusable as error:  # the driver may come back, and other slots need not wait for it
-        log.error("%s", error)  # noqa: TRY400 - where it was raised says nothing more
+    except GpuUnusable as error:  # the driver may recover; other slots continue
+        log.error("%s", error)  # noqa: TRY400 - a traceback adds nothing
         return EXIT_START_ANEW
     worker.run()
     return 0

@@ -1,4 +1,4 @@
-"""The composition root: the only place where the services of the API are put together."""
+"""The composition root: creates the services of the API and the application."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ ROUTERS = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the API over the database, files and data that `settings` name."""
+    """Return the API; its services open the database, files and data of `settings` at startup."""
     app: FastAPI = FastAPIOffline(
         title="Fanin",
         version=version("fanin"),
@@ -117,7 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def create_application(settings: Settings) -> ASGIApp:
-    """Return what a server serves: the API, and before it the quick route of predictions."""
+    """Return the ASGI application of a server: the API behind the fast path of predictions."""
     app = create_app(settings)
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     return PredictFastPath(app, lambda: app.state.services.answering, key, settings.max_body_bytes)
@@ -144,7 +144,7 @@ def _lifespan_of(settings: Settings) -> Any:
             worker_ttl_s=settings.worker_ttl_s,
         )
         poller = asyncio.create_task(hub.run())
-        # What is there now stays: looking through it again would hold up every request for some 40 ms now and then.
+        # Objects created so far live until exit; scanning them in each full collection would delay requests by 40 ms.
         gc.collect()
         gc.freeze()
         try:
@@ -165,7 +165,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document, made once, with the models that bodies refer to and the key's scheme."""
+    """Return the cached OpenAPI document, with the models of request bodies, examples and the security scheme."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,
@@ -191,7 +191,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_examples(document: dict[str, Any]) -> None:
-    """Put the example of each operation's answer where readers of the document look for it."""
+    """Add the example of each operation to its successful JSON response."""
     for operations in document["paths"].values():
         for operation in operations.values():
             success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))

@@ -1,21 +1,21 @@
-"""What can go wrong in `service`, and the one table from errors to HTTP.
+"""The errors of `service`, and the HTTP status of every error.
 
 FaninError (models.errors)
 `-- ServiceError
-    |-- WrongSettings           a setting has a value that cannot work
-    |-- NotFound                no such thing: job, model, evaluation, data set, digit
-    |-- IllegalTransition       the job's state does not allow what was asked
-    |-- InvalidAlias            a name that no alias can have
-    |-- ModelInUse              the model has an alias, so that it cannot be deleted
-    |-- PreconditionFailed      what If-Match or If-None-Match asks for is not so
-    |-- MalformedBody           the body is not what its media type says
-    |-- UnsupportedMediaType    the body is of a kind that this operation does not read
+    |-- WrongSettings           a setting has an invalid value
+    |-- NotFound                a job, model, evaluation, data set or digit does not exist
+    |-- IllegalTransition       the job's state does not allow the action
+    |-- InvalidAlias            the name is not valid for an alias
+    |-- ModelInUse              the model has an alias and cannot be deleted
+    |-- PreconditionFailed      the If-Match or If-None-Match precondition failed
+    |-- MalformedBody           the body does not match its media type
+    |-- UnsupportedMediaType    the operation does not read this media type
     |-- BodyTooLarge            the body is larger than FANIN_MAX_BODY_BYTES
     |-- NotAuthenticated        the API key is missing or wrong
     |-- KeyReused               an Idempotency-Key was used for another request
-    |-- Unavailable             something that should be here is not, for now
-    |   |-- QueueFull           as many jobs are queued as may be
-    |   `-- DatabaseNotReady    the database has not been migrated
+    |-- Unavailable             a resource is temporarily unavailable
+    |   |-- QueueFull           the queue has its maximum number of jobs
+    |   `-- DatabaseNotReady    the database is not migrated
     `-- Fenced                  a newer attempt has taken over this run; nothing was committed
 """
 
@@ -32,35 +32,35 @@ class ServiceError(FaninError):
 
 
 class WrongSettings(ServiceError):
-    """A setting has a value that cannot work."""
+    """A setting has an invalid value."""
 
 
 class NotFound(ServiceError):
-    """There is no such thing."""
+    """The resource does not exist."""
 
 
 class IllegalTransition(ServiceError):
-    """The job's state does not allow what was asked."""
+    """The job's state does not allow the action."""
 
 
 class InvalidAlias(ServiceError):
-    """A name that no alias can have."""
+    """The name is not valid for an alias."""
 
 
 class ModelInUse(ServiceError):
-    """The model has an alias, so that it cannot be deleted."""
+    """The model has an alias and cannot be deleted."""
 
 
 class PreconditionFailed(ServiceError):
-    """What If-Match or If-None-Match asks for is not so."""
+    """The If-Match or If-None-Match precondition failed."""
 
 
 class MalformedBody(ServiceError):
-    """The body is not what its media type says."""
+    """The body does not match its media type."""
 
 
 class UnsupportedMediaType(ServiceError):
-    """The body is of a kind that this operation does not read."""
+    """The operation does not read this media type."""
 
 
 class BodyTooLarge(ServiceError):
@@ -76,15 +76,15 @@ class KeyReused(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """Something that should be here is not, for now."""
+    """A resource is temporarily unavailable."""
 
 
 class QueueFull(Unavailable):
-    """As many jobs are queued as may be."""
+    """The queue has its maximum number of jobs."""
 
 
 class DatabaseNotReady(Unavailable):
-    """The database has not been migrated."""
+    """The database is not migrated."""
 
 
 class Fenced(ServiceError):
@@ -118,10 +118,10 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     model_errors.OutputNotFinite: HTTPStatus.UNPROCESSABLE_ENTITY,
     model_errors.Interrupted: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""The HTTP status of every error; a test proves that none is missing."""
+"""The HTTP status of every error."""
 
 
 def error_name(error: FaninError | type[FaninError]) -> str:
-    """Return the kebab-case name of an error, as it stands in a problem's `type`."""
+    """Return the kebab-case name of an error, as in the `type` of a problem document."""
     name = (error if isinstance(error, type) else type(error)).__name__
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")

@@ -1,4 +1,4 @@
-"""Where log lines go: standard error, and a file a process in FANIN_HOME/logs that is rolled over."""
+"""Logging to standard error and to one rotating file per process in FANIN_HOME/logs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILES_KEPT = 3
 
 
 def set_up_logging(settings: Settings, process_name: str) -> None:
-    """Send this process's log lines to standard error and to FANIN_HOME/logs/<process_name>.log."""
+    """Log to standard error and to FANIN_HOME/logs/<process_name>.log, with times in UTC."""
     formatter = logging.Formatter(
         f"%(asctime)s %(levelname)s {process_name}[%(process)d] %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"
     )

@@ -1,4 +1,4 @@
-"""All settings of the service, in one class; each is an environment variable with the prefix `FANIN_`."""
+"""The settings of the service; each is an environment variable with the prefix `FANIN_`."""
 
 from __future__ import annotations
 
@@ -16,56 +16,54 @@ from service.errors import WrongSettings
 
 
 class Settings(BaseSettings):
-    """Settings of every process of the service; a wrong value refuses to start."""
+    """Settings of every process of the service; a process with an invalid value refuses to start."""
 
     model_config = SettingsConfigDict(env_prefix="FANIN_", frozen=True, extra="forbid", env_ignore_empty=True)
 
     home: Path = Field(Path("var"), description="Folder of the database, the checkpoints and the logs.")
-    data_dir: Path = Field(Path("data"), description="Folder of MNIST, in torchvision's layout.")
-    host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback it needs FANIN_API_KEY.")
+    data_dir: Path = Field(Path("data"), description="Folder of MNIST, in the layout of torchvision.")
+    host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback FANIN_API_KEY is required.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     artifacts_dir: Path | None = Field(
-        None, description="Folder of the checkpoints, shared by all machines; without it, `artifacts` in FANIN_HOME."
+        None, description="Folder of the checkpoints, shared by all machines. Default: `artifacts` in FANIN_HOME."
     )
     slots: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        "auto", description="Worker processes of this machine: auto is one a GPU, or one on the CPU; or a number."
+        "auto", description="Worker processes of this machine: a number, or auto: one per GPU, or else one on the CPU."
     )
     slot_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        "auto", description="CPU threads of a worker: auto shares the cores among the slots; or a number."
+        "auto", description="CPU threads of a worker: a number, or auto: the cores divided by the slots."
     )
     api_processes: int = Field(1, ge=1, le=64, description="API processes of `fanin serve`, which share the port.")
     worker_ttl_s: float = Field(
-        20.0, ge=1, le=3600, description="A worker not heard of for so long is dead, and its runs go to others."
+        20.0, ge=1, le=3600, description="Seconds without a heartbeat until a worker is dead and its runs are requeued."
     )
     stall_limit_s: float = Field(
-        600.0, ge=1, description="A worker whose training does not make a step for so long starts anew."
+        600.0, ge=1, description="Seconds without a training step after which a worker process restarts."
     )
-    max_queued: int = Field(10_000, ge=1, description="Most queued jobs; beyond, POST /jobs answers 503.")
+    max_queued: int = Field(10_000, ge=1, description="Most queued jobs; beyond that, POST /jobs returns 503.")
     jobs_per_run: int = Field(
         64,
         ge=1,
         le=1024,
-        description="Most jobs of an experiment that a GPU trains side by side, fewer if they would need more than "
-        "4 GiB; a CPU takes one.",
+        description="Most jobs of an experiment that a GPU trains concurrently; fewer if they would need more than "
+        "4 GiB. A CPU trains one.",
     )
     keep_checkpoints: Literal["all"] | Annotated[int, Field(ge=2)] = Field(
-        "all", description="Checkpoints kept of a job: all, or the newest so many (at least 2, one to go back to)."
+        "all", description="Number of newest checkpoints kept per job (at least 2: one to fall back to), or all."
     )
-    database_url: str | None = Field(
-        None, description="SQLAlchemy URL of the database; without it SQLite in FANIN_HOME."
-    )
+    database_url: str | None = Field(None, description="SQLAlchemy URL of the database. Default: SQLite in FANIN_HOME.")
     api_key: SecretStr | None = Field(
-        None, description="If set, every request but health checks needs `Authorization: Bearer <key>`."
+        None, description="If set, requests need `Authorization: Bearer <key>`; not health checks, page and docs."
     )
-    insecure: bool = Field(False, description="Listen beyond loopback without a key.")
+    insecure: bool = Field(False, description="Allow listening beyond loopback without a key.")
     node: str = Field(
         default_factory=lambda: platform.node() or "localhost",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="Name of this machine among the workers; must stay the same over restarts. Default: the host name.",
+        description="Name of this machine; unique, and the same after restarts. Default: the host name.",
     )
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest request body, in bytes.")
-    predictor_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for loaded models in the API, in bytes.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
+    predictor_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for models per API process, in bytes.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
 
     @field_validator("home", "data_dir", "artifacts_dir")
     @classmethod
@@ -98,13 +96,13 @@ class Settings(BaseSettings):
     def _beyond_loopback_needs_a_key(self) -> Self:
         if self.api_key is None and not self.insecure and not is_loopback(self.host):
             raise ValueError(
-                f"listening on {self.host} lets others in: set FANIN_API_KEY, or say --insecure (FANIN_INSECURE=true)"
+                f"other machines can reach {self.host}: set FANIN_API_KEY, or pass --insecure (FANIN_INSECURE=true)"
             )
         return self
 
     @property
     def sqlalchemy_url(self) -> str:
-        """Return the database's URL with its driver."""
+        """Return the URL of the database with its driver."""
         if self.database_url is None:
             return f"sqlite:///{self.home / 'fanin.sqlite'}"
         return self.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
@@ -116,12 +114,12 @@ class Settings(BaseSettings):
 
     @property
     def checkpoints_kept(self) -> int | None:
-        """Return how many checkpoints of a job are kept; None means all."""
+        """Return the number of checkpoints kept per job; None means all."""
         return None if self.keep_checkpoints == "all" else self.keep_checkpoints
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether `host` is reachable from this machine only."""
+    """Return whether `host` is a loopback address, reachable only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -131,13 +129,13 @@ def is_loopback(host: str) -> bool:
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Read the settings from the environment; `overrides` that are not None win.
+    """Return the settings of the environment; `overrides` that are not None take precedence.
 
-    Raises `WrongSettings` with one line that names each wrong variable.
+    Raises `WrongSettings` with one line that names each invalid variable.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    values = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         raise WrongSettings(
             "; ".join(_validation_message(problem["loc"], problem["msg"]) for problem in error.errors())

@@ -1,1 +1,1 @@
-"""Other servers with the same network, each run in an environment of its own; see `benchmarks.predict --peers`."""
+"""Other servers with the same network, each run in its own virtual environment; see `benchmarks.predict --peers`."""

@@ -10,13 +10,13 @@ from forward import Forward
 
 @bentoml.service
 class Digits:
-    """The network as BentoML wants it."""
+    """The network as a BentoML service."""
 
     def __init__(self) -> None:
         self.forward = Forward()
 
     @bentoml.api
     def predict(self, pixels: list[int]) -> dict[str, Any]:
-        """Return the answer."""
+        """Return the label and the ten probabilities of an image."""
         output = self.forward(pixels)[0]
         return {"label": int(output.argmax()), "probabilities": output.tolist()}

@@ -1,4 +1,4 @@
-"""The network of the course in NumPy, from an npz of Fanin's weights: what every peer serves."""
+"""The network of the course in NumPy, from an npz of Fanin's weights; every peer serves it."""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ from forward import Forward
 
 
 class Digits(litserve.LitAPI):
-    """The network as LitServe wants it."""
+    """The network as a LitServe API."""
 
     def setup(self, device: str) -> None:
         """Load the weights."""
         self.forward = Forward()
 
-    def decode_request(self, request):  # LitServe would take an annotation for a parameter of the query
+    def decode_request(self, request):  # LitServe would read an annotation as a query parameter
         """Return the pixels of a request."""
         return request["pixels"]
 
@@ -25,7 +25,7 @@ class Digits(litserve.LitAPI):
         return self.forward(pixels)[0]
 
     def encode_response(self, output: Any) -> dict[str, Any]:
-        """Return the answer."""
+        """Return the label and the ten probabilities of an image."""
         return {"label": int(output.argmax()), "probabilities": output.tolist()}
 
 

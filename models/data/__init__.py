@@ -1,1 +1,1 @@
-"""The digits."""
+"""The data sets: MNIST, and `mnist_5k`, a part of it."""

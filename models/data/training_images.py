@@ -22,7 +22,7 @@ def training_images(spec: TrainSpec, data: DataSet) -> Tensor:
 
 
 def raise_if_misfit(spec: TrainSpec, data: DataSet) -> None:
-    """Raise `InvalidSpec` if a spec cannot be trained on so many images."""
+    """Raise `InvalidSpec` if a spec cannot be trained on as many images as `data` has."""
     problem = misfit(spec, len(data.train.labels))
     if problem:
         raise InvalidSpec(f"{problem} (data set: {data.name}).")

@@ -1,1 +1,1 @@
-"""What is said of layers: measured, predicted, judged."""
+"""Statistics of layers: measured, predicted by theory, and summarized in a verdict."""

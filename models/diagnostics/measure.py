@@ -1,4 +1,4 @@
-"""Look at a network's layers on a fixed batch of training images: forward, backward, and beside what theory expects.
+"""Measure a network's layers on a fixed batch of training images, forward and backward; add theory's predictions.
 
 The same code serves a preview of a scheme and the records of a training.
 """
@@ -36,7 +36,7 @@ SATURATED = {"tanh": (-0.95, 0.95), "softsign": (-0.95, 0.95), "sigmoid": (0.05,
 
 @dataclass(frozen=True)
 class Probe:
-    """The images that layers are looked at with: float32 [n, 784] in [0, 1], and int64 labels [n], on one device."""
+    """The images that layers are measured on: float32 [n, 784] in [0, 1], and int64 labels [n], on one device."""
 
     inputs: Tensor
     labels: Tensor
@@ -50,7 +50,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Start:
-    """How a network was filled: what theory predicts of its layers follows from it."""
+    """How a network was filled, from which theory predicts its layers' statistics."""
 
     scheme: Scheme
     architecture: Architecture
@@ -59,9 +59,10 @@ class Start:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What a pass forward and backward left: per layer inputs h, z, a [n, fan_out], dz (of each image's own loss).
+    """The results of a forward and a backward pass, by layer: inputs h [n, fan_in], z, a and dz [n, fan_out].
 
-    `weight_gradients` [fan_out, fan_in] and `bias_gradients` [fan_out] are of the batch's mean loss.
+    dz is the gradient of each image's own loss. `weight_gradients` [fan_out, fan_in] and `bias_gradients` [fan_out] are
+    of the batch's mean loss.
     """
 
     h: list[Tensor]
@@ -82,10 +83,10 @@ def diagnose(
     before: Network | None = None,
     thorough: bool = False,
 ) -> Diagnostics:
-    """Return the statistics of every layer of `network` (float32, CPU) on `probe`, computed where the probe is.
+    """Return the statistics of every layer of `network` (float32, CPU) on `probe`, computed on the probe's device.
 
-    With the `start` that has just filled it, also what theory predicts. `before` is the network
-    of the record before this one, for update ratios. `thorough` adds singular values.
+    `start`, how the network has just been filled, adds what theory predicts. `before` is the network at the record
+    before this one, for update ratios. `thorough` adds singular values.
     """
     network = network.to(probe.inputs.device)
     before = before.to(probe.inputs.device) if before else None
@@ -134,8 +135,8 @@ def _passed(network: Network, probe: Probe) -> _Pass:
         kernels.backward(below, z[index - 1], a[index - 1], below)
         dz.insert(0, below)
     images = len(probe.labels)
-    weight_gradients = [(own.t() @ below) / images for own, below in zip(dz, h, strict=True)]
-    return _Pass(h, z, a, dz, weight_gradients, [own.sum(0) / images for own in dz], loss)
+    weight_gradients = [(gradient.t() @ below) / images for gradient, below in zip(dz, h, strict=True)]
+    return _Pass(h, z, a, dz, weight_gradients, [gradient.sum(0) / images for gradient in dz], loss)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class _Measured:
         z, a = self.seen.z[self.index], self.seen.a[self.index]
         values = a.flatten()
         some = values[:: max(1, len(values) // QUANTILE_VALUES)]
-        with np.errstate(invalid="ignore"):  # infinite values have no quantiles, which is told as such
+        with np.errstate(invalid="ignore"):  # infinite values have no quantiles: the result is null
             low, middle, high = np.quantile(some.cpu().numpy(), [0.02, 0.5, 0.98]).tolist()
         of_z, of_a = moments(z), moments(a)
         return {
@@ -208,40 +209,40 @@ class _Measured:
 
     def deviations(self, prediction: Prediction | None, law: Law | None, centred: bool) -> dict[str, float | None]:
         names = ("weight_std_predicted", "weight_variance_z", "z_rms_predicted", "local_ratio", "local_z")
-        found: dict[str, float | None] = dict.fromkeys(names)
+        statistics: dict[str, float | None] = dict.fromkeys(names)
         weight = self.layer.weight
         if law is not None:
-            found["weight_std_predicted"] = math.sqrt(law.variance)
+            statistics["weight_std_predicted"] = math.sqrt(law.variance)
             spread = math.sqrt((law.kurtosis - 1) / weight.numel())
-            found["weight_variance_z"] = (float(weight.double().var()) / law.variance - 1) / spread
+            statistics["weight_variance_z"] = (float(weight.double().var()) / law.variance - 1) / spread
         if prediction is None:
-            return found
-        found["weight_std_predicted"] = math.sqrt(prediction.weight_variance)
-        found["z_rms_predicted"] = prediction.z_rms
+            return statistics
+        statistics["weight_std_predicted"] = math.sqrt(prediction.weight_variance)
+        statistics["z_rms_predicted"] = prediction.z_rms
         h, z = self.seen.h[self.index][0].double(), self.seen.z[self.index][0].double()
         squares = float(h.square().sum())
         if not centred or squares == 0 or prediction.weight_variance == 0:
-            return found
+            return statistics
         ratio = float(z.square().mean()) / (prediction.weight_variance * squares)
-        found["local_ratio"] = ratio
+        statistics["local_ratio"] = ratio
         if law is not None:
             peaked = float(h.pow(4).sum()) / squares**2
-            found["local_z"] = (ratio - 1) / math.sqrt((2 + (law.kurtosis - 3) * peaked) / len(z))
-        return found
+            statistics["local_z"] = (ratio - 1) / math.sqrt((2 + (law.kurtosis - 3) * peaked) / len(z))
+        return statistics
 
     def singular_values(self) -> dict[str, float | None]:
         weight = self.layer.weight
         if min(weight.shape) > MAX_DECOMPOSED or not torch.isfinite(weight).all():
             return {}
         values = singular_values_of(weight)
-        found: dict[str, float | None] = {"singular_min": float(values.min()), "singular_max": float(values.max())}
+        statistics: dict[str, float | None] = {"singular_min": float(values.min()), "singular_max": float(values.max())}
         if not self.is_output:
             slope = slopes(self.network.activation, self.seen.z[self.index][0])
-            lit = slope != 0  # the rows of the others are zero, and so are the singular values that they add
+            lit = slope != 0  # the other rows are zero and add only singular values of zero
             jacobian = slope[lit, None] * weight[lit]
             if torch.isfinite(jacobian).all():
-                found["jacobian_singular_mean"] = float(singular_values_of(jacobian).sum()) / min(weight.shape)
-        return found
+                statistics["jacobian_singular_mean"] = float(singular_values_of(jacobian).sum()) / min(weight.shape)
+        return statistics
 
 
 def _law(start: Start, network: Network, index: int) -> Law | None:
@@ -259,7 +260,7 @@ def _update_ratio(layer: Layer, before: Layer) -> float | None:
 
 
 def _gradient_norm(seen: _Pass) -> float:
-    return math.sqrt(sum(float(one.square().sum()) for one in (*seen.weight_gradients, *seen.bias_gradients)))
+    return math.sqrt(sum(float(gradient.square().sum()) for gradient in (*seen.weight_gradients, *seen.bias_gradients)))
 
 
 def _finite(value: float | int | None) -> float | int | None:

@@ -1,4 +1,4 @@
-"""What a preview of a scheme says. Values only; this file does not import torch."""
+"""The result of a preview of a scheme. Values only; this file does not import torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Preview(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     object: Literal["preview"] = "preview"
-    spec: TrainSpec = Field(description="The spec whose start this is.")
-    data: str = Field(description="Whose first 512 training images the layers were looked at with.")
-    note: str | None = Field(description="What else there is to know of this scheme's start.")
+    spec: TrainSpec = Field(description="The spec that was previewed.")
+    data: str = Field(description="Data set; layers are measured on its first 512 training images.")
+    note: str | None = Field(description="A remark on how this scheme starts; null where there is none.")
     diagnostics: Diagnostics

@@ -1,4 +1,4 @@
-"""What is said of a network's layers: statistics, what theory predicts of them, and a verdict in words.
+"""The statistics of a network's layers, what theory predicts of them, and a verdict in words.
 
 Values only; `models.diagnostics.measure` measures them. This file does not import torch.
 """
@@ -16,12 +16,12 @@ MAX_UNITS_GONE = 0.5
 class LayerDiagnostics(BaseModel):
     """One layer z = W h + b, a = phi(z), on a fixed batch of training images.
 
-    rms is the root mean square over images and units. Null stands for what is not defined, not known, or not finite.
+    rms is the root mean square over images and units. Null stands for a value that is undefined, unknown or not finite.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    layer: int = Field(description="From 1; the last one is the output layer, whose a is z.")
+    layer: int = Field(description="Number of the layer, from 1; the last one is the output layer, where a = z.")
     fan_in: int
     fan_out: int
     weight_mean: float | None
@@ -30,7 +30,7 @@ class LayerDiagnostics(BaseModel):
     bias_absmax: float | None
     weight_std_predicted: float | None = Field(description="By the scheme's formula; at the start only.")
     weight_variance_z: float | None = Field(
-        description="(sample variance / formula - 1) in standard deviations; at the start, of independent entries only."
+        description="(sample variance / formula - 1) in standard deviations; at the start, independent entries only."
     )
     z_mean: float | None
     z_std: float | None
@@ -39,7 +39,7 @@ class LayerDiagnostics(BaseModel):
         description="q_1 = Var(W) |x|^2, q_(l+1) = n Var(W) E phi(sqrt(q_l) Z)^2; rms = sqrt(q). At the start only."
     )
     local_ratio: float | None = Field(
-        description="mean z^2 / (Var(W) |h|^2) of the first image: 1 in the mean, whatever the depth. Start only."
+        description="mean z^2 / (Var(W) |h|^2) of the first image; its expected value is 1 at any depth. Start only."
     )
     local_z: float | None = Field(
         description="local_ratio - 1 in standard deviations, sqrt((2 + (k - 3) sum h^4 / (sum h^2)^2) / m), where k is "
@@ -48,23 +48,23 @@ class LayerDiagnostics(BaseModel):
     a_mean: float | None
     a_std: float | None
     a_rms: float | None
-    a_q02: float | None = Field(description="2 % of the activations are less.")
+    a_q02: float | None = Field(description="Quantile: 2 % of the activations are less.")
     a_q50: float | None
     a_q98: float | None
     dead_fraction: float | None = Field(description="Share of ReLU units that are 0 on every image of the batch.")
     saturated_fraction: float | None = Field(
-        description="Share of activations near their limits: tanh, softsign past +-.95, sigmoid outside of .05 to .95."
+        description="Share of activations near their limits: past +-.95 (tanh, softsign), outside .05 to .95 (sigmoid)."
     )
-    dz_rms: float | None = Field(description="Gradient of an image's own loss by z, in nats.")
+    dz_rms: float | None = Field(description="Rms of the gradient of each image's own loss with respect to z, in nats.")
     dz_rms_predicted: float | None = Field(
         description="From the output layer's: E d_l^2 = E d_(l+1)^2 m Var(W_(l+1)) E phi'(sqrt(q_l) Z)^2. Start only."
     )
-    weight_gradient_std: float | None = Field(description="Of the batch's mean loss.")
+    weight_gradient_std: float | None = Field(description="Of the gradient of the batch's mean loss.")
     bias_gradient_std: float | None
     distinct_units: int = Field(
-        description="How many different rows W has; a few within 1e-5 of each other, which rounding parts, are one."
+        description="Number of different rows of W. If they are few, rows within 1e-5 of each other count as one."
     )
-    update_ratio: float | None = Field(description="|W - W before| / |W before|, since the record before this one.")
+    update_ratio: float | None = Field(description="|W - W before| / |W before|, since the previous record.")
     singular_min: float | None = Field(None, description="Least singular value of W; at the start and the end only.")
     singular_max: float | None = None
     jacobian_singular_mean: float | None = Field(
@@ -78,26 +78,26 @@ class Diagnostics(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epoch: int = Field(description="0: before training.")
-    images: int = Field(description="Training images that were looked at.")
+    images: int = Field(description="Number of training images that were used.")
     loss: float | None = Field(description="Mean cross entropy on them, in nats an image.")
-    gradient_norm: float | None = Field(description="Norm of the gradient of that loss by all parameters.")
-    verdict: str = Field(description="What a reader should see first.")
+    gradient_norm: float | None = Field(description="Norm of the gradient of that loss with respect to all parameters.")
+    verdict: str = Field(description='What hinders learning, the worst first, or "fine".')
     layers: list[LayerDiagnostics]
 
 
 def verdict_on(layers: Sequence[LayerDiagnostics]) -> str:
-    """Say in words what stands in the way of learning, the worst first, or "fine".
+    """Return in words what hinders learning, the worst first, or "fine".
 
-    A ratio is of the rms of the last hidden layer to the first's (signal), or of the first layer's gradient to the
-    output's (gradient).
+    A ratio is of the rms of the last hidden layer to that of the first (signal), or of the gradient at the first layer
+    to that at the output layer (gradient).
     """
     hidden = layers[:-1]
-    found = [*_symmetry(hidden), *_signal(hidden), *_gradient(layers), *_units(hidden)]
-    return "; ".join(found) if found else "fine"
+    problems = [*_symmetry(hidden), *_signal(hidden), *_gradient(layers), *_units(hidden)]
+    return "; ".join(problems) if problems else "fine"
 
 
 def _symmetry(hidden: Sequence[LayerDiagnostics]) -> list[str]:
-    same = [one for one in hidden if one.distinct_units == 1 and one.fan_out > 1]
+    same = [layer for layer in hidden if layer.distinct_units == 1 and layer.fan_out > 1]
     if not same:
         return []
     return [f"symmetry unbroken: the {same[0].fan_out} units of layer {same[0].layer} are one and the same"]
@@ -128,12 +128,12 @@ def _of_ratio(what: str, ratio: float, where: str) -> list[str]:
 
 
 def _units(hidden: Sequence[LayerDiagnostics]) -> list[str]:
-    found = []
+    problems = []
     for what, shares in (
-        ("dead units", [(one.dead_fraction, one.layer) for one in hidden]),
-        ("saturated", [(one.saturated_fraction, one.layer) for one in hidden]),
+        ("dead units", [(hidden_layer.dead_fraction, hidden_layer.layer) for hidden_layer in hidden]),
+        ("saturated", [(hidden_layer.saturated_fraction, hidden_layer.layer) for hidden_layer in hidden]),
     ):
         worst = max(((share, layer) for share, layer in shares if share is not None), default=(0.0, 0))
         if worst[0] > MAX_UNITS_GONE:
-            found.append(f"{what}: {worst[0]:.0%} of layer {worst[1]}")
-    return found
+            problems.append(f"{what}: {worst[0]:.0%} of layer {worst[1]}")
+    return problems

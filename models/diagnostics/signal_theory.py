@@ -1,12 +1,12 @@
-"""What theory says of signals and gradients in a network of independent, centred weights, before training.
+"""Predict signals and gradients in a network of independent, centred weights, before training.
 
 Recursion of second moments (He et al. 2015, eq. 6 to 14; Poole et al. 2016): with pre-activations z ~ N(0, q),
 
     q_1 = Var(W_1) |x|^2 + Var(b),  q_(l+1) = n Var(W_(l+1)) E phi(sqrt(q_l) Z)^2 + Var(b)
     E d_l^2 = E d_(l+1)^2 m Var(W_(l+1)) E phi'(sqrt(q_l) Z)^2
 
-where n and m are the fans of W_(l+1). It holds in the mean over weights; one network's deviation grows with depth over
-width (Hanin, Rolnick 2018), so that a close match of deep layers is not to be expected of one draw.
+where n and m are the fans of W_(l+1). It holds in the mean over weights. The deviation of a single network grows with
+depth over width (Hanin, Rolnick 2018), so the deep layers of one draw need not match closely.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GRID_POINTS = 4001
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one layer: the variance of its weights, rms of z, and of dL/dz in shares of the output layer's."""
+    """For one layer: the variance of its weights, the rms of z, and the rms of dL/dz relative to the output layer's."""
 
     weight_variance: float
     z_rms: float
@@ -43,9 +43,9 @@ class Prediction:
 def predict(
     scheme: Scheme, architecture: Architecture, mean_square_of_inputs: float, output_init: OutputInit = "same"
 ) -> list[Prediction] | None:
-    """Return what is expected of every layer; None where the theory does not speak of the scheme.
+    """Return the prediction for every layer, or None if the theory does not apply to the scheme.
 
-    `mean_square_of_inputs` is the mean of |x|^2 over the images, a sum over pixels.
+    `mean_square_of_inputs` is the mean over the images of |x|^2, which is a sum over pixels.
     """
     variances = _variances(scheme, architecture)
     if variances is None:
@@ -69,18 +69,21 @@ def predict(
 
 
 def _variances(scheme: Scheme, architecture: Architecture) -> list[float] | None:
-    """Return Var W of every layer, if all are known, centred and independent enough, and biases are centred too."""
+    """Return Var W of every layer.
+
+    None if a variance is unknown, if weights are not centred or not independent enough, or if biases are not centred.
+    """
     if not scheme.keeps_signal_theory or (scheme.bias == "constant" and scheme.bias_value != 0):
         return None
-    sizes, found = architecture.sizes, []
+    sizes, variances = architecture.sizes, []
     for index in range(len(sizes) - 1):
         activation = architecture.activation if index < len(sizes) - 2 else "identity"
         fans = (sizes[index], sizes[index + 1])
         law, variance = scheme.law(*fans, activation), scheme.weight_variance(*fans, activation)
         if variance is None or (law is not None and law.mean != 0):
             return None
-        found.append(variance)
-    return found
+        variances.append(variance)
+    return variances
 
 
 @lru_cache(maxsize=4096)

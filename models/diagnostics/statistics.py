@@ -18,17 +18,17 @@ SAME_WITHIN = 1e-5
 def distinct_rows(weight: Tensor) -> int:
     """Return how many different rows a matrix has.
 
-    Bit for bit; but where that finds few, rows that differ by less than 1e-5 of their size count as one: kernels round
-    the edge of a matrix in another order than its middle, and would split equal units in two.
+    Rows are compared bit for bit. If at most `FEW_ROWS` differ, rows within 1e-5 of each other, relative to their norm,
+    count as one: kernels round the edge of a matrix in another order than its middle, which would split equal units.
     """
-    if len(torch.unique(weight[:, 0])) == len(weight):  # rows that begin differently are different, as in most layers
+    if len(torch.unique(weight[:, 0])) == len(weight):  # every row has another first entry, as in most layers
         return len(weight)
     rows = list({row.tobytes(): torch.from_numpy(row) for row in weight.cpu().numpy()}.values())
     if len(rows) > FEW_ROWS:
         return len(rows)
     kept: list[Tensor] = []
     for row in rows:
-        if all(float((row - other).norm()) > SAME_WITHIN * float(other.norm()) for other in kept):
+        if all(float((row - kept_row).norm()) > SAME_WITHIN * float(kept_row.norm()) for kept_row in kept):
             kept.append(row)
     return len(kept)
 
@@ -42,8 +42,8 @@ class Moments(NamedTuple):
 
 
 def moments(values: Tensor) -> Moments:
-    """Return the moments, also of values as small as 1e-30 or as large as 1e30, whose squares float32 does not know."""
-    wide = values.double() if values.is_cuda else values  # on a CPU torch adds up in float64 by itself
+    """Return the moments, also of values such as 1e-30 or 1e30, whose squares are out of the range of float32."""
+    wide = values.double() if values.is_cuda else values  # on a CPU torch sums in float64 anyway
     mean, std = float(wide.mean()), float(wide.std())
     if not (math.isfinite(mean) and math.isfinite(std)) and wide.dtype != torch.float64:
         return moments(values.double())
@@ -53,8 +53,8 @@ def moments(values: Tensor) -> Moments:
 def singular_values_of(matrix: Tensor) -> Tensor:
     """Return the singular values of a matrix, float64, ascending: roots of the eigenvalues of M M^T or M^T M.
 
-    The products are of float64, so that an error is about 1e-8 of the largest value: less than the 1e-7 of a
-    decomposition in float32, in half of its time.
+    The products are in float64, so the error is about 1e-8 of the largest value. A decomposition in float32 has an
+    error of 1e-7 and takes twice as long.
     """
     wide = matrix.double()
     gram = wide @ wide.t() if len(wide) <= wide.shape[1] else wide.t() @ wide

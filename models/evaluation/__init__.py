@@ -1,1 +1,1 @@
-"""How good models are, and how they compare."""
+"""Evaluation of a model, and comparison of groups of models."""

@@ -1,7 +1,7 @@
 """Compare groups of trained models: means with intervals, differences on the same seeds, exact tests. No torch, no SQL.
 
-An accuracy on the same 10,000 images has a standard error of its own (.14 points at 98 %), so two models are compared
-image by image (McNemar), and two schemes seed by seed (paired differences), never by two independent intervals.
+An accuracy on 10,000 images has a standard error (.14 points at 98 %). Two models are therefore compared image by image
+(McNemar), and two schemes seed by seed (paired differences), never by two independent intervals.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Part(BaseModel):
 
 
 class MeanInterval(_Part):
-    """The mean of some numbers, and where it would be for many."""
+    """The mean of some numbers, with its confidence interval."""
 
     mean: float
     sd: float | None = Field(description="Standard deviation; null for one number.")
@@ -35,44 +35,44 @@ class MeanInterval(_Part):
 
 
 class Mcnemar(_Part):
-    """Two models on the same images."""
+    """McNemar's test of two models on the same images."""
 
     seed: int
     only_first_right: int = Field(description="Images that only the first model has right.")
     only_second_right: int
     p_value: float = Field(
-        description="Exact, two-sided: chance of a split so uneven, or more, if both are equally good."
+        description="Exact, two-sided: chance of a split at least this uneven if both models are equally good."
     )
 
 
 class Group(_Part):
-    """The members of an experiment that differ in nothing but their seed."""
+    """The members of an experiment that differ only in their seed."""
 
-    name: str = Field(description="The label in short, with only what tells it from the other groups.")
+    name: str = Field(description="Short label: the scheme, and the fields that distinguish groups of this scheme.")
     label: dict[str, Any] = Field(description="The fields of the spec in which groups differ.")
     n: int
     seeds: list[int]
     accuracy: MeanInterval
     final_train_loss: MeanInterval | None
-    first_step_below_2: list[int | None] = Field(description="By seed; null if the loss never was.")
+    first_step_below_2: list[int | None] = Field(description="By seed; null if the loss never was below 2.")
 
 
 class Pair(_Part):
-    """Two groups on the seeds that both have."""
+    """Two groups, compared on the seeds that both have."""
 
     first: dict[str, Any]
     second: dict[str, Any]
     seeds: list[int]
-    accuracy_difference: MeanInterval = Field(description="First less second, seed by seed.")
-    mcnemar: list[Mcnemar] = Field(description="Where it is known which images each model has right.")
-    verdict: str = Field(description="What this says of the two, in words.")
+    accuracy_difference: MeanInterval = Field(description="First minus second, seed by seed.")
+    mcnemar: list[Mcnemar] = Field(description="By seed, where it is known which images each model has right.")
+    verdict: str = Field(description="The result of the comparison, in words.")
 
 
 class Comparison(_Part):
-    """An experiment's members that have succeeded, side by side."""
+    """The comparison of an experiment's succeeded members."""
 
     object: Literal["comparison"] = "comparison"
-    evaluated_on: str | None = Field(description="Which images the accuracies are of; null if members differ.")
+    evaluated_on: str | None = Field(description="The images that accuracies are measured on; null if members differ.")
     n_images: int | None
     differing_fields: list[str]
     groups: list[Group]
@@ -80,7 +80,10 @@ class Comparison(_Part):
 
 
 class Compared(NamedTuple):
-    """What a comparison needs of a member."""
+    """The data of a member that a comparison uses.
+
+    `right` bool [n_images] says which images the model has right; None where that is not known.
+    """
 
     spec: TrainSpec
     accuracy: float
@@ -92,16 +95,16 @@ class Compared(NamedTuple):
 
 
 def compare(members: Sequence[Compared]) -> Comparison:
-    """Return the comparison of members, grouped by all of their specs but the seed, in the order they are given in."""
-    flat = [flattened(one.spec) for one in members]
+    """Return the comparison of members, grouped by their specs without the seed, in the order of the members."""
+    flat = [flattened(member.spec) for member in members]
     fields = differing_fields(flat)
     groups: dict[str, list[Compared]] = {}
-    for one in members:
-        groups.setdefault(one.spec.model_dump_json(exclude={"seed"}), []).append(one)
+    for member in members:
+        groups.setdefault(member.spec.model_dump_json(exclude={"seed"}), []).append(member)
     labels = [{name: flattened(group[0].spec).get(name) for name in fields} for group in groups.values()]
     names = short_names([flattened(group[0].spec) for group in groups.values()])
     listed = list(groups.values())
-    judged = {(one.evaluated_on, one.n_images) for one in members}
+    judged = {(member.evaluated_on, member.n_images) for member in members}
     evaluated_on, n_images = judged.pop() if len(judged) == 1 else (None, None)
     return Comparison(
         evaluated_on=evaluated_on,
@@ -118,33 +121,33 @@ def compare(members: Sequence[Compared]) -> Comparison:
 
 def flattened(spec: TrainSpec) -> dict[str, Any]:
     """Return the fields of a spec by dotted names, such as `init.gain`."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
 
     def visit(prefix: str, value: Any) -> None:
         if isinstance(value, Mapping):
             for name, below in value.items():
                 visit(f"{prefix}.{name}" if prefix else name, below)
         else:
-            found[prefix] = value
+            fields[prefix] = value
 
     visit("", spec.model_dump(mode="json"))
-    return found
+    return fields
 
 
 def differing_fields(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names, but for the seed, under which not all have the same value."""
-    names = list(dict.fromkeys(name for one in flat for name in one))
-    return [name for name in names if name != "seed" and len({repr(one.get(name)) for one in flat}) > 1]
+    """Return the names of the fields, except the seed, in which the flattened specs differ."""
+    names = list(dict.fromkeys(name for fields in flat for name in fields))
+    return [name for name in names if name != "seed" and len({repr(fields.get(name)) for fields in flat}) > 1]
 
 
 def short_names(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a name for each flattened spec: its scheme, and of the other fields those that tell equal schemes apart.
+    """Return a name for each flattened spec: its scheme, and the other fields in which specs of this scheme differ.
 
     Specs that differ in more than their seed have different names.
     """
-    schemes = {one["init.scheme"] for one in flat}
-    told = {scheme: differing_fields([one for one in flat if one["init.scheme"] == scheme]) for scheme in schemes}
-    return [", ".join([one["init.scheme"], *_fields_shown(one, told[one["init.scheme"]])]) for one in flat]
+    schemes = {spec["init.scheme"] for spec in flat}
+    varying = {scheme: differing_fields([spec for spec in flat if spec["init.scheme"] == scheme]) for scheme in schemes}
+    return [", ".join([spec["init.scheme"], *_fields_shown(spec, varying[spec["init.scheme"]])]) for spec in flat]
 
 
 def _fields_shown(flat: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -172,7 +175,7 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of McNemar's test.
 
-    min(1, 2 P(X <= min)), where X is binomial(n, 1/2) and n the number of images that one model alone has right.
+    min(1, 2 P(X <= min)), where X is binomial(n, 1/2) and n the number of images that exactly one model has right.
     Source: McNemar 1947, Note on the sampling error of the difference between correlated proportions.
     """
     discordant = only_first + only_second
@@ -184,16 +187,16 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 
 def _group(name: str, label: dict[str, Any], members: Sequence[Compared]) -> Group:
-    ordered = sorted(members, key=lambda one: one.spec.seed)
-    losses = [one.final_train_loss for one in ordered if one.final_train_loss is not None]
+    ordered = sorted(members, key=lambda member: member.spec.seed)
+    losses = [member.final_train_loss for member in ordered if member.final_train_loss is not None]
     return Group(
         name=name,
         label=label,
         n=len(ordered),
-        seeds=[one.spec.seed for one in ordered],
-        accuracy=mean_interval([one.accuracy for one in ordered]),
+        seeds=[member.spec.seed for member in ordered],
+        accuracy=mean_interval([member.accuracy for member in ordered]),
         final_train_loss=mean_interval(losses) if losses else None,
-        first_step_below_2=[one.first_step_below_2 for one in ordered],
+        first_step_below_2=[member.first_step_below_2 for member in ordered],
     )
 
 
@@ -201,18 +204,22 @@ def _pair(
     first: tuple[str, dict[str, Any], Sequence[Compared]], second: tuple[str, dict[str, Any], Sequence[Compared]]
 ) -> Pair | None:
     (first_name, first_label, _), (second_name, second_label, _) = first, second
-    by_seed = [{one.spec.seed: one for one in group} for _, _, group in (first, second)]
+    by_seed = [{member.spec.seed: member for member in group} for _, _, group in (first, second)]
     seeds = sorted(set(by_seed[0]) & set(by_seed[1]))
     both = [(by_seed[0][seed], by_seed[1][seed]) for seed in seeds]
-    both = [(one, other) for one, other in both if one.evaluated_on == other.evaluated_on]
+    both = [(member, counterpart) for member, counterpart in both if member.evaluated_on == counterpart.evaluated_on]
     if not both:
         return None
-    difference = mean_interval([one.accuracy - other.accuracy for one, other in both])
-    tests = [_mcnemar(one, other) for one, other in both if one.right is not None and other.right is not None]
+    difference = mean_interval([member.accuracy - counterpart.accuracy for member, counterpart in both])
+    tests = [
+        _mcnemar(member, counterpart)
+        for member, counterpart in both
+        if member.right is not None and counterpart.right is not None
+    ]
     return Pair(
         first=first_label,
         second=second_label,
-        seeds=[one.spec.seed for one, _ in both],
+        seeds=[member.spec.seed for member, _ in both],
         accuracy_difference=difference,
         mcnemar=tests,
         verdict=_verdict(first_name, second_name, len(both), difference, tests),
@@ -220,7 +227,7 @@ def _pair(
 
 
 def _verdict(first: str, second: str, seeds: int, difference: MeanInterval, tests: Sequence[Mcnemar]) -> str:
-    """Say in words what a difference shows: over seeds by its interval, of one seed by McNemar's test."""
+    """Return in words what a difference shows: by its interval over several seeds, by McNemar's test for one seed."""
     better, worse = (first, second) if difference.mean >= 0 else (second, first)
     points = f"{100 * abs(difference.mean):.2f} points of accuracy"
     if difference.low is None or difference.high is None:
@@ -231,13 +238,13 @@ def _verdict(first: str, second: str, seeds: int, difference: MeanInterval, test
         return f"{better} is better than {worse}: by {points} on average over {seeds} seeds ({interval})."
     return (
         f"{seeds} seeds show no difference between {first} and {second}: {better} is ahead by {points} on average, "
-        f"less than seeds alone can make ({interval})."
+        f"which seeds alone can explain ({interval})."
     )
 
 
 def _verdict_of_one_seed(better: str, worse: str, points: str, tests: Sequence[Mcnemar]) -> str:
     ahead = f"With its one seed {better} is ahead of {worse} by {points}"
-    more = "Train more seeds to see what the schemes make of it."
+    more = "Train more seeds to compare the schemes."
     if not tests:
         return f"{ahead}. {more}"
     p_value = tests[0].p_value

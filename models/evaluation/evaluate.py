@@ -1,4 +1,4 @@
-"""Run a network over digits it was not trained on, and count."""
+"""Evaluate a network on digits that it was not trained on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ CPU = torch.device("cpu")
 
 
 class Count(NamedTuple):
-    """What one pass over digits found: confusion int64 [10, 10] (label, answer), mean loss in nats an image.
+    """The counts of one pass over digits: confusion int64 [10, 10] (label, answer), mean loss in nats an image.
 
-    `right` bool [n] says which images are right, `confidences` float64 [n] how probable the answers are said to be.
-    `hits_on_raw` is how many are right when the same images are given as pixels 0..255; None if not asked for.
+    `right` bool [n] says which images are answered correctly, `confidences` float64 [n] are the probabilities of the
+    answers. `hits_on_raw` is how many answers are right when the same images are given as pixels 0..255; None if that
+    was not requested.
     """
 
     confusion: torch.Tensor
@@ -46,7 +47,7 @@ class Count(NamedTuple):
 
 
 def logits(network: Network, inputs: torch.Tensor) -> torch.Tensor:
-    """Return the network's outputs [n, 10] before softmax, for inputs [n, 784] as it was trained on."""
+    """Return the network's outputs [n, 10] before softmax, for inputs [n, 784] scaled as in training."""
     return _outputs_after(network, _through(network.layers[0], inputs))
 
 
@@ -55,7 +56,7 @@ def _through(layer: Layer, h: torch.Tensor) -> torch.Tensor:
 
 
 def _outputs_after(network: Network, z: torch.Tensor) -> torch.Tensor:
-    """Return the network's outputs, given those of its first layer before the activation, which may be overwritten."""
+    """Return the network's outputs, given its first layer's pre-activations `z`, which may be overwritten."""
     kernels = ACTIVATIONS[network.activation]
     for layer in network.layers[1:]:
         h = z if kernels.in_place else torch.empty_like(z)
@@ -65,10 +66,10 @@ def _outputs_after(network: Network, z: torch.Tensor) -> torch.Tensor:
 
 
 def count(network: Network, digits: Digits, device: torch.device = CPU, *, also_on_raw: bool = False) -> Count:
-    """Answer all digits on a device, with pixels in [0, 1] as in training, and count.
+    """Classify all digits on a device, with pixels in [0, 1] as in training, and return the counts.
 
-    `also_on_raw` counts the right answers to pixels 0..255 besides. That costs little: the first layer, which is most
-    of the work, is linear, so its outputs W 255 x + b are those that are there, less b, times 255, plus b.
+    `also_on_raw` adds the right answers to pixels 0..255. That costs little: the first layer, which is most of the
+    work, is affine, so that its outputs W 255 x + b are 255 (z - b) + b, where z are those that were computed already.
     """
     network = network.to(device)
     images = torch.tensor(digits.images.reshape(-1, PIXELS)).to(device)
@@ -99,34 +100,34 @@ def count(network: Network, digits: Digits, device: torch.device = CPU, *, also_
     )
 
 
-def _calibration_error(found: Count) -> float | None:
-    confidences = found.confidences.numpy()
+def _calibration_error(counts: Count) -> float | None:
+    confidences = counts.confidences.numpy()
     if not np.isfinite(confidences).all():
         return None
-    return expected_calibration_error(confidences, found.right.numpy())
+    return expected_calibration_error(confidences, counts.right.numpy())
 
 
 def evaluate(network: Network, data: DataSet, device: torch.device = CPU) -> EvaluationRecord:
-    """Evaluate `network` on the test part of `data`, on a device."""
-    found = count(network, data.test, device, also_on_raw=True)
+    """Return the evaluation of `network` on the test part of `data`, computed on a device."""
+    counts = count(network, data.test, device, also_on_raw=True)
     is_test_set = data.evaluated_on == "mnist_test"
     n = len(data.test.labels)
-    assert found.hits_on_raw is not None
-    raw255 = found.hits_on_raw / n
+    assert counts.hits_on_raw is not None
+    raw255 = counts.hits_on_raw / n
     return EvaluationRecord(
-        accuracy=found.accuracy,
+        accuracy=counts.accuracy,
         evaluated_on=data.evaluated_on,
         n=n,
-        accuracy_interval=wilson_interval(found.hits, n),
-        test_accuracy=found.accuracy if is_test_set else None,
+        accuracy_interval=wilson_interval(counts.hits, n),
+        test_accuracy=counts.accuracy if is_test_set else None,
         test_accuracy_raw255=raw255 if is_test_set else None,
         accuracy_raw255=raw255,
-        expected_calibration_error=_calibration_error(found),
-        mean_negative_log_likelihood=found.mean_loss if math.isfinite(found.mean_loss) else None,
+        expected_calibration_error=_calibration_error(counts),
+        mean_negative_log_likelihood=counts.mean_loss if math.isfinite(counts.mean_loss) else None,
         per_class=[
             ClassAccuracy(digit=digit, n=int(row.sum()), accuracy=int(row[digit]) / int(row.sum()))
-            for digit, row in enumerate(found.confusion)
+            for digit, row in enumerate(counts.confusion)
         ],
-        confusion_matrix=found.confusion.tolist(),
-        right_bits=base64.b64encode(np.packbits(found.right.numpy()).tobytes()).decode(),
+        confusion_matrix=counts.confusion.tolist(),
+        right_bits=base64.b64encode(np.packbits(counts.right.numpy()).tobytes()).decode(),
     )

@@ -1,1 +1,1 @@
-"""Predictions without torch, and models for other programs."""
+"""Predictions without torch, and export of models to the formats of other programs."""

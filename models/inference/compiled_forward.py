@@ -1,7 +1,7 @@
-"""The compiled forward pass that answers predictions: which kinds of it this processor runs, and its structures.
+"""Call the compiled forward pass of `models/native/forward.c`, in the best kind that this processor runs.
 
-`models/native/forward.c` reads the rows of weights whose input is not zero, and no others: a fifth of the first layer
-and, with ReLU, half of the rest. This file mirrors its structures, field by field, and knows no torch.
+It reads the rows of weights whose input is not zero, and no others: a fifth of the first layer and, with ReLU, half of
+the rest. This file mirrors its structures, field by field, and does not import torch.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ KINDS: tuple[Kind, ...] = ("baseline", "avx2", "avx512")
 
 _OUT_OF_MEMORY, _NOT_FINITE = 1, 2
 FEW = 16
-"""So many images are sooner copied than asked for their address."""
+"""Up to this many images, a copy is faster than asking NumPy for their address."""
 
 
 class Rows(NamedTuple):
-    """A layer as products read it: float32 [fan_in + 1, stride], a row an input, and the bias as one row more.
+    """A layer as products read it: float32 [fan_in + 1, stride], one row per input, and the bias as the last row.
 
-    `stride` is at least `fan_out`; what lies beyond is zero. Rows begin at whole cache lines.
+    `stride` is at least `fan_out`; the columns beyond `fan_out` are zero. Rows begin at whole cache lines.
     """
 
     values: Floats
@@ -39,7 +39,7 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, weight: Floats, bias: Floats) -> Self:
-        """Return a layer of weight [fan_out, fan_in] and bias [fan_out]."""
+        """Return the layer of a weight [fan_out, fan_in] and a bias [fan_out]."""
         fan_out, fan_in = weight.shape
         stride = stride_of(fan_out)
         room = np.zeros((fan_in + 1) * stride + LINE, np.float32)
@@ -92,12 +92,12 @@ LAYOUT = (1, *map(ctypes.sizeof, (_Dense, _Network)))
 
 
 class Forward:
-    """The forward pass of one network, for any number of threads at once."""
+    """The forward pass of one network; any number of threads may use it concurrently."""
 
     def __init__(self, library: ctypes.CDLL, kind: Kind, layers: Sequence[Rows], activation: Activation) -> None:
         self._function = library.fanin_probabilities
         self._kind = KINDS.index(kind)
-        self._kept = tuple(layers)  # the structures below hold bare addresses
+        self._kept = tuple(layers)  # kept alive: the structures below hold bare addresses
         self._dense = (_Dense * len(layers))(*(self._dense_of(layer) for layer in layers))
         self._network = _Network(
             ctypes.addressof(self._dense), len(layers), ACTIVATIONS.index(activation), LEAKY_RELU_SLOPE
@@ -112,26 +112,27 @@ class Forward:
     def probabilities(self, images: NDArray[np.uint8] | Floats) -> tuple[Floats, bool]:
         """Return probabilities float32 [n, fan_out of the last layer], and whether all are finite.
 
-        Images are pixels uint8 or inputs float32, [n, fan_in]; p = softmax(network(x)), x = pixels / 255. Other threads
-        run meanwhile. Raises `ValueError`, `MemoryError`.
+        Images are pixels uint8 or inputs float32, [n, fan_in]; p = softmax(network(x)), x = pixels / 255. The call
+        releases the GIL. Raises `ValueError` for another shape or type, and `MemoryError`.
         """
         fan_in = self._dense[0].fan_in
         if images.ndim != 2 or images.shape[1] != fan_in or images.dtype not in (np.uint8, np.float32):
             raise ValueError(f"images {images.dtype}{images.shape} are not uint8 or float32 [n, {fan_in}]")
         in_a_row = np.ascontiguousarray(images)
-        found = np.empty((len(images), self._kept[-1].fan_out), np.float32)
+        probabilities = np.empty((len(images), self._kept[-1].fan_out), np.float32)
         at = in_a_row.tobytes() if len(images) <= FEW else in_a_row.ctypes.data
         pixels, inputs = (at, None) if images.dtype == np.uint8 else (None, at)
-        code = self._function(self._kind, self._at, pixels, inputs, len(images), found.ctypes.data)
+        code = self._function(self._kind, self._at, pixels, inputs, len(images), probabilities.ctypes.data)
         if code == _OUT_OF_MEMORY:
-            raise MemoryError("A prediction needs more memory than there is.")
-        return found, code != _NOT_FINITE
+            raise MemoryError("There is not enough memory for a prediction.")
+        return probabilities, code != _NOT_FINITE
 
 
 def forward_of(layers: Sequence[Rows], activation: Activation, kind: Kind | None = None) -> Forward | None:
-    """Return the forward pass of a network, of the best kind that runs here or a given one; None where none was built.
+    """Return the forward pass of a network, of the best kind that runs here or of `kind`; None if none was built.
 
-    Also None if a weight is not finite: what it does to an input of zero is for NumPy to say.
+    Also None if a weight is not finite: the forward pass skips inputs of zero, but zero times infinity is NaN, as NumPy
+    computes it.
     """
     library = _library()
     if library is None or not all(np.isfinite(layer.values).all() for layer in layers):
@@ -141,7 +142,7 @@ def forward_of(layers: Sequence[Rows], activation: Activation, kind: Kind | None
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """Return the library of what predictions need, or None where it was not built."""
+    """Return the library for predictions, or None if it was not built."""
     library = load("forward", LAYOUT)
     address, whole = ctypes.c_void_p, ctypes.c_int64
     if library is not None:
@@ -153,9 +154,10 @@ def _library() -> ctypes.CDLL | None:
 
 
 def all_likely(images: NDArray[np.uint8], least_total: float, most_offset_pixels: float) -> bool:
-    """Say whether a quick look finds that every image uint8 [n, 28, 28] has a dark edge, ink enough, and is centred.
+    """Return whether every image uint8 [n, 28, 28] has a dark edge, enough ink, and is centred.
 
-    False also where nothing was built: then somebody has to look closer. Raises `ValueError`.
+    False also if the library was not built; the caller then checks each image. Raises `ValueError` for another shape or
+    type.
     """
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise ValueError(f"images {images.dtype}{images.shape} are not uint8 [n, 28, 28]")
@@ -166,7 +168,7 @@ def all_likely(images: NDArray[np.uint8], least_total: float, most_offset_pixels
 
 
 def kinds() -> tuple[Kind, ...]:
-    """Return the kinds that this processor runs, best first; none where nothing was built."""
+    """Return the kinds that this processor runs, best first; empty if the library was not built."""
     library = _library()
     if library is None:
         return ()

@@ -1,7 +1,7 @@
-"""Make a 28x28 digit of any picture of one, the way MNIST itself was made.
+"""Convert a picture of a digit into a 28x28 image by the procedure that made MNIST.
 
-LeCun et al. (1998, Gradient-based learning applied to document recognition, section III.A) scaled each digit
-to fit a 20x20 box, keeping its aspect ratio, and placed its centre of mass at the centre of a 28x28 field.
+LeCun et al. (1998, Gradient-based learning applied to document recognition, section III.A) scaled each digit to fit a
+20x20 box, keeping its aspect ratio, and placed its centre of mass at the centre of a 28x28 field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Grey = NDArray[np.uint8]
 
 
 class FittedDigit(NamedTuple):
-    """The uint8 [28, 28] that the network sees, and whether dark ink on light paper was inverted for it."""
+    """The image uint8 [28, 28] for the network, and whether dark ink on light paper was inverted for it."""
 
     image: Grey
     inverted: bool

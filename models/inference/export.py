@@ -1,4 +1,4 @@
-"""A model's weights in the forms that other programs read: safetensors, NumPy's npz, ONNX. Imports no torch."""
+"""A model's weights in formats that other programs read: safetensors, NumPy's npz, ONNX. Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONNX_IR_VERSION = 8
 
 
 def to_npz(weights: Weights) -> bytes:
-    """Return the weights as numpy.savez writes them, without compression, the same bytes every time."""
+    """Return the weights as numpy.savez writes them, uncompressed; the same weights give the same bytes."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(weights[name]) for name in sorted(weights)}
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -39,7 +39,7 @@ def to_onnx(weights: Weights, metadata: CheckpointMetadata) -> bytes:
     name = "images"
     for index in range(layers):
         weight, bias, z = f"layers.{index}.weight", f"layers.{index}.bias", f"z{index}"
-        tensors += [numpy_helper.from_array(np.ascontiguousarray(weights[one]), one) for one in (weight, bias)]
+        tensors += [numpy_helper.from_array(np.ascontiguousarray(weights[key]), key) for key in (weight, bias)]
         nodes.append(helper.make_node("Gemm", [name, weight, bias], [z], transB=1))
         name = z
         if index < layers - 1:

@@ -1,7 +1,7 @@
-"""Say of an image why it is unlikely to be a digit as MNIST has them, and so as the networks were trained on.
+"""Find out why an image is unlikely to be a digit like MNIST's, on which the networks were trained.
 
 MNIST's digits are light ink on black, scaled into 20x20 pixels and centred by mass in 28x28. Every limit lies beyond
-all 60,000 training digits, whose smallest and largest values the comments name.
+the values of all 60,000 training digits; the comments give the smallest and the largest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ WARNING_TEXT: dict[InputWarning, str] = {
 
 
 def _sums() -> NDArray[np.float32]:
-    """Return [784, 4]: an image times this is its sum of levels, its moments down and across, its mean at the edge."""
+    """Return a matrix [784, 4] for sums over an image.
+
+    An image times it gives the sum of levels, the moments down and across, and the mean at the edge.
+    """
     places = np.arange(28, dtype=np.float32) - np.float32(13.5)
     edge = np.zeros((28, 28), np.float32)
     edge[::27] += 1 / 112
@@ -46,9 +49,9 @@ _SUMS = _sums()
 
 
 def input_warnings(images: NDArray[np.uint8]) -> list[tuple[InputWarning, ...]]:
-    """Return for each image uint8 [n, 28, 28] why it is unlikely to be a digit as trained; mostly nothing.
+    """Return for each image uint8 [n, 28, 28] why it is unlikely to be a digit like MNIST's; usually nothing.
 
-    Noise is looked for where the edge is lit, which costs less: it does not leave out the edge.
+    Only images with a lit edge are checked for noise: that is faster, and noise reaches the edge.
     """
     if all_likely(images, MIN_MEAN_LEVEL * 784, MAX_OFFSET_PIXELS):
         return [()] * len(images)
@@ -67,12 +70,12 @@ def _unlikely(
             return ("dark_on_light",)
         if roughness > MAX_ROUGHNESS or np.count_nonzero(image) > MAX_LIT_SHARE * 784:
             return ("noise",)
-    found: tuple[InputWarning, ...] = ()
+    warnings: tuple[InputWarning, ...] = ()
     if down * down + across * across > (MAX_OFFSET_PIXELS * total) ** 2:
-        found += ("off_centre",)
+        warnings += ("off_centre",)
     if edge > MAX_EDGE_LEVEL:
-        found += ("fills_the_frame",)
-    return found
+        warnings += ("fills_the_frame",)
+    return warnings
 
 
 def _roughness(image: NDArray[np.uint8], total: float) -> float:

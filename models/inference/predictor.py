@@ -1,4 +1,4 @@
-"""Answer digits with a trained model, without torch: compiled where Fanin could be compiled, else in NumPy alone."""
+"""Predict digits with a trained model, without torch: by the compiled forward pass if it was built, else in NumPy."""
 
 from __future__ import annotations
 
@@ -50,14 +50,17 @@ _ACTIVATIONS: dict[Activation, Callable[[Floats], Floats]] = {
 
 
 class Predictor:
-    """A loaded model that maps digits to probabilities; in NumPy where it is not to be `compiled`, or cannot."""
+    """A loaded model that maps digits to probabilities.
+
+    It uses the compiled forward pass, or NumPy if `compiled` is false or `forward_of` returns None.
+    """
 
     def __init__(self, weights: Weights, metadata: CheckpointMetadata, *, compiled: bool = True) -> None:
         self.metadata = metadata
         activation = metadata.spec.architecture.activation
         layers = rows_of(weights)
         self.memory_bytes = sum(layer.values.nbytes for layer in layers)
-        """What the weights take."""
+        """The size of the weights."""
         self._forward = forward_of(layers, activation) if compiled else None
         self._layers = [(layer.weight, layer.bias) for layer in layers]
         self._activation = _ACTIVATIONS[activation]
@@ -80,7 +83,10 @@ class Predictor:
         return self.predict_inputs(inputs)
 
     def predict_inputs(self, inputs: Floats) -> Floats:
-        """Return what `predict` does for what the network reads, float32 [n, 784] in [0, 1]."""
+        """Return the same as `predict`, for inputs float32 [n, 784] in [0, 1].
+
+        Raises `OutputNotFinite`.
+        """
         if self._forward is not None:
             return _checked(*self._forward.probabilities(inputs))
         with np.errstate(over="ignore", invalid="ignore"):

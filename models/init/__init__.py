@@ -1,6 +1,6 @@
-"""The table of all initialization schemes, and the way a network gets its first weights.
+"""The table of all initialization schemes, and `initialize`, which fills a network by one of them.
 
-Adding a scheme: write its final class in a file of this package. `SCHEMES` finds it there; the request model,
+To add a scheme, write its final class in a file of this package. `SCHEMES` finds it there; the request model,
 `GET /init-schemes`, the OpenAPI document, the documentation's table and the property tests follow from `SCHEMES`.
 """
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 def _schemes() -> dict[str, type[Scheme]]:
     """Return the concrete schemes of all files of this package, by name, in the order of files and classes."""
-    found: dict[str, type[Scheme]] = {}
-    for file in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
+    schemes: dict[str, type[Scheme]] = {}
+    for file in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         for scheme in vars(importlib.import_module(f"{__name__}.{file.name}")).values():
             if isinstance(scheme, type) and issubclass(scheme, Scheme) and getattr(scheme, "__final__", False):
-                found[scheme.model_fields["scheme"].default] = scheme
-    return found
+                schemes[scheme.model_fields["scheme"].default] = scheme
+    return schemes
 
 
 SCHEMES: dict[str, type[Scheme]] = _schemes()
@@ -51,10 +51,10 @@ def initialize(
     output_init: OutputInit = "same",
     images: torch.Tensor | None = None,
 ) -> None:
-    """Fill `network` in place by `scheme`, from the streams that belong to `seed`.
+    """Fill `network` in place by `scheme`, drawing from the random streams of `seed`.
 
-    `output_init` may replace the output layer's weight: `small` draws N(0, 0.01^2), `zeros` sets 0. The
-    hidden layers are the same, bit for bit, under all three. `images` are training images, uint8 [n, 784], at least
+    `output_init` may replace the output layer's weight: `small` draws N(0, 0.01^2), `zeros` sets 0. The hidden layers
+    are the same, bit for bit, under all three. `images` are training images, uint8 [n, 784], at least
     `scheme.probe_images()` of them; a scheme that needs none ignores them.
     """
     generators = Generators.of(seed)
@@ -63,7 +63,7 @@ def initialize(
 
 
 def replace_output(network: Network, output_init: OutputInit, generators: Generators) -> None:
-    """Let the output layer's weight start as `output_init` says, whatever the scheme made of it."""
+    """Set the output layer's weight in place as `output_init` says; `same` keeps the scheme's weight."""
     output = network.layers[-1].weight
     if output_init == "small":
         output.normal_(0.0, SMALL_OUTPUT_STD, generator=generators.output)
@@ -81,9 +81,9 @@ def markdown_table() -> str:
 
 
 def _parameters(scheme: type[Scheme]) -> str:
-    own = [field for name, field in scheme.model_fields.items() if name not in Scheme.model_fields]
+    fields = [field for name, field in scheme.model_fields.items() if name not in Scheme.model_fields]
     names = [name for name in scheme.model_fields if name not in Scheme.model_fields]
-    return ", ".join(f"`{name}` ({_default(field.default)})" for name, field in zip(names, own, strict=True))
+    return ", ".join(f"`{name}` ({_default(field.default)})" for name, field in zip(names, fields, strict=True))
 
 
 def _default(value: Any) -> str:

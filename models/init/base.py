@@ -1,4 +1,4 @@
-"""What every initialization scheme is: parameters, a formula with its source, and a way to fill a network."""
+"""The base class of initialization schemes: parameters, a formula with its source, and methods that fill a network."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Generators(NamedTuple):
 class Scheme(BaseModel):
     """A rule that fills the weights and biases of a whole network before training.
 
-    A concrete scheme is one final class in a file of this package: its fields are its parameters, its class
-    variables say what it does and who found it. n is the fan-in of a layer (its inputs), m the fan-out (its
-    outputs), W the weight of shape [m, n]. It gives its formula as a `law` that every weight is drawn from, or, where
-    entries are not independent, fills a weight (`fill_weight`) or the whole network (`fill`) itself.
+    A concrete scheme is a final class in a file of this package. Its fields are its parameters; its class variables
+    name its title, formula and source. n is the fan-in of a layer (its inputs), m the fan-out (its outputs), W the
+    weight of shape [m, n]. A scheme with independent entries gives its formula as a `law`, from which every weight is
+    drawn. Any other scheme fills a weight (`fill_weight`) or the whole network (`fill`) itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -69,27 +69,30 @@ class Scheme(BaseModel):
         return self
 
     def law(self, fan_in: int, fan_out: int, activation: str) -> Law | None:
-        """Return what each entry of a weight is drawn from; None if entries are not independent draws."""
+        """Return the law that each entry of a weight is drawn from; None if entries are not independent draws."""
         return None
 
     def weight_variance(self, fan_in: int, fan_out: int, activation: str) -> float | None:
-        """Return the mean square of a weight's entries about their mean, as the formula has it; None if unknown."""
+        """Return the mean square of a weight's entries about their mean, by the formula; None if unknown."""
         law = self.law(fan_in, fan_out, activation)
         return None if law is None else law.variance
 
     def misfit(self, sizes: tuple[int, ...], activation: str) -> str:
-        """Say why a network of these layer sizes and this activation cannot start so, or return an empty string."""
+        """Return why this scheme cannot fill a network of these layer sizes and this activation.
+
+        The string is empty if it can.
+        """
         return ""
 
     def probe_images(self) -> int:
-        """Return how many training images `fill` needs at least."""
+        """Return the least number of training images that `fill` needs."""
         return 0
 
     def fill(self, network: Network, generators: Generators, images: torch.Tensor | None = None) -> None:
         """Fill every weight and bias of `network` in place.
 
-        `images` are the training images, uint8 [n, 784], for schemes that look at data; the others ignore them.
-        The same generator state gives the same weights, bit for bit.
+        `images` are the training images, uint8 [n, 784], for schemes that depend on data; the others ignore them. The
+        same generator state gives the same weights, bit for bit.
         """
         for layer in network.layers:
             activation = network.activation if layer is not network.layers[-1] else "identity"
@@ -102,7 +105,10 @@ class Scheme(BaseModel):
             fill_bias(layer.bias, layer.weight.shape[1], self.bias, self.bias_value, generators.biases)
 
     def fill_weight(self, weight: torch.Tensor, activation: str, stream: torch.Generator) -> None:
-        """Fill one weight [fan_out, fan_in] in place; `activation` is what follows this layer."""
+        """Fill one weight [fan_out, fan_in] in place; `activation` is the one after this layer.
+
+        Raises `TypeError` if the scheme has no law.
+        """
         fan_out, fan_in = weight.shape
         law = self.law(fan_in, fan_out, activation)
         if law is None:
@@ -125,7 +131,7 @@ def smallest_fan_in(sizes: tuple[int, ...]) -> tuple[int, int]:
 
 
 def resolved_gain(gain: Literal["auto"] | float, activation: str) -> float:
-    """Return a gain as a number."""
+    """Return a gain as a number: `gain`, or for "auto" the gain of `activation`."""
     return gain_of(activation) if gain == "auto" else gain
 
 
@@ -136,7 +142,7 @@ def gain_of(activation: str) -> float:
     """
     from torch.nn.init import calculate_gain
 
-    own = {"identity": 1.0, "softsign": 1.0, "gelu": 1.533}
-    if activation in own:
-        return own[activation]
+    gains = {"identity": 1.0, "softsign": 1.0, "gelu": 1.533}
+    if activation in gains:
+        return gains[activation]
     return float(calculate_gain(activation, 0.01 if activation == "leaky_relu" else None))  # type: ignore[arg-type]

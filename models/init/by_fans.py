@@ -32,9 +32,9 @@ class VarianceScaling(Scheme):
     )
     scheme: Literal["variance_scaling"] = "variance_scaling"
     scale: float = Field(1.0, gt=0, le=100, description="Factor s of the variance, 0 < s <= 100.")
-    mode: Literal["fan_in", "fan_out", "fan_avg"] = Field("fan_in", description="Which fan f divides.")
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = Field("fan_in", description="Which fan f is.")
     distribution: Literal["normal", "truncated_normal", "uniform"] = Field(
-        "normal", description="What the weights are drawn from; all three have the variance of the formula."
+        "normal", description="Distribution of the weights; all three have the variance of the formula."
     )
 
     def law(self, fan_in: int, fan_out: int, activation: str) -> Law:
@@ -50,7 +50,7 @@ class VarianceScaling(Scheme):
 
 @final
 class GlorotStandard(Scheme):
-    """What Glorot and Bengio found in use, and called the standard initialization."""
+    """The common initialization before Glorot and Bengio, who called it standard."""
 
     title: ClassVar[str] = "Standard (before Glorot)"
     formula: ClassVar[str] = "W ~ U(-1/sqrt(n), 1/sqrt(n)); Var W = 1 / (3 n)"
@@ -115,10 +115,10 @@ class XavierNormal(_Xavier):
 
 
 class _He(Scheme):
-    """Schemes that make up for the half of the signal that a rectifier removes."""
+    """Schemes that compensate for the half of the signal that a rectifier removes."""
 
     mode: Literal["fan_in", "fan_out"] = Field(
-        "fan_in", description="Which fan f divides: fan_in keeps the forward variance, fan_out the backward one."
+        "fan_in", description="Which fan f is: fan_in keeps the forward variance, fan_out the backward one."
     )
     negative_slope: float = Field(0.0, ge=0, lt=1, description="Slope a of the rectifier below 0; 0 for ReLU.")
 
@@ -196,7 +196,7 @@ class LecunNormal(Scheme):
 
 @final
 class RandomWalk(Scheme):
-    """Gaussian weights whose gain makes up for the drift of the signal's norm in deep networks."""
+    """Gaussian weights whose gain compensates for the drift of the signal's norm in deep networks."""
 
     title: ClassVar[str] = "Random walk"
     formula: ClassVar[str] = (
@@ -212,7 +212,7 @@ class RandomWalk(Scheme):
     scheme: Literal["random_walk"] = "random_walk"
 
     def misfit(self, sizes: tuple[int, ...], activation: str) -> str:
-        """Refuse activations that the paper has no gain for."""
+        """Return a message for activations that the paper has no gain for, else an empty string."""
         if activation in ("relu", "identity"):
             return ""
         return f"random_walk has gains for relu and identity only, not for {activation}; use one of these"
@@ -228,7 +228,7 @@ class RandomWalk(Scheme):
 
 @final
 class TorchDefault(Scheme):
-    """What `torch.nn.Linear` does when nobody asks."""
+    """The default initialization of `torch.nn.Linear`."""
 
     title: ClassVar[str] = "torch.nn.Linear's default"
     formula: ClassVar[str] = "W, b ~ U(-1/sqrt(n), 1/sqrt(n)); Var W = 1 / (3 n)"

@@ -1,4 +1,4 @@
-"""Schemes without chance: zeros, one number, the identity."""
+"""Deterministic schemes: zeros, one number, the identity."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class _EqualUnits(Scheme):
-    """Schemes that start all units of a layer alike, so that only random biases could part them."""
+    """Schemes that start all units of a layer alike, so that only random biases could make them differ."""
 
     keeps_signal_theory: ClassVar[bool] = False
     break_symmetry_by_bias: bool = Field(
-        False, description="Allow `bias` = torch_default, which makes units differ and so defeats this scheme's lesson."
+        False, description="Allow `bias` = torch_default, which makes units differ, so that no symmetry is shown."
     )
 
     @model_validator(mode="after")
@@ -25,7 +25,7 @@ class _EqualUnits(Scheme):
         if self.bias == "torch_default" and not self.break_symmetry_by_bias:
             raise ValueError(
                 f"{self.scheme} with random biases does not show symmetry: the biases make the units differ and the "
-                'network learns; use "bias": "zeros", or ask for it with "break_symmetry_by_bias": true'
+                'network learns; use "bias": "zeros", or allow it with "break_symmetry_by_bias": true'
             )
         return self
 
@@ -73,7 +73,7 @@ class Constant(_EqualUnits):
 
 @final
 class Identity(Scheme):
-    """Ones on the diagonal, zeros elsewhere: a layer starts by handing on what it gets."""
+    """Ones on the diagonal, zeros elsewhere: a layer starts by passing its inputs on."""
 
     title: ClassVar[str] = "Identity"
     formula: ClassVar[str] = "W = g I; units beyond the diagonal start at 0"
@@ -86,7 +86,7 @@ class Identity(Scheme):
     gain: float = Field(1.0, gt=0, le=10, description="Factor g, 0 < g <= 10.")
 
     def fill_weight(self, weight: torch.Tensor, activation: str, stream: torch.Generator) -> None:
-        """Set W = g I, cut or filled up with zeros where the layer is not square."""
+        """Set W = g I, cropped or padded with zeros where the layer is not square."""
         from torch.nn.init import eye_
 
         eye_(weight)

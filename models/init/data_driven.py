@@ -1,4 +1,4 @@
-"""Schemes that look at training images."""
+"""Schemes that depend on training images."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Lsuv(Scheme):
     )
     source: ClassVar[str] = "Mishkin, Matas 2016, All you need is a good init, algorithm 1"
     scheme: Literal["lsuv"] = "lsuv"
-    tolerance: float = Field(0.1, ge=0.001, le=0.5, description="Largest |Var z - 1| that is left.")
-    max_iterations: int = Field(10, ge=1, le=100, description="Most times that one layer is scaled.")
+    tolerance: float = Field(0.1, ge=0.001, le=0.5, description="Largest |Var z - 1| that is accepted.")
+    max_iterations: int = Field(10, ge=1, le=100, description="Largest number of times that one layer is scaled.")
     batch: int = Field(512, ge=64, le=10_000, description="Training images that the variance is measured on.")
 
     def probe_images(self) -> int:
@@ -35,7 +35,10 @@ class Lsuv(Scheme):
         return self.batch
 
     def fill(self, network: Network, generators: Generators, images: torch.Tensor | None = None) -> None:
-        """Fill the network layer by layer, each by what the layers before it make of the first `batch` images."""
+        """Fill the network layer by layer, each by its outputs for the first `batch` images.
+
+        Raises `InvalidSpec` if there are fewer images.
+        """
         import torch
         from torch.nn.init import orthogonal_
 

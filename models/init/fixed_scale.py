@@ -1,4 +1,4 @@
-"""Schemes whose scale is a number that the user gives, whatever the layer's fans."""
+"""Schemes whose scale is a parameter, whatever the layer's fans."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The distributions that independent weights are drawn from: a law knows its moments and how to fill a tensor.
+"""The distributions that independent weights are drawn from; a law has moments and fills a tensor.
 
-A law is the formula of a scheme: what is drawn, what a preview predicts, and what the property tests check all come
-from it. Drawing is torch.nn.init's, so that Fanin's weights are those a user of torch would get from that generator.
+A law is the formula of a scheme: draws, the predictions of previews and the property tests all come from it. Weights
+are drawn by torch.nn.init, so that they equal those that a user of torch gets from the same generator.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRUNCATED_KURTOSIS = _TRUNCATED_FOURTH / TRUNCATED_VARIANCE**2
 
 @dataclass(frozen=True)
 class Law:
-    """What each entry of a weight is drawn from, independently.
+    """The distribution that each entry of a weight is drawn from, independently.
 
     `scale` is the standard deviation before any cut (normal, truncated_normal), or half the width (uniform).
     """

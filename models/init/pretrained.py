@@ -56,29 +56,32 @@ class Dbn(Scheme):
         return self
 
     def misfit(self, sizes: tuple[int, ...], activation: str) -> str:
-        """Refuse what a machine with binary units cannot start."""
+        """Return why machines with binary units cannot start the network, or an empty string."""
         if activation != "sigmoid":
             return f"dbn trains layers of binary units, whose activation is sigmoid, not {activation}; use sigmoid"
         if max(sizes) > WIDEST_LAYER:
             return (
-                f"dbn keeps what every layer makes of all images in memory; {max(sizes)} units are more than the limit "
+                f"dbn keeps every layer's outputs for all images in memory; {max(sizes)} units are more than the limit "
                 f"of {WIDEST_LAYER}, use 1 to {WIDEST_LAYER} in each hidden layer"
             )
         return ""
 
     def probe_images(self) -> int:
-        """Return the least number of images that pre-training can do with: a batch, and those that it holds out."""
+        """Return the least number of images for pre-training: a batch, and the held-out images."""
         return self.batch + self.batch // 19 + 1
 
     @property
     def settings(self) -> RbmSettings:
-        """Return how the machines are trained."""
+        """Return the settings by which the machines are trained."""
         from models.pretrain.dbn import RbmSettings
 
         return RbmSettings(**{field.name: getattr(self, field.name) for field in fields(RbmSettings)})
 
     def fill(self, network: Network, generators: Generators, images: torch.Tensor | None = None) -> None:
-        """Pre-train all hidden layers on `images`, from first epoch to last, and fill the network."""
+        """Pre-train all hidden layers on `images`, from first epoch to last, and fill the network.
+
+        Raises `InvalidSpec` if there are fewer than `probe_images` images.
+        """
         import torch
 
         from models.pretrain.dbn import Pretraining

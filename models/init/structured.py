@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @final
 class Orthogonal(Scheme):
-    """Rows (or columns) at right angles: a square layer changes no length but by the gain."""
+    """Rows (or columns) at right angles: a square layer keeps every length, up to the gain."""
 
     title: ClassVar[str] = "Orthogonal"
     formula: ClassVar[str] = "W = g Q, Q from the QR decomposition of a Gaussian matrix; Var W = g^2 / max(n, m)"
@@ -58,7 +58,8 @@ class SparseTorch(Scheme):
     def fill_weight(self, weight: torch.Tensor, activation: str, stream: torch.Generator) -> None:
         """Draw W ~ N(0, std^2) and set ceil(s m) entries of each column to 0.
 
-        Not by torch.nn.init.sparse_, which picks the places from torch's global generator, whatever it is given.
+        torch.nn.init.sparse_ is not used: it picks the places from torch's global generator, even if it is given
+        another.
         """
         import torch
 
@@ -70,7 +71,7 @@ class SparseTorch(Scheme):
 
 @final
 class SparseMartens(Scheme):
-    """Every unit hears a few inputs only, each of them loudly."""
+    """Every unit has only a few incoming weights, each of them large."""
 
     title: ClassVar[str] = "Sparse (Martens)"
     formula: ClassVar[str] = "each unit has k incoming weights N(0, std^2), the others are 0; Var W = k std^2 / n"
@@ -83,7 +84,7 @@ class SparseMartens(Scheme):
     std: float = Field(1.0, gt=0, le=10, description="Standard deviation of these weights.")
 
     def misfit(self, sizes: tuple[int, ...], activation: str) -> str:
-        """Refuse more connections than a layer has inputs."""
+        """Return a message if a layer has fewer inputs than connections, else an empty string."""
         layer, fan_in = smallest_fan_in(sizes)
         if self.connections <= fan_in:
             return ""

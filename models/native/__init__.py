@@ -1,6 +1,6 @@
-"""What is compiled from C when Fanin is installed with a C compiler at hand; every user has a way without it.
+"""Libraries that are compiled from C if Fanin is installed with a C compiler; every caller has a fallback.
 
-`models.training.kernel_library` takes training steps with it, `models.inference.compiled_forward` answers predictions.
+`models.training.kernel_library` uses them for training steps, `models.inference.compiled_forward` for predictions.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ACTIVATIONS: tuple[Activation, ...] = (
 
 def load(name: str, layout: Sequence[int]) -> ctypes.CDLL | None:
     """Return a library of this folder, or None if it was not built or its structures are of another version."""
-    found = importlib.util.find_spec(f"models.native.{name}")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(f"models.native.{name}")
+    if spec is None or spec.origin is None:
         return None
-    library = ctypes.CDLL(found.origin)
+    library = ctypes.CDLL(spec.origin)
     if not _has_layout(library, layout):
         warnings.warn(
-            f"{found.origin} is of another version of Fanin and is not used: install Fanin again.", stacklevel=2
+            f"{spec.origin} is of another version of Fanin and is not used: install Fanin again.", stacklevel=2
         )
         return None
     return library

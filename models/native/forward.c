@@ -1,15 +1,16 @@
-/* Probabilities of digits by a multilayer perceptron, on one thread: what serves predictions.
+/* Probabilities of digits by a multilayer perceptron, on one thread, for predictions.
 
-   A digit alone reads a fifth of the first layer's weights and half of the others', because a row whose input is zero
-   is not read; what a server waits for after a pause is memory. One library holds all kinds of processors, chosen when
-   it is loaded; `models/inference/compiled_forward.py` mirrors the structures below. */
+   Rows of weights whose input is zero are not read: a single digit reads a fifth of the first layer's weights and half
+   of the others'. After a pause, reading them from memory takes most of a prediction's time. One library holds the code
+   for all kinds of processors; the caller chooses one. `models/inference/compiled_forward.py` mirrors the structures
+   below. */
 
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* `rows` [fan_in, columns], `stride` apart, then the bias as one row more; `columns` is fan_out in whole cache lines. */
+/* `rows` [fan_in, columns], `stride` apart, then the bias as a last row; `columns` is fan_out in whole cache lines. */
 struct dense {
     int64_t fan_in, fan_out, columns, stride;
     const float *rows;
@@ -59,7 +60,7 @@ enum { DONE, OUT_OF_MEMORY, NOT_FINITE };
 #define MOST_VECTORS 8
 #include "probabilities.h"
 
-/* Which kinds this processor runs, best first, by their number in `fanin_probabilities`; returns how many. */
+/* Write the kinds that this processor runs, best first, by their number in `fanin_probabilities`; return how many. */
 int fanin_kinds(int *kinds) {
     int count = 0;
 #if defined(__x86_64__)
@@ -75,7 +76,8 @@ int fanin_kinds(int *kinds) {
 }
 
 /* Write probabilities [count, fan_out of the last layer] of `count` images, given as pixels [count, fan_in] or, where
-   that is NULL, as inputs [count, fan_in]. Nothing of the network is written; any number of threads may call. */
+   that is NULL, as inputs [count, fan_in]. The network is only read, so any number of threads may call concurrently.
+   Return DONE, OUT_OF_MEMORY or NOT_FINITE. */
 int fanin_probabilities(int kind, const struct network *network, const uint8_t *pixels, const float *inputs,
                         int64_t count, float *probabilities) {
 #if defined(__x86_64__)
@@ -87,9 +89,9 @@ int fanin_probabilities(int kind, const struct network *network, const uint8_t *
     return probabilities_baseline(network, pixels, inputs, count, probabilities);
 }
 
-/* What `models/inference/compiled_forward.py` compares with its own structures before it trusts this library. */
+/* `models/inference/compiled_forward.py` compares this with its own structures before it uses this library. */
 const int64_t fanin_layout[3] = {
-    1, /* raised whenever a structure keeps its size and changes its meaning */
+    1, /* incremented when a structure keeps its size and changes its meaning */
     sizeof(struct dense),
     sizeof(struct network),
 };

@@ -1,15 +1,15 @@
-/* Products of weights with inputs that are mostly zero, for one type REAL: what is not zero in an input is listed, and
-   a product adds up the listed rows of the weights. Included once for each type, by training, and once for each kind
-   of processor, by predictions: whoever includes it defines REAL, NAME, FABS, LIST_VALUES, LIST_BYTES, VECTOR_BYTES,
-   MOST_VECTORS and FOR_PROCESSOR, an attribute of every function or nothing. */
+/* Products of weights with inputs that are mostly zero, for one type REAL. The nonzero elements of an input are listed,
+   and a product adds up the listed rows of the weights. Training includes this file once for each type, predictions
+   include it once for each kind of processor. The including file defines REAL, NAME, FABS, LIST_VALUES, LIST_BYTES,
+   VECTOR_BYTES, MOST_VECTORS and FOR_PROCESSOR (an attribute of every function, or nothing). */
 
 #ifndef LISTED_ROWS
 #define LISTED_ROWS
-/* Rows of weights that are worked through while they lie in the first-level cache. Whole cache lines of a row of the
-   transposed weights, which another thread writes the next block of. */
+/* Rows of weights that are used together, while they are in the first-level cache. A block is whole cache lines of a
+   row of the transposed weights, because another thread writes the next block. */
 #define BLOCK_ROWS 32
 
-/* Stops the compiler from keeping one address for each vector of a row, for which there are not enough registers. */
+/* Stops the compiler from keeping one address for each vector of a row: there are not enough registers. */
 #define KEEP_AS_ONE_ADDRESS(pointer) __asm__("" : "+r"(pointer))
 
 enum { RELU, LEAKY_RELU, SOFTSIGN, IDENTITY, TANH, SIGMOID, SELU, GELU };
@@ -19,8 +19,9 @@ enum { RELU, LEAKY_RELU, SOFTSIGN, IDENTITY, TANH, SIGMOID, SELU, GELU };
 typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES)));
 typedef REAL NAME(unaligned) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL))));
 
-/* What is not zero in a batch of rows of one width: image b lists `values[b * capacity + k]` at `places[...]`, in order;
-   capacity >= width + 16, because whole vectors are stored. `starts[b * blocks + j]` is the first k of block j of BLOCK_ROWS places; blocks = ceil(width / BLOCK_ROWS) + 1. */
+/* The nonzero elements of a batch of rows of one width. Image b has `values[b * capacity + k]` at the places
+   `places[b * capacity + k]`, in ascending order; capacity >= width + 16, because whole vectors are stored.
+   `starts[b * blocks + j]` is the first k of block j of BLOCK_ROWS places; blocks = ceil(width / BLOCK_ROWS) + 1. */
 struct NAME(lists) {
     uint16_t *places;
     REAL *values;
@@ -28,7 +29,8 @@ struct NAME(lists) {
     int64_t width, capacity, blocks;
 };
 
-/* Append to a list what is not zero in from[first..last); without branches, which zeros would lead astray. */
+/* Append the nonzero elements of from[first..last) to a list that has `count`, and return how many it has then.
+   Without branches, because zeros would make them mispredict. */
 FOR_PROCESSOR static inline long NAME(list_values)(const REAL *from, long first, long last, uint16_t *places, REAL *values,
                                      long count) {
     for (long i = first; i < last; i++) {
@@ -39,7 +41,7 @@ FOR_PROCESSOR static inline long NAME(list_values)(const REAL *from, long first,
     return count;
 }
 
-/* The same of pixels, whose levels `of_byte` gives. */
+/* The same for pixels; `of_byte` gives the value of each level. */
 FOR_PROCESSOR static inline long NAME(list_bytes)(const uint8_t *from, const REAL *of_byte, long first, long last, uint16_t *places,
                                     REAL *values, long count) {
     for (long i = first; i < last; i++) {
@@ -50,7 +52,7 @@ FOR_PROCESSOR static inline long NAME(list_bytes)(const uint8_t *from, const REA
     return count;
 }
 
-/* List what is not zero of an image's row, or of its pixels where `row` is NULL. */
+/* List the nonzero elements of an image's row, or of its pixels where `row` is NULL. */
 FOR_PROCESSOR static inline __attribute__((always_inline)) void NAME(list)(struct NAME(lists) *lists, long image, const REAL *row,
                                                              const uint8_t *pixels, const REAL *of_byte) {
     uint16_t *places = lists->places + image * lists->capacity;
@@ -66,7 +68,7 @@ FOR_PROCESSOR static inline __attribute__((always_inline)) void NAME(list)(struc
     starts[lists->blocks - 1] = (int32_t)count;
 }
 
-/* out[image, 0..vectors) += sum of listed rows, one block of rows after another so that they stay in the cache. */
+/* out[image, 0..vectors) += sum of listed rows, one block of rows after another: a block stays in the cache. */
 FOR_PROCESSOR static inline __attribute__((always_inline)) void NAME(add_rows)(
     const int vectors, const struct NAME(lists) *in, long first, long last, const REAL *rows, long stride, REAL *out,
     long out_stride) {

@@ -2,7 +2,7 @@
 
 #include "listed_rows.h"
 
-/* What the activations of `listed_rows.h` leave out, because training uses torch's for them. */
+/* All activations; `listed_rows.h` has only those of the training kernel, since torch trains the others. */
 FOR_PROCESSOR static void NAME(activate_any)(long kind, float slope, float *z, long count) {
     const float selu_scale = 1.0507009873554805f, selu_alpha = 1.6732632423543772f;
     const float gelu_factor = 0.7978845608028654f;
@@ -37,7 +37,7 @@ FOR_PROCESSOR static int NAME(softmax)(const float *logits, long count, float *p
     return isfinite(sum);
 }
 
-/* The lists and two rows of values of a group of images, in one piece of memory. */
+/* Working memory for a group of images, one allocation: their lists, and a row of outputs for each. */
 struct NAME(room) {
     struct NAME(lists) lists;
     float *h;
@@ -51,7 +51,7 @@ static int NAME(make_room)(struct NAME(room) *room, const struct network *networ
         width = layer->fan_in > width ? layer->fan_in : width;
         stride = layer->stride > stride ? layer->stride : stride;
     }
-    images = images > 0 ? images : 1; /* what malloc returns for nothing is not said */
+    images = images > 0 ? images : 1; /* malloc(0) may return NULL */
     const long capacity = width + 16, blocks = (width + BLOCK_ROWS - 1) / BLOCK_ROWS + 1;
     const size_t h = (size_t)(images * stride) * sizeof(float), values = (size_t)(images * capacity) * sizeof(float);
     const size_t starts = (size_t)(images * blocks) * sizeof(int32_t);

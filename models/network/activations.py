@@ -1,8 +1,8 @@
 """The activations and their derivatives, each as one kernel of torch that writes into a given buffer.
 
-`forward(z, out)` may be called with `out` = `z` where `in_place` is true. `backward(dh, z, h, out)` turns the
-gradient of the activation's output into that of its input; it reads `h` only where `in_place` is true, since
-z is then gone. The formulas are torch's own backward kernels, called without the autograd graph.
+`forward(z, out)` may be called with `out` = `z` where `in_place` is true. `backward(dh, z, h, out)` turns the gradient
+of the activation's output into that of its input. It reads `h` only where `in_place` is true, since z is then
+overwritten. The formulas are torch's own backward kernels, called without the autograd graph.
 """
 
 from __future__ import annotations

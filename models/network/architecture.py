@@ -20,7 +20,7 @@ class Architecture(Part):
     )
     activation: Activation = Field(
         "relu",
-        description="After every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form.",
+        description="Follows every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form.",
     )
 
     @model_validator(mode="after")

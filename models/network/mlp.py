@@ -1,4 +1,4 @@
-"""The network: a multilayer perceptron as plain tensors, with no hidden initialization."""
+"""The network: a multilayer perceptron as plain tensors, without implicit initialization."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Network:
 
     @classmethod
     def empty(cls, architecture: Architecture) -> Self:
-        """Return a network full of NaN, so that a weight which no scheme filled cannot go unseen."""
+        """Return a network full of NaN, so that a weight that no scheme filled is noticed."""
         sizes = architecture.sizes
         layers = tuple(
             Layer(torch.full((fan_out, fan_in), torch.nan), torch.full((fan_out,), torch.nan))
@@ -45,7 +45,7 @@ class Network:
 
     @classmethod
     def of_weights(cls, weights: Mapping[str, NDArray[np.float32]], architecture: Architecture) -> Self:
-        """Return the network that `weights` (as `to_weights` names them) describes; a copy."""
+        """Return a network with a copy of `weights`, which are named as by `to_weights`."""
         layers = tuple(
             Layer(
                 torch.from_numpy(weights[f"layers.{index}.weight"].copy()),
@@ -56,7 +56,7 @@ class Network:
         return cls(layers, architecture.activation)
 
     def to(self, device: torch.device) -> Network:
-        """Return the network on a device; itself, if it is there."""
+        """Return the network on a device; tensors that are there already are shared."""
         layers = tuple(Layer(layer.weight.to(device), layer.bias.to(device)) for layer in self.layers)
         return Network(layers, self.activation)
 

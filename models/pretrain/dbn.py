@@ -1,9 +1,9 @@
 """Greedy pre-training of a deep belief network: one restricted Boltzmann machine after another, epoch by epoch.
 
-Layer l learns from the hidden probabilities that the layers below make of the images. Everything random is drawn from
-(seed, number of the epoch), so that a pre-training continued from a snapshot gives the same bits as one that was never
-interrupted. The last 1,000 images (at most a twentieth) are not learned from: the gap between their free energy and
-that of others shows overfitting (Hinton 2010, section 6).
+Layer l learns from the hidden probabilities that the layers below compute from the images. Everything random is drawn
+from (seed, number of the epoch), so that a pre-training that continues from a snapshot gives the same bits as an
+uninterrupted one. The last 1,000 images (at most a twentieth) are held out: the gap between their free energy and that
+of training images shows overfitting (Hinton 2010, section 6).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CHUNK_IMAGES = 5000
 
 @dataclass(frozen=True)
 class PretrainSnapshot:
-    """All machines after `number` epochs, counted over all layers; tensors by `rbm.{layer}.{name}`."""
+    """All machines after `number` epochs, counted over all layers; tensors are named `rbm.{layer}.{name}`."""
 
     number: int
     tensors: Mapping[str, NDArray[np.float32]]
@@ -59,7 +59,7 @@ class RbmSettings:
 
 
 class Pretraining:
-    """The machines of one network, advanced an epoch at a time."""
+    """The machines of one network, trained an epoch at a time."""
 
     def __init__(
         self,
@@ -72,7 +72,8 @@ class Pretraining:
     ) -> None:
         """Start, or continue from a snapshot.
 
-        `sizes` are the units of the input and of every hidden layer; `images` uint8 [N, 784]. Raises `InvalidSpec`.
+        `sizes` are the units of the input and of every hidden layer; `images` uint8 [N, 784]. Raises `InvalidSpec` if
+        there are fewer training images than a batch.
         """
         held_out = min(HELD_OUT_IMAGES, len(images) // HELD_OUT_SHARE)
         self.settings = settings
@@ -83,9 +84,7 @@ class Pretraining:
         self._learned = images[: len(images) - held_out].to(device)
         self._held_out = images[len(images) - held_out :].to(device)
         if len(self._learned) < settings.batch:
-            raise InvalidSpec(
-                f"dbn's batch of {settings.batch} is more than the {len(self._learned)} images there are."
-            )
+            raise InvalidSpec(f"dbn's batch of {settings.batch} is more than the {len(self._learned)} training images.")
         self.machines: list[RBM] = [RBM(below, above, device) for below, above in pairwise(sizes)]
         self._visible: Tensor = self._learned
         if snapshot is not None:
@@ -95,23 +94,24 @@ class Pretraining:
 
     @property
     def finished(self) -> bool:
-        """Say whether every layer has had all its epochs."""
+        """Return whether every layer has had all its epochs."""
         return self.number >= self.epochs
 
     @property
     def layer(self) -> int:
-        """Return the index of the machine that learns next."""
+        """Return the index of the machine that is trained next."""
         return self.number // self.settings.rbm_epochs
 
     @property
     def images_per_epoch(self) -> int:
-        """Return how many images are learned from in an epoch; a smaller last batch is left out."""
+        """Return the number of training images in an epoch; a smaller last batch is left out."""
         return len(self._learned) - len(self._learned) % self.settings.batch
 
     def run_epoch(self, between_steps: Callable[[StepProgress], None] | None = None) -> PretrainMetrics:
-        """Train the present layer for one epoch. What `between_steps` raises passes through; then drop this object.
+        """Train the current layer for one epoch, and return its metrics.
 
-        Raises `LossNotFinite` if the machine diverges.
+        `between_steps` is called after every step. If it raises, the error passes through, and this object must be
+        dropped. Raises `LossNotFinite` if the machine diverges.
         """
         started = time.perf_counter()
         settings, machine = self.settings, self.machines[self.layer]
@@ -152,7 +152,7 @@ class Pretraining:
         return PretrainSnapshot(self.number, tensors)
 
     def fill(self, network: Network) -> None:
-        """Fill the hidden layers of a network, on the CPU, with what the machines have learned."""
+        """Copy the weights and hidden biases of the machines into the hidden layers of a network on the CPU."""
         for layer, machine in zip(network.layers, self.machines, strict=False):
             layer.weight.copy_(machine.weight.t())
             layer.bias.copy_(machine.hidden_bias)
@@ -164,11 +164,11 @@ class Pretraining:
         for layer, machine in enumerate(self.machines):
             prefix = f"rbm.{layer}."
             machine.load(
-                {name.removeprefix(prefix): one for name, one in snapshot.tensors.items() if name.startswith(prefix)}
+                {name.removeprefix(prefix): data for name, data in snapshot.tensors.items() if name.startswith(prefix)}
             )
 
     def _enter_layer(self) -> None:
-        """Prepare the data of the present layer, and its machine if this is its first epoch."""
+        """Prepare the data of the current layer, and its machine if this is its first epoch."""
         layer = self.layer
         self._visible = self._learned if layer == 0 else self._through(self._learned, layer)
         if self.number % self.settings.rbm_epochs == 0:
@@ -177,14 +177,14 @@ class Pretraining:
             self.machines[layer].start(self.settings.weight_std, mean / len(self._visible), stream)
 
     def _through(self, images: Tensor, layers: int) -> Tensor:
-        """Return the hidden probabilities that the first `layers` machines make of images."""
-        found = []
+        """Return the hidden probabilities that the first `layers` machines compute from images."""
+        outputs = []
         for part in torch.split(images, CHUNK_IMAGES):
             h = self._floats(part)
             for machine in self.machines[:layers]:
                 h = machine.hidden_probabilities(h)
-            found.append(h)
-        return torch.cat(found)
+            outputs.append(h)
+        return torch.cat(outputs)
 
     def _batch(self, chosen: Tensor) -> Tensor:
         return self._floats(self._visible.index_select(0, chosen))

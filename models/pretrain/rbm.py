@@ -6,10 +6,10 @@ Energy of visible v [n] and hidden h [m], with weights W [n, m] and biases b [n]
     p(h_j = 1 | v) = sigmoid(c + v W)_j,  p(v_i = 1 | h) = sigmoid(b + W h)_i
     F(v) = -log sum_h exp -E(v, h) = -b.v - sum_j softplus(c + v W)_j
 
-CD-k (Hinton 2002) follows <v h>_data - <v h>_k. Real-valued pixels in [0, 1] are read as probabilities. What drives
-the visible units are binary samples of the hidden ones; the last reconstruction and the last hidden pass stay
-probabilities (those between them, where k > 1, are sampled), and the statistics of the data use probabilities too
-(Hinton 2010, A practical guide to training restricted Boltzmann machines, section 3).
+CD-k (Hinton 2002) follows <v h>_data - <v h>_k. Real-valued pixels in [0, 1] are read as probabilities. Binary samples
+of the hidden units drive the visible ones. The last reconstruction and the last hidden pass stay probabilities; the
+reconstructions before them, where k > 1, are sampled. The statistics of the data use probabilities too (Hinton 2010, A
+practical guide to training restricted Boltzmann machines, section 3).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RBM:
     def start(self, weight_std: float, mean_visible: Tensor, stream: torch.Generator) -> None:
         """Draw W ~ N(0, weight_std^2) from a CPU generator; b_i = log(p_i / (1 - p_i)) within +-4; c = 0.
 
-        `mean_visible` [n] is p, how much each visible unit is on in the data (Hinton 2010, section 8).
+        `mean_visible` [n] is p, the mean of each visible unit over the data (Hinton 2010, section 8).
         """
         self.weight.copy_(torch.empty(self.weight.shape).normal_(0.0, weight_std, generator=stream))
         self.visible_bias.copy_(torch.logit(mean_visible.double()).clamp(-MAX_BIAS, MAX_BIAS))
@@ -83,10 +83,10 @@ class RBM:
         weight_decay: float,
         stream: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Take one CD-k step on a batch [B, n]; return it as the machine rebuilt it [B, n], and p(h | data) [B, m].
+        """Take one CD-k step on a batch [B, n]; return its reconstruction [B, n] and p(h | data) [B, m].
 
-        velocity = momentum velocity + lr ((<v h>_data - <v h>_k) / B - weight_decay W); the decay is on W alone. What
-        is returned is overwritten by the next step. `stream` lives on the machine's device.
+        velocity = momentum velocity + lr ((<v h>_data - <v h>_k) / B - weight_decay W); the decay is on W alone. The
+        next step overwrites the returned tensors. `stream` is on the machine's device.
         """
         buffers, batch = self._buffers_for(len(visible)), len(visible)
         hidden = self.hidden_probabilities(visible, out=buffers.hidden)
@@ -128,9 +128,9 @@ class RBM:
 
 
 def _sample(probabilities: Tensor, stream: torch.Generator, *, out: Tensor) -> None:
-    """Draw ones with these probabilities; `out` may be the probabilities themselves.
+    """Write 1 with these probabilities, else 0; `out` may be the probabilities themselves.
 
-    Not by bernoulli_, which raises on a diverged (NaN) machine, and on a GPU takes the whole process with it.
+    bernoulli_ is not used: it raises if the machine diverged (NaN), which on a GPU ends the whole process.
     """
     noise = torch.empty_like(out) if out is probabilities else out
     torch.lt(noise.uniform_(generator=stream), probabilities, out=out)

@@ -1,4 +1,4 @@
-"""Claims about initialization, as experiments that anyone can repeat: the table of all recipes."""
+"""The table of all recipes: claims about initialization, as experiments that anyone can repeat."""
 
 from __future__ import annotations
 

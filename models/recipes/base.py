@@ -1,4 +1,4 @@
-"""What a recipe is: specs to train, and a judge of what came out. Values and formulas only; no torch at import."""
+"""A recipe: specs to train, and a function that judges the results. Values and formulas only; no torch at import."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Outcome:
 
     @property
     def start(self) -> Diagnostics:
-        """Return the look at the layers before training."""
+        """Return the layer statistics before training."""
         return self.diagnostics[0]
 
     @property
     def end(self) -> Diagnostics:
-        """Return the look at the layers after the last epoch."""
+        """Return the layer statistics after the last epoch."""
         return self.diagnostics[-1]
 
     @property
@@ -53,7 +53,10 @@ class Outcome:
 
 
 class Judgement(NamedTuple):
-    """What was measured, in words, and whether the claim was reproduced; more of it as a table, its head first."""
+    """What was measured, in words, and whether the claim was reproduced.
+
+    `table` may hold more of what was measured; its first row is the head.
+    """
 
     measured: str
     holds: bool
@@ -62,9 +65,10 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A claim with its source, how it is tried, what is expected, and who judges.
+    """A claim with its source, the specs that test it, the expected result, and a function that judges.
 
-    `members` are the specs to train for a list of seeds; `judge` sees their outcomes in the same order.
+    `members` returns the specs to train for a list of seeds; `judge` gets their outcomes in the same order. Fewer than
+    `least_seeds` seeds cannot be judged.
     """
 
     name: str
@@ -80,14 +84,14 @@ class Recipe:
 
 def of_scheme(outcomes: Iterable[Outcome], scheme: str) -> list[Outcome]:
     """Return the outcomes of a scheme, by seed."""
-    return sorted((one for one in outcomes if one.spec.init.scheme == scheme), key=lambda one: one.seed)
+    return sorted((run for run in outcomes if run.spec.init.scheme == scheme), key=lambda run: run.seed)
 
 
 def mean_accuracy(outcomes: Sequence[Outcome]) -> float:
     """Return the mean accuracy."""
-    return fmean(one.accuracy for one in outcomes)
+    return fmean(run.accuracy for run in outcomes)
 
 
 def listed(values: Iterable[object], form: str = "") -> str:
-    """Return values with slashes between them; None is "never"."""
+    """Return values with slashes between them; None becomes "never"."""
     return " / ".join("never" if value is None else format(value, form) for value in values)

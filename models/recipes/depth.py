@@ -1,4 +1,4 @@
-"""What depth does to schemes: He against Xavier with ReLU, Adam that hides it, sigmoid and tanh."""
+"""Recipes about schemes in deep networks: He against Xavier with ReLU, what Adam hides, sigmoid and tanh."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def _five(scheme: Scheme, activation: Activation, epochs: int, seed: int) -> Tra
 
 
 def _gradient_ratios(large: Sequence[Outcome], small: Sequence[Outcome]) -> list[float]:
-    """Return by how much the first layer's gradient of one is greater than the other's, seed by seed."""
+    """Return the ratios of the first layer's weight gradients, `large` over `small`, seed by seed."""
     return [
-        (one.start.layers[0].weight_gradient_std or 0.0) / (other.start.layers[0].weight_gradient_std or 1e-300)
-        for one, other in zip(large, small, strict=True)
+        (upper.start.layers[0].weight_gradient_std or 0.0) / (lower.start.layers[0].weight_gradient_std or 1e-300)
+        for upper, lower in zip(large, small, strict=True)
     ]
 
 
 def _he_against_xavier(outcomes: Sequence[Outcome]) -> Judgement:
     he, xavier = of_scheme(outcomes, "he_normal"), of_scheme(outcomes, "xavier_uniform")
-    he_first, xavier_first = ([one.first_step_below_2 for one in group] for group in (he, xavier))
+    he_first, xavier_first = ([run.first_step_below_2 for run in group] for group in (he, xavier))
     ratios = _gradient_ratios(he, xavier)
     learns = all(step is not None and step <= HE_WITHIN for step in he_first)
     stalls = all(step is None or step > XAVIER_NOT_WITHIN for step in xavier_first)
@@ -55,14 +55,14 @@ def _he_against_xavier(outcomes: Sequence[Outcome]) -> Judgement:
 
 def _adam_hides_it(outcomes: Sequence[Outcome]) -> Judgement:
     he, xavier, default = (
-        [one.first_step_below_2 for one in of_scheme(outcomes, name)]
+        [run.first_step_below_2 for run in of_scheme(outcomes, name)]
         for name in ("he_normal", "xavier_uniform", "torch_default")
     )
     slower = all(
         slow is not None and quick is not None and slow > quick for slow, quick in zip(xavier, he, strict=True)
     )
     never = all(step is None for step in default)
-    gradient = fmean(one.start.layers[0].weight_gradient_std or 0.0 for one in of_scheme(outcomes, "xavier_uniform"))
+    gradient = fmean(run.start.layers[0].weight_gradient_std or 0.0 for run in of_scheme(outcomes, "xavier_uniform"))
     measured = (
         f"first step: He {listed(he)}, Xavier {listed(xavier)}, torch's default {listed(default)}. Adam divides "
         f"Xavier's gradient of {gradient:.0e} by its own size; torch's is below Adam's eps of 1e-8"
@@ -71,17 +71,17 @@ def _adam_hides_it(outcomes: Sequence[Outcome]) -> Judgement:
 
 
 def _gain_of_sigmoid(outcomes: Sequence[Outcome]) -> Judgement:
-    one, four = (
+    gain_one, gain_four = (
         [outcome.accuracy for outcome in outcomes if getattr(outcome.spec.init, "gain", None) == gain]
         for gain in (1.0, 4.0)
     )
-    measured = f"accuracy: gain 1 {listed(one, '.4f')}; gain 4 {listed(four, '.4f')}"
-    return Judgement(measured, max(one) < 0.25 and min(four) > 0.85)
+    measured = f"accuracy: gain 1 {listed(gain_one, '.4f')}; gain 4 {listed(gain_four, '.4f')}"
+    return Judgement(measured, max(gain_one) < 0.25 and min(gain_four) > 0.85)
 
 
 def _tanh_is_quicker(outcomes: Sequence[Outcome]) -> Judgement:
     standard, xavier = of_scheme(outcomes, "glorot_standard"), of_scheme(outcomes, "xavier_uniform")
-    first = [[one.first_step_below_2 for one in group] for group in (standard, xavier)]
+    first = [[run.first_step_below_2 for run in group] for group in (standard, xavier)]
     ratios = _gradient_ratios(xavier, standard)
     quicker = all(
         quick is not None and (slow is None or quick < slow) for slow, quick in zip(first[0], first[1], strict=True)
@@ -107,8 +107,8 @@ PAPER_ERROR = {
 def _error_table(outcomes: Sequence[Outcome]) -> Judgement:
     cells, holds = [], True
     for (activation, scheme), paper in PAPER_ERROR.items():
-        found = [one for one in of_scheme(outcomes, scheme) if one.spec.architecture.activation == activation]
-        error = 100 * (1 - mean_accuracy(found))
+        matching = [run for run in of_scheme(outcomes, scheme) if run.spec.architecture.activation == activation]
+        error = 100 * (1 - mean_accuracy(matching))
         cells.append(f"{activation} {'normalized' if scheme == 'xavier_uniform' else 'standard'} {error:.2f} ({paper})")
         if activation != "sigmoid":
             holds &= error < paper + 0.5

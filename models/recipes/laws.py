@@ -1,4 +1,4 @@
-"""What holds before any training: the laws of weights, of one layer, of depth, and Glorot and Bengio's two figures."""
+"""Recipes without training: the laws of weights, of one layer, and of depth, and two figures of Glorot and Bengio."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WITHIN_SD = 5.0
 
 
 def _start(scheme: Scheme, seed: int, hidden: tuple[int, ...], activation: Activation = "relu") -> TrainSpec:
-    """Return a spec that only initializes; the small data set will do to look at its layers."""
+    """Return a spec that only initializes; the small data set is enough to measure its layers."""
     architecture = Architecture(hidden=hidden, activation=activation)
     return TrainSpec(architecture=architecture, init=scheme, epochs=0, seed=seed, data="mnist_5k")
 
@@ -53,13 +53,13 @@ INDEPENDENT: tuple[Scheme, ...] = (
 
 def _weights(outcomes: Sequence[Outcome]) -> Judgement:
     deviations = [
-        layer.weight_variance_z for one in outcomes for layer in one.start.layers if layer.weight_variance_z is not None
+        layer.weight_variance_z for run in outcomes for layer in run.start.layers if layer.weight_variance_z is not None
     ]
     singular = [
         value - 1
-        for one in outcomes
-        for layer in one.start.layers
-        if one.spec.init.scheme == "orthogonal"
+        for run in outcomes
+        for layer in run.start.layers
+        if run.spec.init.scheme == "orthogonal"
         for value in (layer.singular_min, layer.singular_max)
         if value is not None
     ]
@@ -72,8 +72,8 @@ def _weights(outcomes: Sequence[Outcome]) -> Judgement:
 
 def _local(outcomes: Sequence[Outcome]) -> Judgement:
     worst, worst_mean, count = 0.0, 0.0, 0
-    for one in outcomes:
-        deviations = [layer.local_z for layer in one.start.layers[:-1] if layer.local_z is not None]
+    for run in outcomes:
+        deviations = [layer.local_z for layer in run.start.layers[:-1] if layer.local_z is not None]
         count += len(deviations)
         worst = max(worst, *map(abs, deviations))
         worst_mean = max(worst_mean, abs(fmean(deviations)) * math.sqrt(len(deviations)))
@@ -84,8 +84,8 @@ def _local(outcomes: Sequence[Outcome]) -> Judgement:
 def _walk(outcomes: Sequence[Outcome]) -> Judgement:
     steps = [
         2 * math.log((layer.z_rms or 1e-300) / (layer.z_rms_predicted or 1e-300))
-        for one in outcomes
-        for layer in one.start.layers[DEPTH - 1 : DEPTH]
+        for run in outcomes
+        for layer in run.start.layers[DEPTH - 1 : DEPTH]
     ]
     expected = math.sqrt(5 * DEPTH / WIDTH)
     mean, spread = fmean(steps), stdev(steps)
@@ -95,14 +95,14 @@ def _walk(outcomes: Sequence[Outcome]) -> Judgement:
 
 
 def _figures(outcomes: Sequence[Outcome]) -> Judgement:
-    """Judge figure 6 (activations) and 7 (gradients) of tanh: shares that reach the fifth layer, and the first."""
+    """Judge figures 6 (activations) and 7 (gradients) for tanh: shares that reach the fifth layer, and the first."""
     forward, backward = {}, {}
-    for one in outcomes:
-        if one.spec.architecture.activation != "tanh":
+    for run in outcomes:
+        if run.spec.architecture.activation != "tanh":
             continue
-        hidden = one.start.layers[:-1]
-        forward[one.spec.init.scheme] = (hidden[4].a_std or 0.0) / (hidden[0].a_std or 1.0)
-        backward[one.spec.init.scheme] = (hidden[0].dz_rms or 0.0) / (hidden[4].dz_rms or 1.0)
+        hidden = run.start.layers[:-1]
+        forward[run.spec.init.scheme] = (hidden[4].a_std or 0.0) / (hidden[0].a_std or 1.0)
+        backward[run.spec.init.scheme] = (hidden[0].dz_rms or 0.0) / (hidden[4].dz_rms or 1.0)
     standard, normalized = "glorot_standard", "xavier_uniform"
     measured = (
         f"tanh, standard / normalized: activations' sd, layer 5 over 1: {forward[standard]:.2f} / "
@@ -118,12 +118,12 @@ def _by_layer(outcomes: Sequence[Outcome]) -> list[list[str]]:
     rows = [["activation", "initialization", "of each layer", *(f"layer {number}" for number in range(1, 6))]]
     names = {"glorot_standard": "standard", "xavier_uniform": "normalized"}
     for activation, scheme in dict.fromkeys(
-        (one.spec.architecture.activation, one.spec.init.scheme) for one in outcomes
+        (run.spec.architecture.activation, run.spec.init.scheme) for run in outcomes
     ):
-        starts = [one.start for one in of_scheme(outcomes, scheme) if one.spec.architecture.activation == activation]
+        starts = [run.start for run in of_scheme(outcomes, scheme) if run.spec.architecture.activation == activation]
         for what, values in (
-            ("sd of activations (figure 6)", [[layer.a_std or 0.0 for layer in one.layers[:-1]] for one in starts]),
-            ("rms of gradients (figure 7)", [[layer.dz_rms or 0.0 for layer in one.layers[:-1]] for one in starts]),
+            ("sd of activations (figure 6)", [[layer.a_std or 0.0 for layer in run.layers[:-1]] for run in starts]),
+            ("rms of gradients (figure 7)", [[layer.dz_rms or 0.0 for layer in run.layers[:-1]] for run in starts]),
         ):
             means = [fmean(layer) for layer in zip(*values, strict=True)]
             rows.append([activation, names[scheme], what, *(f"{mean:.2g}" for mean in means)])

@@ -1,4 +1,4 @@
-"""The course's notebooks: what they print, and what it takes to print it."""
+"""Recipes about the course's notebooks: which settings give the numbers that they print."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.spec import PRESETS, TrainSpec
 
 COURSE = "deeplearningzerotoall/PyTorch, commit 0e11245"
 FIRST_COST_OF_NORMAL = (110, 190)
-"""Ten seeds: mean 150, sd 12 (134 to 171). Five standard errors of a mean of three hold the printed 129 too."""
+"""Ten seeds: mean 150, sd 12 (134 to 171). Five standard errors of a mean of three include the printed 129."""
 LAW_OF_NOTEBOOK_9_2 = Normal(std=1.0, bias="torch_default")
 
 
@@ -22,13 +22,13 @@ def _notebook(scheme: Scheme, seed: int) -> TrainSpec:
 
 
 def _first_costs(outcomes: Sequence[Outcome]) -> list[float]:
-    return [one.metrics[0].train_loss_mean for one in outcomes]
+    return [run.metrics[0].train_loss_mean for run in outcomes]
 
 
 def _xavier(outcomes: Sequence[Outcome]) -> Judgement:
     accuracy, cost = mean_accuracy(outcomes), fmean(_first_costs(outcomes))
     measured = (
-        f"mean accuracy {accuracy:.4f} ({listed((one.accuracy for one in outcomes), '.4f')}), epoch-1 cost {cost:.4f}"
+        f"mean accuracy {accuracy:.4f} ({listed((run.accuracy for run in outcomes), '.4f')}), epoch-1 cost {cost:.4f}"
     )
     return Judgement(measured, 0.976 <= accuracy <= 0.984 and 0.235 <= cost <= 0.265)
 
@@ -38,7 +38,7 @@ def _normal(outcomes: Sequence[Outcome]) -> Judgement:
     accuracy, cost = mean_accuracy(normal), fmean(_first_costs(normal))
     behind = min(better.accuracy - worse.accuracy for worse, better in zip(normal, xavier, strict=True))
     measured = (
-        f"mean accuracy {accuracy:.4f} ({listed((one.accuracy for one in normal), '.4f')}), epoch-1 cost {cost:.1f}; "
+        f"mean accuracy {accuracy:.4f} ({listed((run.accuracy for run in normal), '.4f')}), epoch-1 cost {cost:.1f}; "
         f"behind Xavier by at least {behind:.4f}"
     )
     low, high = FIRST_COST_OF_NORMAL

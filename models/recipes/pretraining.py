@@ -1,4 +1,4 @@
-"""What pre-training by restricted Boltzmann machines does: with depth, and at full size."""
+"""Recipes about pre-training by restricted Boltzmann machines: its effect with depth, and at full size."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _sigmoid(scheme: Scheme, depth: int, seed: int) -> TrainSpec:
 
 
 def _at_depth(outcomes: Sequence[Outcome], scheme: str, depth: int) -> list[float]:
-    found = of_scheme(outcomes, scheme)
-    return [one.error_percent for one in found if len(one.spec.architecture.hidden) == depth]
+    matching = of_scheme(outcomes, scheme)
+    return [run.error_percent for run in matching if len(run.spec.architecture.hidden) == depth]
 
 
 def _with_depth(outcomes: Sequence[Outcome]) -> Judgement:
@@ -49,7 +49,7 @@ def _with_depth(outcomes: Sequence[Outcome]) -> Judgement:
 
 
 def _full(outcomes: Sequence[Outcome]) -> Judgement:
-    errors = [one.error_percent for one in outcomes]
+    errors = [run.error_percent for run in outcomes]
     mean = fmean(errors)
     reached = "reached" if mean <= REACHED_PERCENT else "not reached"
     measured = f"mean {mean:.2f} % of {listed(errors, '.2f')}; 1.25 % is {reached}"

@@ -1,4 +1,4 @@
-"""Why all zeros cannot learn, where a course note slips."""
+"""Recipes about zeros: why they cannot learn, and where a course note is wrong."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def _zeros(activation: Activation, seed: int) -> TrainSpec:
 def _only_the_output_bias(outcomes: Sequence[Outcome]) -> Judgement:
     moved = [
         layer.layer
-        for one in outcomes
-        for layer in one.end.layers
+        for run in outcomes
+        for layer in run.end.layers
         if layer.weight_absmax != 0 or (layer.layer < 3 and layer.bias_absmax != 0)
     ]
-    losses = [one.evaluation.mean_negative_log_likelihood or 99.0 for one in outcomes]
-    exact = all(one.accuracy == SHARE_OF_ONES for one in outcomes)
+    losses = [run.evaluation.mean_negative_log_likelihood or 99.0 for run in outcomes]
+    exact = all(run.accuracy == SHARE_OF_ONES for run in outcomes)
     near = all(abs(loss - ENTROPY_OF_PRIORS) <= 0.02 for loss in losses)
-    biases = [one.end.layers[-1].bias_absmax or 0.0 for one in outcomes]
+    biases = [run.end.layers[-1].bias_absmax or 0.0 for run in outcomes]
     measured = (
-        f"accuracy {listed((one.accuracy for one in outcomes), '.4f')}, loss {listed(losses, '.4f')}; parameters that "
+        f"accuracy {listed((run.accuracy for run in outcomes), '.4f')}, loss {listed(losses, '.4f')}; parameters that "
         f"moved besides the output bias: {len(moved)}"
     )
     return Judgement(measured, not moved and exact and near and all(biases))
 
 
 def _one_unit_a_layer(outcomes: Sequence[Outcome]) -> Judgement:
-    units = [[layer.distinct_units for layer in one.end.layers] for one in outcomes]
-    moved = all((layer.weight_absmax or 0) > 0 for one in outcomes for layer in one.end.layers)
-    holds = moved and all(hidden == 1 for one in units for hidden in one[:-1]) and all(one[-1] > 1 for one in units)
+    units = [[layer.distinct_units for layer in run.end.layers] for run in outcomes]
+    moved = all((layer.weight_absmax or 0) > 0 for run in outcomes for layer in run.end.layers)
+    holds = moved and all(hidden == 1 for run in units for hidden in run[:-1]) and all(run[-1] > 1 for run in units)
     return Judgement(f"different units by layer: {units[0]}; every weight matrix moved: {moved}", holds)
 
 
 def _learns(outcomes: Sequence[Outcome]) -> Judgement:
-    accuracies = [one.accuracy for one in outcomes]
+    accuracies = [run.accuracy for run in outcomes]
     return Judgement(f"accuracy {listed(accuracies, '.4f')}", min(accuracies) > 0.90)
 
 

@@ -1,4 +1,4 @@
-"""Which engine takes the training steps: the compiled kernel where it is the faster one, torch everywhere else."""
+"""Choose the engine of the training steps: the compiled kernel where it is faster, torch everywhere else."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ KERNEL_PREFIX = "sparse-kernel-"
 
 
 def best_engine(spec: TrainSpec, device: torch.device) -> str:
-    """Return the name of the engine that trains a spec fastest on a device; jobs tell it, and keep it."""
-    found = kernel()
-    if device.type == "cpu" and found is not None and spec.architecture.activation in KERNEL_ACTIVATIONS:
-        return f"{KERNEL_PREFIX}{found.variant}"
+    """Return the name of the engine that trains a spec fastest on a device; a job reports it, and keeps it."""
+    best_kernel = kernel()
+    if device.type == "cpu" and best_kernel is not None and spec.architecture.activation in KERNEL_ACTIVATIONS:
+        return f"{KERNEL_PREFIX}{best_kernel.variant}"
     return STACKED
 
 
 def is_available(engine: str, device: torch.device) -> bool:
-    """Say whether this installation on this processor can train by an engine on a device."""
+    """Return whether this installation, on this processor, can train with an engine on a device."""
     return engine == STACKED or (device.type == "cpu" and _kernel_of(engine) is not None)
 
 
@@ -41,15 +41,15 @@ def make_step(engine: str, networks: Sequence[Network], spec: TrainSpec, device:
     if engine == STACKED:
         precision = spec.precision if device.type == "cuda" else "float32"
         return StackedStep(networks, spec.architecture, spec.optimizer, device, pixels=pixels, precision=precision)
-    found = _kernel_of(engine) if device.type == "cpu" else None
-    if found is None or spec.architecture.activation not in KERNEL_ACTIVATIONS:
+    kernel_of_engine = _kernel_of(engine) if device.type == "cpu" else None
+    if kernel_of_engine is None or spec.architecture.activation not in KERNEL_ACTIVATIONS:
         raise EngineMissing(
             f"The engine {engine} cannot train this network on {device.type} here.",
-            f"Use {best_engine(spec, device)}; the kernel is built by installing Fanin where a C compiler is.",
+            f"Use {best_engine(spec, device)}; the kernel is built when Fanin is installed with a C compiler.",
         )
-    return KernelStep(networks, spec.architecture, spec.optimizer, found, pixels=pixels)
+    return KernelStep(networks, spec.architecture, spec.optimizer, kernel_of_engine, pixels=pixels)
 
 
 def _kernel_of(engine: str) -> Kernel | None:
-    wanted: list[Variant] = [one for one in runnable() if f"{KERNEL_PREFIX}{one}" == engine]
+    wanted: list[Variant] = [variant for variant in runnable() if f"{KERNEL_PREFIX}{variant}" == engine]
     return load_kernel(wanted[0]) if wanted else None

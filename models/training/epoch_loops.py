@@ -1,8 +1,8 @@
-"""The steps of one epoch, one after another: driven by the host (a CPU), or left to a device (a GPU).
+"""Take the steps of one epoch: driven by the host (a CPU), or replayed by a device (a GPU).
 
-On a GPU the host would need ten to twenty times as long to launch a step's kernels as the GPU to run them. So a few
-steps are captured in a CUDA graph, and the host only puts the next rows and learning rates into their places, replays
-the graph and takes the losses away.
+On a GPU the host would need ten to twenty times as long to launch a step's kernels as the GPU to run them. A few steps
+are therefore captured in a CUDA graph. The host only copies the next rows and learning rates into the graph's inputs,
+replays it, and copies the losses.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 AfterSteps = Callable[[int, Tensor | None], None]
 STEPS_PER_GRAPH = 20
 MAX_GATHERED_BYTES = 128 * 2**20
-"""What the images of a graph's steps may take: fewer steps if many models are side by side, which need no more."""
+"""Limit for the images of a graph's steps. With many models a graph has fewer steps, and does not need more."""
 BYTES_OF_A_PIXEL = 5
-"""As it is gathered, uint8, and as float32."""
+"""One as it is gathered, uint8, and four as float32."""
 WARM_UPS = 2
 
 
@@ -35,14 +35,14 @@ class EpochLoop(Protocol):
         """Take all steps and return their losses [steps, K].
 
         `orders` int64 [K, images of an epoch], on the device, are the rows that each network sees, batch after batch;
-        `lrs` the learning rate of each step. `after_steps(n, losses)` is called when n steps have been given to the
-        device, again and again; with the losses [few, K] of the last few on a CPU, with None where it would have to
-        wait for them. What it raises passes through.
+        `lrs` the learning rate of each step. `after_steps(n, losses)` is called repeatedly, with the number n of steps
+        that have been given to the device. `losses` are those of the last few steps, [few, K], on a CPU, and None where
+        the host would have to wait for them. An error that it raises passes through.
         """
 
 
 class HostLoop:
-    """Steps that the host takes, a few at once."""
+    """Steps that the host takes, a few in one call."""
 
     def __init__(self, step: Step, images: Tensor, labels: Tensor, batch: int) -> None:
         self._step, self._images, self._labels, self._batch = step, images, labels, batch
@@ -62,7 +62,7 @@ class HostLoop:
 
 
 class _Captured(NamedTuple):
-    """A graph of a few steps, with the places that it reads, `chosen` [K, few * B] and `lrs`, and `losses` [few, K]."""
+    """A graph of a few steps; it reads `chosen` [K, few * B] and `lrs` [few], and writes `losses` [few, K]."""
 
     graph: torch.cuda.CUDAGraph
     chosen: Tensor
@@ -70,7 +70,7 @@ class _Captured(NamedTuple):
     losses: Tensor
 
     def replayed(self, chosen: Tensor, lrs: Tensor) -> Tensor:
-        """Take the steps of `Step.run_steps` by the graph, and return their losses, until the next replay."""
+        """Replay the graph for the steps of `Step.run_steps`; return their losses, valid until the next replay."""
         self.chosen.copy_(chosen)
         self.lrs.copy_(lrs)
         self.graph.replay()
@@ -78,7 +78,7 @@ class _Captured(NamedTuple):
 
 
 class DeviceLoop:
-    """Steps that a device takes by itself; captured in a CUDA graph on a GPU, and as they are on a CPU (for tests)."""
+    """Steps that a device takes by itself: captured in a CUDA graph on a GPU, uncaptured on a CPU (for tests)."""
 
     def __init__(self, step: StackedStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
         self._step, self._images, self._labels, self._batch = step, images, labels, batch
@@ -108,7 +108,7 @@ class DeviceLoop:
         return losses
 
     def _capture(self) -> _Captured:
-        """Capture a few steps. Steps that warm up move the training, so what they changed is put back."""
+        """Capture a few steps. The warm-up steps change the training's state, which is then restored."""
         chosen = torch.zeros((self._step.count, self._few * self._batch), dtype=torch.int64, device=self._device)
         lrs = torch.zeros(self._few, device=self._device)
         before = [tensor.clone() for tensor in self._step.changing]
@@ -128,12 +128,15 @@ class DeviceLoop:
 
 @cache
 def _aside(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream that graphs are warmed up and captured on: one, for cuBLAS keeps 32 MiB of each it has seen."""
+    """Return the stream for warm-up and capture: one, since cuBLAS keeps 32 MiB for each that it has seen."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _wait_for(before: torch.cuda.Event | None) -> torch.cuda.Event:
-    """Wait until the replay before the last one is done: the host stays one ahead, and no more."""
+    """Wait for `before`, the event of the previous replay, and return that of the last replay.
+
+    The host is thus at most one replay ahead of the device.
+    """
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record()
     if before is not None:

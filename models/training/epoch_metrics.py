@@ -1,4 +1,4 @@
-"""What the losses of an epoch tell."""
+"""Metrics that are computed from the losses of an epoch."""
 
 from __future__ import annotations
 

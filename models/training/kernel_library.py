@@ -1,8 +1,8 @@
-"""The compiled kernel: which variants this installation has, which one this processor can run, and its structures.
+"""Load the compiled kernel: the installed variants, those that this processor can run, and the kernel's structures.
 
-`models/native` is built when Fanin is installed and a C compiler with OpenMP is at hand, in up to three variants.
-Without one, training runs on `models.training.step.StackedStep`, and every job says so. This file mirrors the
-structures of `step.c` and `body.h`, field by field.
+`models/native` is built in up to three variants if Fanin is installed with a C compiler that has OpenMP. Without one,
+training runs on `models.training.step.StackedStep`, and every job says so. This file mirrors the structures of `step.c`
+and `body.h`, field by field.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from models.native import ACTIVATIONS, load
 
 BLOCK_ROWS = 32
 KERNEL_ACTIVATIONS = ACTIVATIONS[:4]
-"""What the kernel knows, in the order of its numbers; torch's vectorized exponentials are better at the others."""
+"""Those of the kernel, in the order of its numbers; for the others torch's vectorized exponentials are faster."""
 
 Variant = Literal["avx512", "avx2", "baseline"]
 RUNS: dict[str, tuple[Variant, ...]] = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
-"""The variants that a processor runs, best first, by the name that torch gives its abilities."""
+"""The variants that a processor runs, best first, by torch's name for its capability."""
 
 
 class LayerOfKernel(ctypes.Structure):
@@ -95,7 +95,7 @@ class Kernel(NamedTuple):
 
 def kernel() -> Kernel | None:
     """Return the best variant that is installed and runs on this processor, or None."""
-    return next((found for variant in runnable() if (found := load_kernel(variant)) is not None), None)
+    return next((loaded for variant in runnable() if (loaded := load_kernel(variant)) is not None), None)
 
 
 def runnable() -> tuple[Variant, ...]:
@@ -106,7 +106,7 @@ def runnable() -> tuple[Variant, ...]:
 @cache
 def load_kernel(variant: Variant) -> Kernel | None:
     """Return one variant, or None if it was not built. The processor must be able to run it."""
-    # torch is loaded by now, and the kernel shares its OpenMP: two would keep two teams of threads.
+    # torch is already loaded, so the kernel shares its OpenMP; two would keep two pools of threads.
     library = load(f"step_{variant}", LAYOUT)
     if library is None:
         return None

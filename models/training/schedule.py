@@ -1,4 +1,4 @@
-"""What an epoch sees: the order of images, and the learning rate of each step."""
+"""The schedule of an epoch: the order of images, and the learning rate of each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a training begins or goes on: snapshots of models, and networks from them or from pre-training."""
+"""Snapshots of models, and networks that are made from snapshots or from pre-training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.spec import TrainSpec
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One model after `epoch` epochs (0: initial): weights as `Network.to_weights`, and the optimizer's memory."""
+    """One model after `epoch` epochs (0: initial): weights as `Network.to_weights`, and the optimizer state."""
 
     epoch: int
     weights: Mapping[str, NDArray[np.float32]]
@@ -27,7 +27,7 @@ class Snapshot:
 
 
 def pretrained_network(spec: TrainSpec, pretraining: Pretraining) -> Network:
-    """Return what `TrainSpec.first_network` would, from a pre-training that has been run to its end."""
+    """Return the same network as `TrainSpec.first_network`, from a finished pre-training."""
     assert isinstance(spec.init, Dbn)
     network, generators = Network.empty(spec.architecture), Generators.of(spec.seed)
     pretraining.fill(network)
@@ -37,9 +37,9 @@ def pretrained_network(spec: TrainSpec, pretraining: Pretraining) -> Network:
 
 
 def networks_of(specs: Sequence[TrainSpec], snapshots: Sequence[Snapshot]) -> list[Network]:
-    """Return the networks of one snapshot a spec. Raises `InvalidSpec` if their epochs differ."""
+    """Return the networks of the snapshots, one per spec. Raises `InvalidSpec` if their number or epochs differ."""
     if len({snapshot.epoch for snapshot in snapshots}) != 1 or len(snapshots) != len(specs):
-        raise InvalidSpec("A training continues from one snapshot a model, all of the same epoch.")
+        raise InvalidSpec("A training continues from one snapshot per model, all of the same epoch.")
     return [
         Network.of_weights(snapshot.weights, spec.architecture) for spec, snapshot in zip(specs, snapshots, strict=True)
     ]

@@ -1,8 +1,8 @@
-"""The parameters of K networks side by side, and everything that has one number a parameter, in flat buffers.
+"""The parameters of K stacked networks, and other values that each parameter has, in flat buffers.
 
-A training step wants weights as V = [K, fan_in, fan_out], the transpose of `models.network.mlp.Layer.weight`, so that
-the forward product needs no transpose, and all of them in one buffer, so that an optimizer is one kernel call.
-Checkpoints want networks. This file is where the one becomes the other.
+A training step needs weights as V = [K, fan_in, fan_out], the transpose of `models.network.mlp.Layer.weight`, so that
+the forward product needs no transpose. All of them are in one buffer, so that an optimizer is one kernel call.
+Checkpoints need networks. This file converts between the two.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerPlace:
-    """Where a layer lies in a flat buffer, in elements: from `weight_at` `fan_in` rows `stride` apart; the bias."""
+    """A layer in a flat buffer, in elements: `fan_in` rows `stride` apart from `weight_at`, the bias at `bias_at`."""
 
     fan_in: int
     fan_out: int
@@ -49,8 +49,8 @@ class LayerViews:
 class StackedParameters:
     """The parameters of `count` networks: `values` [K, length], of which `layers` are views.
 
-    `pixels`, int64 [n], are the inputs that take part, the others being zero in every image: the first layer then has n
-    rows here, and the weights of the others stay what they are. `stride_of` gives the distance of rows of a width, in
+    `pixels`, int64 [n], are the inputs that are used; the others are zero in every image. The first layer has n rows
+    here, and the weights of the other inputs never change. `stride_of` gives the distance between rows of a width, in
     elements, if it is more than the width; padding is zero and stays so.
     """
 
@@ -76,17 +76,17 @@ class StackedParameters:
                 self._fill(self.layers[number], index, self._rows_of(number, layer.weight), layer.bias)
 
     def zeros(self) -> Tensor:
-        """Return a new buffer with one number a parameter, [K, length]."""
+        """Return a new buffer of zeros, one per parameter, [K, length]."""
         return large_pages.zeros(tuple(self.values.shape), self.values.dtype, self.values.device)
 
     def views(self, flat: Tensor) -> list[LayerViews]:
         """Return the parts of a flat buffer [K, length] that belong to each layer."""
-        found = []
+        layers = []
         for place in self.places:
             rows = flat[:, place.weight_at : place.weight_at + place.fan_in * place.stride]
             weight = rows.view(len(flat), place.fan_in, place.stride)[:, :, : place.fan_out]
-            found.append(LayerViews(weight, flat[:, None, place.bias_at : place.bias_at + place.fan_out]))
-        return found
+            layers.append(LayerViews(weight, flat[:, None, place.bias_at : place.bias_at + place.fan_out]))
+        return layers
 
     def network(self, index: int) -> Network:
         """Return a copy of one network, float32 on the CPU."""
@@ -100,23 +100,26 @@ class StackedParameters:
         return Network(layers, self.architecture.activation)
 
     def named(self, flat: Tensor, index: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-        """Return one network's part of a flat buffer by the names and in the shapes of its weights, a copy on the CPU.
+        """Return a copy of one network's part of a flat buffer on the CPU, with the names and shapes of its weights.
 
-        What belongs to pixels that take no part is zero.
+        Values that belong to unused pixels are zero.
         """
         nothing = torch.zeros_like(self._first_rows[index], dtype=dtype)
-        found = {}
+        tensors = {}
         for number, views in enumerate(self.views(flat)):
-            found[f"layers.{number}.weight"] = self._weight(views, number, index, nothing, dtype)
-            found[f"layers.{number}.bias"] = views.bias[index, 0].to("cpu", dtype, copy=True)
-        return found
+            tensors[f"layers.{number}.weight"] = self._weight(views, number, index, nothing, dtype)
+            tensors[f"layers.{number}.bias"] = views.bias[index, 0].to("cpu", dtype, copy=True)
+        return tensors
 
     def load_named(self, flat: Tensor, index: int, named: Mapping[str, NDArray[np.float32]]) -> None:
-        """Put back what `named` returned. Raises `CheckpointDamaged` if it is of another network."""
+        """Copy what `named` returned into a flat buffer.
+
+        Raises `CheckpointDamaged` if it is of another network.
+        """
         if {name: values.shape for name, values in named.items()} != self.architecture.weight_shapes:
             raise CheckpointDamaged(
-                "What the optimizer remembers is of another network, or was written by another version.",
-                "Train the job anew.",
+                "The optimizer state is of another network, or was written by another version.",
+                "Train the job again.",
             )
         for number, views in enumerate(self.views(flat)):
             weight, bias = (torch.tensor(named[f"layers.{number}.{part}"]) for part in ("weight", "bias"))
@@ -125,7 +128,8 @@ class StackedParameters:
     def _weight(self, views: LayerViews, number: int, index: int, whole: Tensor, dtype: torch.dtype) -> Tensor:
         """Return a copy of a weight [fan_out, fan_in] on the CPU.
 
-        The first layer's rows are put into `whole`, as `_in_rows`: pixels that take no part have what it holds.
+        The first layer's rows are written into `whole`, laid out as by `_in_rows`; unused pixels keep the values of
+        `whole`.
         """
         rows = views.weight[index].to("cpu", dtype)
         if number == 0:
@@ -133,7 +137,10 @@ class StackedParameters:
         return rows.t().clone(memory_format=torch.contiguous_format)
 
     def _in_rows(self, weight: Tensor) -> Tensor:
-        """Return the first weight as [fan_in, stride] on the CPU, as it lies here: quicker to fill and to transpose."""
+        """Return the first weight as [fan_in, stride] on the CPU.
+
+        This layout is that of the buffer, which makes it faster to fill and to transpose.
+        """
         rows = torch.zeros((weight.shape[1], self.places[0].stride))
         rows[:, : len(weight)] = weight.t()
         return rows
@@ -148,7 +155,7 @@ class StackedParameters:
 
 
 def _lay_out(sizes: Sequence[int], stride_of: Callable[[int], int]) -> tuple[list[LayerPlace], int]:
-    """Return where the layers lie, and the length of the flat buffer."""
+    """Return the places of the layers, and the length of the flat buffer."""
     places, end = [], 0
     for fan_in, fan_out in pairwise(sizes):
         stride = stride_of(fan_out)

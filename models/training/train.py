@@ -1,9 +1,9 @@
-"""Train one or many models at once, from a spec to checkpoints.
+"""Train one or many models at once, from specs to snapshots.
 
-`Training` holds K models in training and advances them an epoch at a time; `train` runs it to the end. Its
-caller decides where checkpoints go: nothing here knows files. A training that is continued from a snapshot
-gives the same bits as one that was never interrupted, on the same device, thread count and versions: the
-order of images is drawn from (seed, epoch), never from a running stream.
+`Training` holds K models in training and trains them an epoch at a time; `train` runs it to the end. The caller stores
+checkpoints: this file does not access the file system. A training that continues from a snapshot gives the same bits as
+an uninterrupted one, on the same device, thread count and versions, because the order of images is drawn from (seed,
+epoch).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BetweenSteps = Callable[[StepProgress], None]
 class Training:
     """K models of equal architecture, optimizer, batch size, epochs and data, in training.
 
-    A model that diverges, or that its caller drops, leaves the others as they are: it is in `failures`, or simply gone.
+    If a model diverges, it is added to `failures`; if the caller drops one, it is removed. The others do not change.
     """
 
     def __init__(
@@ -51,29 +51,29 @@ class Training:
     ) -> None:
         """Start from freshly initialized weights, or continue from one snapshot a spec (of equal epochs).
 
-        `engine` (None: the best) is one of `models.training.engine`. On a CPU the thread that calls, and those that
-        torch starts from it, take numbers below 1.2e-38 for zero from now on. Raises `InvalidSpec` if the specs cannot
-        be trained together or on this data, `EngineMissing` if the engine is not there.
+        `engine` (None: the best) is one of `models.training.engine`. On a CPU the calling thread, and those that torch
+        starts from it, flush numbers below 1.2e-38 to zero from now on. Raises `InvalidSpec` if the specs cannot be
+        trained together or on this data, `EngineMissing` if the engine is not available.
         """
         if device.type == "cpu":
-            # Adam's memory of pixels that few digits light becomes so small, and then a step takes a quarter longer.
+            # Adam's moments of pixels that few digits light become denormal, and then a step takes a quarter longer.
             torch.set_flush_denormal(True)
         self.specs = list(specs)
         self.data = data
         self._shared = _shared_part(self.specs)
-        found = training_set(self._shared, data, device)
-        self._pixels, self._images, self._labels = found.pixels, found.lit, found.labels
-        self._validation = Digits(data.train.images[len(found.images) :], data.train.labels[len(found.images) :])
+        digits = training_set(self._shared, data, device)
+        self._pixels, self._images, self._labels = digits.pixels, digits.lit, digits.labels
+        self._validation = Digits(data.train.images[len(digits.images) :], data.train.labels[len(digits.images) :])
         self._device = device
         self._engine = engine or best_engine(self._shared, device)
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = self._shared.precision == "tf32"
         networks = (
-            [spec.first_network(found.images) for spec in self.specs]
+            [spec.first_network(digits.images) for spec in self.specs]
             if snapshots is None
             else networks_of(self.specs, snapshots)
         )
-        self._probe = Probe.of(found.images, found.labels, device)
+        self._probe = Probe.of(digits.images, digits.labels, device)
         self._diagnosed = list(networks)
         self.failures: dict[int, LossNotFinite] = {}
         self.epoch = 0 if snapshots is None else snapshots[0].epoch
@@ -88,7 +88,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Say whether all epochs of the spec are done."""
+        """Return whether all epochs of the spec are done."""
         return self.epoch >= self._shared.epochs
 
     @property
@@ -108,7 +108,7 @@ class Training:
         return -(-self.images_per_epoch // self._shared.batch_size)
 
     def drop(self, index: int) -> None:
-        """Train one model no further. It is left out from now on, and its place is given up when half have left."""
+        """Stop training one model. It is masked from now on; its memory is freed when half of the models have left."""
         self._step.masked.add(self._slots.index(index))
 
     def snapshot(self, index: int) -> Snapshot:
@@ -126,13 +126,14 @@ class Training:
         return self._step.network(self._slots.index(index))
 
     def diagnose(self, index: int) -> Diagnostics:
-        """Return the statistics of one model's layers as it stands between two epochs, on the first training images.
+        """Return the statistics of one model's layers between two epochs, on the first training images.
 
-        At the start also what theory predicts, and singular values at the start and the end. Trains nothing.
+        At the start they include theory's predictions; at the start and the end they include singular values. The model
+        does not change.
         """
         network, spec = self.network(index), self.specs[index]
         is_start = self.epoch == 0
-        found = diagnose(
+        diagnostics = diagnose(
             network,
             self._probe,
             epoch=self.epoch,
@@ -141,18 +142,18 @@ class Training:
             thorough=is_start or self.finished,
         )
         self._diagnosed[index] = network
-        return found
+        return diagnostics
 
     def evaluate(self, index: int) -> EvaluationRecord:
-        """Evaluate one model on the test part of the data, on the device it trains on."""
+        """Return the evaluation of one model on the test part of the data, computed on its training device."""
         return evaluate(self.network(index), self.data, self._device)
 
     def run_epoch(self, between_steps: BetweenSteps | None = None) -> dict[int, EpochMetrics]:
         """Train one epoch and return the metrics of every model that is still in training.
 
-        `between_steps` is called after every few steps; what it raises ends the epoch and passes through, and the
-        training must then be dropped. Models that diverge are left out and told in `failures`; raises
-        the last one's `LossNotFinite` when none is left.
+        `between_steps` is called after every few steps. If it raises, the epoch ends, the error passes through, and
+        this object must be dropped. Models that diverge are added to `failures` and have no metrics; raises the last
+        one's `LossNotFinite` when none is left.
         """
         self._restack()
         started, number = time.perf_counter(), self.epoch + 1
@@ -167,7 +168,7 @@ class Training:
                 between_steps(StepProgress(number, done, self.steps_per_epoch, images, seconds))
 
         losses = self._loop.run(orders, lrs, after_steps).cpu()
-        if self._device.type != "cpu":  # there the steps were looked at when they were taken
+        if self._device.type != "cpu":  # on a CPU, `after_steps` has checked the losses
             self._check_losses(losses, number, 0, orders)
         loss_sums, hits = self._step.take_sums()
         seconds = time.perf_counter() - started
@@ -183,7 +184,7 @@ class Training:
     # -- the models in training ---------------------------------------------------------------------------
 
     def _build(self, members: list[int], networks: Sequence[Network]) -> None:
-        """Put these models side by side, one a slot."""
+        """Stack these models, one per slot."""
         self._slots = members
         self._step = make_step(self._engine, networks, self._shared, self._device, self._pixels)
         self._loop: EpochLoop
@@ -194,14 +195,14 @@ class Training:
             self._loop = HostLoop(self._step, self._images, self._labels, self._shared.batch_size)
 
     def _restack(self) -> None:
-        """Put those that are left side by side anew, if half or more have left."""
+        """Stack the remaining models again, if half or more have left."""
         members = self.members
         if not members or len(members) > len(self._slots) / 2:
             return
         slots = [self._slots.index(member) for member in members]
         networks = [self._step.network(slot) for slot in slots]
         states = [self._step.optimizer_state(slot) for slot in slots]
-        del self._loop, self._step  # what they hold on a GPU is needed for those that take their place
+        del self._loop, self._step  # their memory on a GPU is needed for the new ones
         self._build(members, networks)
         self._step.load_optimizer_state(states)
 
@@ -213,7 +214,7 @@ class Training:
         return orders_of(seeds, epoch, len(self._labels), self.images_per_epoch).to(self._device)
 
     def _check_losses(self, losses: torch.Tensor, epoch: int, steps_before: int, orders: torch.Tensor) -> None:
-        """Leave out the models whose loss [steps, K] is not finite; raise the last one's failure if none is left."""
+        """Mask the models whose loss [steps, K] is not finite; raise the last one's failure if none is left."""
         if math.isfinite(float(losses.sum())):
             return
         for row, slot in (~losses.isfinite()).nonzero().tolist():
@@ -225,13 +226,13 @@ class Training:
             self.failures[self._slots[slot]] = failure
             self._step.masked.add(slot)
             if not self.members:
-                raise copy(failure)  # the one that is kept would hold these frames alive by its traceback
+                raise copy(failure)  # a copy, since the traceback of the stored one would keep these frames alive
 
     def _diverged(self, slot: int, loss: float, epoch: int, step: int, chosen: torch.Tensor) -> LossNotFinite:
-        found = self._step.parameters.named(self._step.gradients_of(self._images, self._labels, chosen), slot)
+        named_gradients = self._step.parameters.named(self._step.gradients_of(self._images, self._labels, chosen), slot)
         sizes = [_rms(layer.weight) for layer in self._step.network(slot).layers]
         weights = ", ".join(f"{size:.3g}" for size in sizes)
-        gradients = ", ".join(f"{_rms(found[f'layers.{index}.weight']):.3g}" for index in range(len(sizes)))
+        gradients = ", ".join(f"{_rms(named_gradients[f'layers.{index}.weight']):.3g}" for index in range(len(sizes)))
         since = "" if self._device.type == "cpu" else " at the end of the epoch"
         return LossNotFinite(
             f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer{since}, first to last: "
@@ -275,7 +276,10 @@ def train(
 
 
 def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
-    """Return the first spec if all differ from it only in how they are initialized and seeded."""
+    """Return the first spec.
+
+    Raises `InvalidSpec` if another spec differs from it in more than init, output_init and seed.
+    """
     if any(spec.shared_part != specs[0].shared_part for spec in specs[1:]):
         raise InvalidSpec("Models that are trained together may differ only in init, output_init and seed.")
     return specs[0]

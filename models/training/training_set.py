@@ -1,6 +1,6 @@
-"""The images that are trained on, laid out as steps read them; made once for the jobs of a worker that are alike.
+"""The training images in the layout that steps read; cached for similar jobs of a worker.
 
-Laying out MNIST takes 40 ms, as long as several dozen steps, and most jobs want the same.
+Laying out MNIST takes 40 ms, as long as several dozen steps, and most jobs need the same.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from models.vocabulary import PIXELS
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images and labels to train on. Several trainings may share one: nobody writes into it.
+    """Images and labels to train on. Several trainings may share one, because they only read it.
 
-    `images` uint8 [n, 784] on the CPU; `pixels` int64 [m], those that take part, in ascending order; `lit` uint8
-    [n, m], the images' values there, and `labels` int64 [n], on the device.
+    `images` uint8 [n, 784] on the CPU; `pixels` int64 [m], those that are used, in ascending order; `lit` uint8 [n, m],
+    the images' values there, and `labels` int64 [n], on the device.
     """
 
     images: Tensor
@@ -40,14 +40,14 @@ class _Kept:
 
 
 _kept: _Kept | None = None
-"""The last one made for a CPU. On a GPU the copy is quick, and its memory wanted."""
+"""The last training set for a CPU. On a GPU none is kept: the copy is quick, and the memory is needed."""
 
 
 def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> TrainingSet:
-    """Return what `spec` trains on: all but the images held out at the end. Raises `InvalidSpec` as `training_images`.
+    """Return the training set of `spec`: all images but those held out at the end.
 
-    Pixels that no training image lights are left out: their weights get no gradient, so Adam and SGD leave them exactly
-    as they are, unless they decay.
+    Raises `InvalidSpec` as `training_images`. Pixels that no training image lights are left out: their weights get no
+    gradient, so Adam and SGD do not change them. With weight decay all pixels are used.
     """
     global _kept
     raise_if_misfit(spec, data)
@@ -60,14 +60,14 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
     if device.type != "cpu":
         pixels = _whole_lines(pixels)
     labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)
-    made = TrainingSet(images, pixels, large_pages.columns(images, pixels, device), labels)
+    new_set = TrainingSet(images, pixels, large_pages.columns(images, pixels, device), labels)
     if device.type == "cpu":
-        _kept = _Kept(data, key, made)
-    return made
+        _kept = _Kept(data, key, new_set)
+    return new_set
 
 
 def _whole_lines(pixels: Tensor) -> Tensor:
-    """Return the pixels with as many of the others as make rows of whole 64 bytes: cuBLAS reads such rows faster."""
+    """Return the pixels, filled up with unused ones to rows of whole 64 bytes (float32), which cuBLAS reads faster."""
     others = torch.ones(PIXELS, dtype=torch.bool).index_fill_(0, pixels, False).nonzero()[:, 0]
     missing = rounded_up(len(pixels), LINE) - len(pixels)
     return torch.cat([pixels, others[:missing]]).sort().values

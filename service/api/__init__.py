@@ -1,1 +1,1 @@
-"""The operations, one router a noun."""
+"""The HTTP API: routes, response models and their shared services."""

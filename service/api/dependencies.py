@@ -1,4 +1,4 @@
-"""What operations are given: the services of the application, and the parameters that several of them share."""
+"""FastAPI dependencies of the routes: the application's services, and the parameters that several routes share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_PAGE = 100
 
 @dataclass(frozen=True)
 class Services:
-    """The services that the composition root put together; see `service.app.create_app`."""
+    """The services that the routes use; `service.app` creates them at startup."""
 
     engine: Engine
     queue: Queue
@@ -47,12 +47,12 @@ ServicesDep = Annotated[Services, Depends(_parts)]
 
 After = Annotated[
     str | None,
-    Query(description="Start after this id: the last one of the page before.", pattern=r"^[A-Za-z0-9_.@-]{1,100}$"),
+    Query(description="Cursor: the last id of the previous page.", pattern=r"^[A-Za-z0-9_.@-]{1,100}$"),
 ]
 
 
 def _coerced(
-    limit: Annotated[int, Query(ge=1, description=f"At most this many; more than {MAX_PAGE} means {MAX_PAGE}.")] = 20,
+    limit: Annotated[int, Query(ge=1, description=f"Page size; values above {MAX_PAGE} mean {MAX_PAGE}.")] = 20,
 ) -> int:
     return min(limit, MAX_PAGE)
 
@@ -61,7 +61,10 @@ Limit = Annotated[int, Depends(_coerced)]
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """Return the body as a JSON object. A missing Content-Type means JSON; NaN and Infinity are not JSON."""
+    """Return the request body, a JSON object. A missing Content-Type means JSON; NaN and Infinity are not JSON.
+
+    Raises `UnsupportedMediaType`, `MalformedBody`.
+    """
     media_type = media_type_of(request.headers.get("content-type"))
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType(
@@ -83,14 +86,14 @@ JsonObject = Annotated[dict[str, Any], Depends(json_object)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        description="The same key with the same request is carried out once; its first answer is repeated for a day.",
+        description="A repeated request with the same key is not executed again for a day: it gets the first response.",
         pattern=r"^[ -~]{1,257}$",
     ),
 ]
 
 
 def unquoted(key: str) -> str:
-    """Return a key without the quotes of a structured field (RFC 8941), which some clients send and others do not."""
+    """Return a key without the quotes of a structured-field string (RFC 8941), which only some clients send."""
     key = key.strip()
     if len(key) >= 2 and key[0] == key[-1] == '"':
         return re.sub(r"\\(.)", r"\1", key[1:-1])
@@ -98,9 +101,9 @@ def unquoted(key: str) -> str:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of an operation that may answer with these problems.
+    """Return the OpenAPI `responses` of an operation that can fail with these statuses.
 
-    401 and 500 are everywhere, 422 wherever a path or query is read.
+    Adds 401 and 500 to all of them, and 422 where 404 is listed.
     """
     reads_parameters = {422} if 404 in statuses else set()
     content = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
@@ -109,14 +112,14 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _DESCRIPTIONS = {
-    400: "The body is not what its media type says.",
-    401: "The key is missing or wrong (only where the service has one).",
-    404: "There is no such thing.",
-    409: "The job's state, or an alias, does not allow it.",
-    412: "What If-Match or If-None-Match asks for is not so.",
+    400: "The body does not match its media type.",
+    401: "The API key is missing or wrong; only if the service has a key.",
+    404: "The resource does not exist.",
+    409: "The job's state or an alias does not allow this operation.",
+    412: "The If-Match or If-None-Match precondition failed.",
     413: "The body is too large.",
-    415: "The body is of a kind that is not read here.",
-    422: "The request is not valid; `detail` names the cause and the hint.",
-    500: "The service met an error it does not know.",
-    503: "Something that should be here is not, for now.",
+    415: "This operation does not read the media type of the body.",
+    422: "The request is not valid; `detail` gives the cause and a hint.",
+    500: "Internal error; see the log of the service.",
+    503: "A resource that this operation needs is temporarily unavailable.",
 }

@@ -1,4 +1,4 @@
-"""News of jobs for whoever listens: one poller of the database an API process, many streams."""
+"""Notify event streams of new events: one poller of the database per API process serves all streams."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RELEASE_LIMIT_S = 5.0
 
 
 class EventHub:
-    """Wakes the streams whose jobs have news. The database holds the events; the hub only says that there are some."""
+    """Wakes the streams whose jobs have new events. It only notifies: the streams read the events from the database."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -32,7 +32,7 @@ class EventHub:
 
     @contextmanager
     def listening(self, job_ids: Collection[str] | None) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever one of the jobs (None: any job) has news, until the block ends."""
+        """Yield an `asyncio.Event` that is set whenever one of the jobs (None: any job) has new events."""
         news = asyncio.Event()
         self._listeners[news] = job_ids
         self._anyone.set()
@@ -42,7 +42,7 @@ class EventHub:
             del self._listeners[news]
 
     async def run(self) -> None:
-        """Poll as long as somebody listens; runs until it is cancelled."""
+        """Poll the database while there are listeners; runs until it is cancelled."""
         seen = 0
         while True:
             if not self._listeners:
@@ -71,7 +71,7 @@ class EventHub:
         return seen
 
     async def wait_for_end(self, job_id: str, limit_s: float) -> None:
-        """Return once a job has ended or is gone, or after `limit_s`."""
+        """Return when a job has ended or was deleted, at the latest after `limit_s` seconds."""
         with suppress(TimeoutError), self.listening([job_id]) as news:
             async with asyncio.timeout(limit_s):
                 while await asyncio.to_thread(open_jobs, self._engine, [job_id]):
@@ -81,9 +81,10 @@ class EventHub:
     async def stream(
         self, job_ids: Collection[str] | None, after: int, render: Callable[[EventRow], str], heartbeat: str
     ) -> AsyncIterator[str]:
-        """Yield the rendered events of jobs (None: of all) after an id as they happen, and a heartbeat in silences.
+        """Yield the rendered events of jobs (None: all jobs) with ids above `after`, and heartbeats in between.
 
-        Ends when all the jobs have ended, or are gone, and nothing follows; a stream of all jobs does not end.
+        Ends when all named jobs have ended or were deleted and no event follows. After a cancellation it also waits
+        for `job.released`, at most `RELEASE_LIMIT_S`. A stream of all jobs does not end.
         """
         with self.listening(job_ids) as news:
             releasing_until = 0.0
@@ -108,7 +109,7 @@ class EventHub:
 
 
 def _releasing_until(row: EventRow, until: float) -> float:
-    """Return until when a stream waits for a worker to tell that a cancelled job has left its device."""
+    """Return the monotonic time until which a stream waits for the `job.released` event of a cancelled job."""
     if row.type == "job.released":
         return 0.0
     return time.monotonic() + RELEASE_LIMIT_S if row.type == "job.cancelled" and "attempt" in row.data else until

@@ -1,4 +1,4 @@
-"""What an experiment is asked for by: a base spec with what varies, or a recipe; and the specs that follow."""
+"""Request bodies of POST /experiments, and the training specs that they expand to."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class ExperimentBody(BaseModel):
-    """A base spec, and what its members differ in: every scheme with every depth, every variant and every seed."""
+    """A base spec, and a grid: one member for each combination of scheme, depth, variant and seed."""
 
     model_config = ConfigDict(extra="forbid")
 
     base: dict[str, Any] = Field({}, description="As in POST /jobs: a preset with overrides, or fields of a TrainSpec.")
     schemes: list[str | dict[str, Any]] = Field(
-        [], description='Schemes by name, or with parameters: {"scheme": "xavier_uniform", "gain": 4}.'
+        [], description='Schemes, by name or with parameters: {"scheme": "xavier_uniform", "gain": 4}.'
     )
     depths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
-        [], description="Numbers of hidden layers, each as wide as the base's first."
+        [], description="Numbers of hidden layers; all have the width of the base's first hidden layer."
     )
-    variants: list[dict[str, Any]] = Field([], description="Other fields to replace, a member for each.")
+    variants: list[dict[str, Any]] = Field([], description="Overrides of other fields, one object per variant.")
     seeds: list[Seed] = Field(
-        [DEFAULT_SEED], min_length=1, description="Every member is trained once for each. No other field holds a seed."
+        [DEFAULT_SEED], min_length=1, description="Every combination is trained per seed. No other field holds a seed."
     )
 
 
 class RecipeBody(BaseModel):
-    """A published claim to try: its members, and a verdict in the end."""
+    """A published claim to test; the experiment ends with a verdict on it."""
 
     model_config = ConfigDict(extra="forbid")
 
-    recipe: str = Field(description="Its name, such as R7; GET /recipes lists them.")
+    recipe: str = Field(description="Name of the recipe, such as R7; GET /recipes lists them.")
     seeds: list[Seed] | None = Field(
-        None, min_length=1, max_length=MAX_MEMBERS, description="Other seeds than the recipe's own."
+        None, min_length=1, max_length=MAX_MEMBERS, description="Seeds to use instead of the recipe's."
     )
 
 
 def specs_of(body: dict[str, Any]) -> tuple[str | None, list[TrainSpec]]:
-    """Return the recipe's name (or None) and the specs of all members.
+    """Return the recipe's name (None without a recipe) and the specs of all members.
 
-    Raises `RequestValidationError` that names the wrong fields, and `NotFound` for an unknown recipe.
+    Raises `RequestValidationError`, which names the wrong fields, and `NotFound` for an unknown recipe.
     """
     try:
         if "recipe" in body:
@@ -59,11 +59,11 @@ def specs_of(body: dict[str, Any]) -> tuple[str | None, list[TrainSpec]]:
         raise invalid_body(error, body) from None
 
 
-def _of_recipe(asked: RecipeBody, body: dict[str, Any]) -> tuple[str, list[TrainSpec]]:
-    recipe = RECIPES.get(asked.recipe)
+def _of_recipe(request: RecipeBody, body: dict[str, Any]) -> tuple[str, list[TrainSpec]]:
+    recipe = RECIPES.get(request.recipe)
     if recipe is None:
-        raise NotFound(f"There is no recipe {asked.recipe!r}.", f"There are: {', '.join(RECIPES)}.")
-    seeds = list(dict.fromkeys(asked.seeds or recipe.seeds))
+        raise NotFound(f"There is no recipe {request.recipe!r}.", f"There are: {', '.join(RECIPES)}.")
+    seeds = list(dict.fromkeys(request.seeds or recipe.seeds))
     if len(seeds) < recipe.least_seeds:
         raise _refused(("seeds",), f"{recipe.name} judges a spread; give at least {recipe.least_seeds} seeds", body)
     members = recipe.members(seeds)
@@ -72,29 +72,29 @@ def _of_recipe(asked: RecipeBody, body: dict[str, Any]) -> tuple[str, list[Train
     return recipe.name, members
 
 
-def _of_grid(asked: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
-    places: list[tuple[tuple[str | int, ...], dict[str, Any]]] = [(("base",), asked.base)]
-    places += [(("variants", number), variant) for number, variant in enumerate(asked.variants)]
-    for place, given in places:
-        if "seed" in given:
-            raise _refused(place, 'put the seed into "seeds", which all members are trained for', body)
-    schemes = [{"init": {"scheme": one} if isinstance(one, str) else one} for one in asked.schemes] or [{}]
-    depths: list[int | None] = [*asked.depths] or [None]
+def _of_grid(request: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
+    places: list[tuple[tuple[str | int, ...], dict[str, Any]]] = [(("base",), request.base)]
+    places += [(("variants", number), variant) for number, variant in enumerate(request.variants)]
+    for place, spec_fields in places:
+        if "seed" in spec_fields:
+            raise _refused(place, 'put the seed into "seeds"; it applies to all members', body)
+    schemes = [{"init": {"scheme": entry} if isinstance(entry, str) else entry} for entry in request.schemes] or [{}]
+    depths: list[int | None] = [*request.depths] or [None]
     specs: list[TrainSpec] = []
     for (index, scheme), depth, (number, variant), seed in product(
-        enumerate(schemes), depths, enumerate(asked.variants or [{}]), dict.fromkeys(asked.seeds)
+        enumerate(schemes), depths, enumerate(request.variants or [{}]), dict.fromkeys(request.seeds)
     ):
         if len(specs) >= MAX_MEMBERS:
             raise _too_many(body)
-        fields = asked.base | scheme | variant | {"seed": seed}
+        fields = request.base | scheme | variant | {"seed": seed}
         try:
             spec = resolve_spec(fields)
             specs.append(spec if depth is None else resolve_spec(_of_depth(spec, depth)))
         except ValidationError as error:
-            where = ("schemes", index) if asked.schemes else ("variants", number) if asked.variants else ("base",)
-            raise _refused(where, "; ".join(_validation_message(one) for one in error.errors()), body) from None
+            where = ("schemes", index) if request.schemes else ("variants", number) if request.variants else ("base",)
+            raise _refused(where, "; ".join(_validation_message(entry) for entry in error.errors()), body) from None
     if len({spec.model_dump_json() for spec in specs}) < len(specs):
-        raise _refused(("schemes",), "two members are the same, and would be equal bit for bit; leave one out", body)
+        raise _refused(("schemes",), "two members are the same and would be equal bit for bit; remove one", body)
     return specs
 
 
@@ -111,7 +111,7 @@ def _validation_message(error: Any) -> str:
 
 
 def _too_many(body: dict[str, Any]) -> Exception:
-    return _refused(("seeds",), f"the experiment has more than {MAX_MEMBERS} members; leave some out", body)
+    return _refused(("seeds",), f"the experiment has more than {MAX_MEMBERS} members; remove some", body)
 
 
 def _refused(where: tuple[str | int, ...], message: str, body: dict[str, Any]) -> Exception:

@@ -1,4 +1,4 @@
-"""Experiments from their rows: names, members, verdicts, and the comparison as CSV."""
+"""Response models of experiments from their rows: names, members, verdicts, and the comparison as CSV."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ NOT_ENDED = "Not all members have ended."
 
 
 def experiment_view(services: Services, experiment_id: str) -> Experiment:
-    """Return an experiment with its members; of a recipe also the verdict."""
+    """Return an experiment with its members, and the verdict if it has a recipe."""
     with services.engine.connect() as connection:
         row, members = find_experiment(connection, experiment_id), members_of(connection, experiment_id)
     return Experiment(**_experiment_fields(row, members), verdict=_verdict(services, row, members))
 
 
 def answer_in_transaction(connection: Connection, experiment_id: str) -> dict[str, Any]:
-    """Return the answer to a submission as it is kept under its key, in the submission's own transaction."""
+    """Return the response that is stored under the idempotency key, read in the submission's transaction."""
     row, members = find_experiment(connection, experiment_id), members_of(connection, experiment_id)
     verdict = Verdict(measured=None, holds=None, reason=NOT_ENDED) if row.recipe else None
     return Experiment(**_experiment_fields(row, members), verdict=verdict).model_dump(mode="json")
@@ -89,10 +89,10 @@ def _name(row: ExperimentRow) -> str:
         return f"{row.recipe} {recipe.title.replace('_', ' ')}" if recipe else row.recipe
     request = row.request
     schemes = request.get("schemes") or [request.get("base", {}).get("init", {})]
-    names = [one if isinstance(one, str) else one.get("scheme", USUAL_SCHEME) for one in schemes]
-    shown = ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
+    names = [scheme if isinstance(scheme, str) else scheme.get("scheme", USUAL_SCHEME) for scheme in schemes]
+    listed = ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")
     seeds = len(request.get("seeds", [DEFAULT_SEED]))
-    return f"{shown}; {seeds} seed{'' if seeds == 1 else 's'}"
+    return f"{listed}; {seeds} seed{'' if seeds == 1 else 's'}"
 
 
 def _verdict(services: Services, row: ExperimentRow, members: list[MemberRow]) -> Verdict | None:
@@ -112,7 +112,7 @@ def _verdict(services: Services, row: ExperimentRow, members: list[MemberRow]) -
 
 
 def csv_of(services: Services, experiment_id: str) -> str:
-    """Return a row a member: the fields in which specs differ, and the evaluation."""
+    """Return CSV with one row per member: the fields in which the specs differ, and the evaluation."""
     members = list_members(services.engine, experiment_id)
     flat = [flattened(member.spec) for member in members]
     names = differing_fields(flat)

@@ -1,4 +1,4 @@
-"""Jobs as they are shown, with their places in the queue, which are looked up for all of them at once."""
+"""Response models of jobs, with their places in the queue, which one query finds for all of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from service.store.queue_estimates import places
 
 
 def job_view(services: Services, row: JobRow) -> Job:
-    """Return a job as it is shown."""
+    """Return the response model of a job."""
     return job_views(services, [row])[0]
 
 
 def job_views(services: Services, rows: Sequence[JobRow]) -> list[Job]:
-    """Return jobs as they are shown."""
+    """Return the response models of jobs, in their order."""
     queued = [row.id for row in rows if row.state == "queued"]
-    found = {}
+    place_of = {}
     if queued:
         with services.engine.connect() as connection:
-            found = places(connection, queued, services.worker_ttl_s)
-    return [Job(**job_fields(row, found.get(row.id))) for row in rows]
+            place_of = places(connection, queued, services.worker_ttl_s)
+    return [Job(**job_fields(row, place_of.get(row.id))) for row in rows]

@@ -1,4 +1,4 @@
-"""Lists in pages: one more row is read than asked for, so that `has_more` needs no count."""
+"""Pages of lists. Callers read one row more than the limit, so that `has_more` needs no count."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Item = TypeVar("Item")
 def page(
     request: Request, response: Response, items: Sequence[Item], limit: int, last_id: str | int | None
 ) -> Page[Item]:
-    """Return the first `limit` of `items`; if more follow, say so and link to them (RFC 8288).
+    """Return the first `limit` of `items` as a page; if more follow, set the `Link` header (RFC 8288).
 
-    `last_id` is the id of the last item that is shown.
+    `last_id` is the id of the last item on the page.
     """
     has_more = len(items) > limit
     if has_more and last_id is not None:

@@ -1,7 +1,7 @@
-"""Previews of schemes, made in a process of its own: the API process does not load torch.
+"""Previews of schemes, computed in a child process, because the API process does not load torch.
 
-The process is started at first use and kept; it ends with this one, because its standard input closes. One preview is
-made at a time, and none takes longer than `PREVIEW_LIMIT_S`: then the process is killed.
+The first preview starts the process, and later ones reuse it. It ends with the API process, because its standard input
+closes. It computes one preview at a time; a preview that takes longer than `PREVIEW_LIMIT_S` is aborted by killing it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_ANSWER_BYTES = 2**20
 
 
 class Previews:
-    """Makes previews; belongs to one event loop."""
+    """The preview process of one event loop."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -40,13 +40,13 @@ class Previews:
     async def make(self, spec: TrainSpec) -> Preview:
         """Return the preview of a spec.
 
-        Raises `Unavailable` if others take longer than `TURN_LIMIT_S`, or if the data is missing or the process fails;
-        `InvalidSpec` if the network is too large to be looked at while somebody waits, or takes too long.
+        Raises `Unavailable` if earlier previews take longer than `TURN_LIMIT_S`, the data is missing or the process
+        fails; `InvalidSpec` if the network has more than `MAX_PARAMETERS` or takes longer than `PREVIEW_LIMIT_S`.
         """
         parameters = spec.architecture.parameter_count
         if parameters > MAX_PARAMETERS:
             raise InvalidSpec(
-                f"A preview is made of at most {MAX_PARAMETERS:,} parameters; this network has {parameters:,}.",
+                f"A preview is limited to {MAX_PARAMETERS:,} parameters; this network has {parameters:,}.",
                 'Use fewer or narrower layers, or train it with "epochs": 0.',
             )
         async with self._own_turn():
@@ -61,7 +61,7 @@ class Previews:
                     'Use fewer or narrower layers, or train with "epochs": 0.',
                 ) from None
             except asyncio.CancelledError:
-                self.close()  # or the next request would get this one's answer
+                self.close()  # otherwise the next request would read this one's answer
                 raise
         if "error" in answer:
             raise (InvalidSpec if answer["is_spec"] else Unavailable)(answer["error"], answer["hint"])
@@ -73,20 +73,20 @@ class Previews:
             async with asyncio.timeout(TURN_LIMIT_S):
                 await self._turn.acquire()
         except TimeoutError:
-            raise Unavailable("Other previews are being made.", "Try again in some seconds.") from None
+            raise Unavailable("Other previews are in progress.", "Try again in a few seconds.") from None
         try:
             yield
         finally:
             self._turn.release()
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """Kill the process if it runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
         self._process = None
 
     async def _ready(self) -> asyncio.subprocess.Process:
-        """Return the process, started and ready; loading torch counts under a limit of its own."""
+        """Return the process, after starting it if necessary; loading torch has its own limit, `START_LIMIT_S`."""
         if self._process is not None and self._process.returncode is None:
             return self._process
         arguments = ("-m", "models", "previews", "--data-dir", str(self._data_dir))
@@ -99,7 +99,7 @@ class Previews:
                 await self._line_of(self._process)
         except TimeoutError:
             self.close()
-            raise Unavailable("The process that makes previews did not start in time.", "Try again soon.") from None
+            raise Unavailable("The preview process did not start in time.", "Try again soon.") from None
         except asyncio.CancelledError:
             self.close()
             raise
@@ -111,17 +111,15 @@ class Previews:
             process.stdin.write(line.encode() + b"\n")
             await process.stdin.drain()
         except ConnectionError as error:
-            log.warning("the preview process is gone: %s", error)
+            log.warning("cannot write to the preview process: %s", error)
         return await self._line_of(process)
 
     async def _line_of(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
         assert process.stdout is not None
         try:
-            found: dict[str, Any] = json.loads(await process.stdout.readline())
+            answer: dict[str, Any] = json.loads(await process.stdout.readline())
         except (ConnectionError, ValueError) as error:
             log.warning("the preview process failed: %s", error)
             self.close()
-            raise Unavailable(
-                "The process that makes previews ended: out of memory?", "Try a smaller network."
-            ) from None
-        return found
+            raise Unavailable("The preview process ended, perhaps out of memory.", "Try a smaller network.") from None
+        return answer

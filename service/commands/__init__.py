@@ -1,1 +1,1 @@
-"""What `fanin` does besides serving: demo, reproduce, doctor."""
+"""The commands demo, reproduce and doctor of `fanin`."""

@@ -1,4 +1,4 @@
-"""The main road as a person walks it: start a service, train, predict one digit, stop. It uses the public API only."""
+"""`fanin demo`: start a service, train, predict one digit, and stop; it uses only the public API."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SHADES = " .:-=+*#%@"
 
 
 class DemoFailed(FaninError):
-    """The demo could not be finished."""
+    """The demo cannot finish."""
 
 
 def run_demo(settings: Settings, epochs: int | None) -> int:
-    """Run the demo on the screen; return 0. Raises `DemoFailed` with the reason. Leaves nothing running."""
+    """Run the demo in the terminal and return 0. Stops its service. Raises `DemoFailed`, `ServiceFailed`."""
     unwind_on_sigterm()
     console = Console(highlight=False)
     service = LocalService(users_environment(), settings.home / "logs" / "demo.log")
@@ -46,14 +46,14 @@ def run_demo(settings: Settings, epochs: int | None) -> int:
         name = "mnist" if evaluation["evaluated_on"] == "mnist_test" else "mnist_5k"
         _predict_one(client, settings, job["id"], name, console)
         _show_curl(job["id"], settings, console)
-    console.print("The service is stopped. [bold]make serve[/bold] starts it again, with this model in it.")
+    console.print("The service is stopped. [bold]make serve[/bold] starts it again, with this model.")
     return 0
 
 
 def _answer(response: httpx.Response) -> Any:
     if response.is_error:
         raise DemoFailed(
-            f"{response.request.method} {response.request.url} gave {response.status_code}: {response.text}"
+            f"{response.request.method} {response.request.url} returned {response.status_code}: {response.text}"
         )
     return response.json()
 
@@ -68,11 +68,11 @@ def _follow(client: httpx.Client, job_id: str, console: Console) -> None:
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("waiting", total=100, now="")
-        said_data = False
+        data_is_shown = False
         while True:
             job = _answer(client.get(f"/jobs/{job_id}"))
-            if job["data_source"] and not said_data:
-                said_data = True
+            if job["data_source"] and not data_is_shown:
+                data_is_shown = True
                 _say_data(job["data_source"]["name"], console)
             if job["state"] in {"failed", "cancelled"}:
                 reason = job["error"]["detail"] if job["error"] else "it was cancelled"
@@ -87,7 +87,7 @@ def _follow(client: httpx.Client, job_id: str, console: Console) -> None:
 
 
 def _bar_texts(job: dict[str, Any]) -> tuple[str, str]:
-    """Return what stands before and after the bar."""
+    """Return the texts before and after the bar."""
     progress, metrics = job["progress"], job["metrics"]
     if job["state"] == "succeeded" and metrics:
         last = metrics[-1]
@@ -123,10 +123,10 @@ def _show_evaluation(evaluation: dict[str, Any], console: Console) -> None:
 
 
 def _predict_one(client: httpx.Client, settings: Settings, job_id: str, name: str, console: Console) -> None:
-    """Post one real test digit as a PNG and draw it beside the answer."""
+    """Post a test digit as a PNG, and draw it next to the prediction."""
     png = client.get(f"/datasets/{name}/test/0", headers={"Accept": "image/png"})
     if png.is_error:
-        raise DemoFailed(f"The test digit could not be had: {png.text}")
+        raise DemoFailed(f"The test digit is not available: {png.text}")
     (settings.home / "digit.png").write_bytes(png.content)
     pixels = _answer(client.get(f"/datasets/{name}/test/0"))["pixels"]
     predict = client.post(
@@ -149,11 +149,11 @@ def _predict_one(client: httpx.Client, settings: Settings, job_id: str, name: st
 
 def _show_curl(job_id: str, settings: Settings, console: Console) -> None:
     digit = shlex.quote(str(_relative(settings.home / "digit.png")))
-    standing = f"http://{settings.host}:{settings.port}"
+    base_url = f"http://{settings.host}:{settings.port}"
     console.print("\nThe same two calls with curl, while [bold]make serve[/bold] runs:")
     lines = (
-        f"""curl --json '{{"preset": "{PRESET}"}}' {standing}/jobs""",
-        f"curl -H 'Content-Type: image/png' --data-binary @{digit} '{standing}/predict?model={job_id}'",
+        f"""curl --json '{{"preset": "{PRESET}"}}' {base_url}/jobs""",
+        f"curl -H 'Content-Type: image/png' --data-binary @{digit} '{base_url}/predict?model={job_id}'",
     )
     for line in lines:
         console.print(f"  {line}", markup=False, soft_wrap=True)

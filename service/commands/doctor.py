@@ -1,4 +1,4 @@
-"""`fanin doctor`: look at everything that a process of the service depends on, and say what is wrong with it."""
+"""`fanin doctor`: check everything that the processes of the service depend on, and report problems."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_CLOCK_DIFFERENCE_S = 5.0
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str
     is_fine: bool
@@ -35,10 +35,10 @@ class Finding(NamedTuple):
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at all things, one after another; what cannot be looked at is a finding too."""
+    """Run all checks and return their findings; a check that fails with an error is a finding too."""
     engine = open_engine(settings.sqlalchemy_url)
     artifacts = Artifacts(settings.artifacts_folder)
-    looks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("database", lambda: _database(engine)),
         ("workers", lambda: _workers(engine, settings.worker_ttl_s)),
         ("data", lambda: _data(settings)),
@@ -47,9 +47,9 @@ def examine(settings: Settings) -> list[Finding]:
         ("files", lambda: _files(engine, artifacts)),
     ]
     findings: list[Finding] = []
-    for subject, look in looks:
+    for subject, check in checks:
         try:
-            findings.extend(look())
+            findings.extend(check())
         except (FaninError, OSError, SQLAlchemyError) as error:
             findings.append(Finding(subject, False, str(error).splitlines()[0]))
     engine.dispose()
@@ -64,17 +64,17 @@ def _database(engine: Engine) -> Iterator[Finding]:
     with engine.connect() as connection:
         difference_s = abs(float(connection.execute(select(now())).scalar_one()) - time.time())
     if difference_s > MAX_CLOCK_DIFFERENCE_S:
-        text = f"The database's clock and this machine's differ by {difference_s:.0f} s; times in logs will not agree."
+        text = f"The clocks of the database and this machine differ by {difference_s:.0f} s; log times will not agree."
         yield Finding("clock", False, text)
 
 
 def _workers(engine: Engine, ttl_s: float) -> Iterator[Finding]:
-    found = list_workers(engine)
-    live = [worker.name for worker in found if worker.age_s < ttl_s]
-    silent = [f"{worker.name} ({worker.age_s:.0f} s)" for worker in found if worker.age_s >= ttl_s]
-    yield Finding("workers", bool(live), f"live: {', '.join(live)}." if live else "None lives: start `fanin worker`.")
+    workers = list_workers(engine)
+    live = [worker.name for worker in workers if worker.age_s < ttl_s]
+    silent = [f"{worker.name} ({worker.age_s:.0f} s)" for worker in workers if worker.age_s >= ttl_s]
+    yield Finding("workers", bool(live), f"live: {', '.join(live)}." if live else "none alive: start `fanin worker`.")
     if silent:
-        yield Finding("workers", False, f"silent: {', '.join(silent)}; their runs go to others.")
+        yield Finding("workers", False, f"no heartbeat: {', '.join(silent)}; their runs are requeued.")
 
 
 def _data(settings: Settings) -> Iterator[Finding]:
@@ -87,7 +87,7 @@ def _data(settings: Settings) -> Iterator[Finding]:
     if len(missing) == len(DATA_NAMES):
         yield Finding("data", False, " ".join(missing))
     elif missing:
-        yield Finding("data", True, f"not all is here: {missing[0]}")
+        yield Finding("data", True, f"some data is missing: {missing[0]}")
 
 
 def _devices() -> Iterator[Finding]:
@@ -97,7 +97,7 @@ def _devices() -> Iterator[Finding]:
     yield Finding("devices", True, f"{usable_cores()} cores, {len(gpus)} GPUs, torch {torch.__version__}.")
     if gpus and not torch.cuda.is_available():
         text = (
-            f"{len(gpus)} GPUs are listed, but torch {torch.__version__} cannot use them: look at the driver's version."
+            f"{len(gpus)} GPUs are listed, but torch {torch.__version__} cannot use them: check the driver's version."
         )
         yield Finding("devices", False, text)
 
@@ -121,5 +121,5 @@ def _files(engine: Engine, artifacts: Artifacts) -> Iterator[Finding]:
         if not files.is_known and not files.is_deleted:
             unknown.append(job_id)
     if unknown:
-        text = f"{len(unknown)} folders of jobs that this database does not know, such as {job_folder(unknown[0])}."
-        yield Finding("files", False, f"{text} Is it the right database? If so, they may be deleted by hand.")
+        text = f"{len(unknown)} job folders are not in this database, such as {job_folder(unknown[0])}."
+        yield Finding("files", False, f"{text} Is it the right database? If so, you may delete them.")

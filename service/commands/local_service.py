@@ -1,4 +1,4 @@
-"""Run `fanin serve` as a child process on a free port: for the demo, the benchmarks and the tests."""
+"""Run `fanin serve` as a child process on a free port, for the commands, the benchmarks and the tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServiceFailed(FaninError):
 
 
 class LocalService:
-    """A service on this machine; `environment` is all that it is told, and its output is appended to `log`."""
+    """A service on this machine. `environment` is its whole environment; its output is appended to `log`."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self.port = free_port()
@@ -38,7 +38,7 @@ class LocalService:
         self._environment = {**environment, "FANIN_PORT": str(self.port)}
 
     def start(self) -> None:
-        """Start the service and wait until it can work. Raises `ServiceFailed`."""
+        """Start the service and wait until it is ready. Raises `ServiceFailed`."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -58,14 +58,14 @@ class LocalService:
             time.sleep(LOOK_INTERVAL_S)
 
     def is_ready(self) -> bool:
-        """Say whether the API answers that it can work."""
+        """Return whether `GET /readyz` returns 200."""
         try:
             return httpx.get(f"{self.base_url}/readyz", timeout=ANSWER_LIMIT_S).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal to the service and return its exit status once it is gone."""
+        """Send a signal to the service, wait until it has ended, and return its exit status."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(STOP_LIMIT_S)
@@ -84,15 +84,15 @@ class LocalService:
 
 
 def users_environment() -> dict[str, str]:
-    """Return the user's environment without what says where to listen, and to whom.
+    """Return the environment of the user without the settings of address and key.
 
-    A service on loopback that runs as long as its command needs no key; all other settings are the user's.
+    A service on loopback that ends with its command needs no key. All other settings are kept.
     """
     return {name: value for name, value in os.environ.items() if name not in LISTENING_SETTINGS}
 
 
 def unwind_on_sigterm() -> None:
-    """Let SIGTERM unwind this process as Ctrl-C does, so that the service it has started is stopped too."""
+    """Make SIGTERM raise `SystemExit`, so that this process stops the service that it has started."""
 
     def end(*_signal: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
@@ -101,7 +101,7 @@ def unwind_on_sigterm() -> None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on now."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,6 +1,6 @@
-"""Try published claims: submit recipes as experiments to a service of one's own, wait, and tell what became of them.
+"""`fanin reproduce`: test published claims by submitting recipes as experiments to a temporary service.
 
-It uses the public API alone. Workers of one thread share the cores: that is how members train side by side.
+It uses only the public API. Without a GPU, one single-threaded worker per core trains the members.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LOOK_INTERVAL_S = 1.0
 
 
 class NotReproduced(FaninError):
-    """The recipes could not be tried."""
+    """The recipes cannot be tested."""
 
 
 class Tried(NamedTuple):
-    """A recipe and what became of it."""
+    """A recipe, its ended experiment, and the duration in seconds."""
 
     recipe: dict[str, Any]
     experiment: dict[str, Any]
@@ -38,27 +38,27 @@ class Tried(NamedTuple):
 
     @property
     def answer(self) -> str:
-        """Return yes, NO, or a question mark if it cannot be said."""
+        """Return yes, NO, or a question mark if the verdict is undecided."""
         return {True: "yes", False: "NO", None: "?"}[self.experiment["verdict"]["holds"]]
 
     @property
     def measured(self) -> str:
-        """Return what was measured, or why nothing was."""
+        """Return what was measured, or why the verdict is undecided."""
         verdict = self.experiment["verdict"]
         return str(verdict["measured"] or verdict["reason"])
 
 
 def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: Path | None) -> int:
-    """Try recipes by name (none: all but the long ones); print each verdict, and write a page to `out`.
+    """Test recipes by name (no names: all except the long ones), print each verdict, and write a page to `out`.
 
-    `seeds` tries each with seeds 0, 1, ... instead of its own. Return 0 if all claims were reproduced, else 1. Raises
-    `NotReproduced` if they could not be tried.
+    With `seeds` each recipe runs with that many seeds, 0, 1, ..., instead of its own; at least with as many as it
+    needs. Returns 0 if all claims were reproduced, else 1. Raises `NotReproduced` if they cannot be tested.
     """
     unwind_on_sigterm()
     console = Console(highlight=False)
     gpus = visible_gpus()
-    own = {} if gpus else {"FANIN_SLOTS": str(usable_cores()), "FANIN_SLOT_THREADS": "1"}
-    service = LocalService(users_environment() | own, settings.home / "logs" / "reproduce.log")
+    worker_settings = {} if gpus else {"FANIN_SLOTS": str(usable_cores()), "FANIN_SLOT_THREADS": "1"}
+    service = LocalService(users_environment() | worker_settings, settings.home / "logs" / "reproduce.log")
     with ExitStack() as stack:
         with console.status(f"Starting Fanin on {service.base_url} ..."):
             stack.enter_context(service)
@@ -72,20 +72,20 @@ def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: 
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page(tried, names, seeds))
         console.print(f"Written to {out}.")
-    return 0 if all(one.experiment["verdict"]["holds"] for one in tried) else 1
+    return 0 if all(run.experiment["verdict"]["holds"] for run in tried) else 1
 
 
 def _chosen(client: httpx.Client, names: Sequence[str]) -> list[dict[str, Any]]:
-    known = {one["name"]: one for one in _answer(client.get("/recipes"))["data"]}
+    known = {recipe["name"]: recipe for recipe in _answer(client.get("/recipes"))["data"]}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise NotReproduced(f"There are no recipes {', '.join(unknown)}.", f"There are: {', '.join(known)}.")
-    return [known[name] for name in names] or [one for one in known.values() if not one["is_long"]]
+    return [known[name] for name in names] or [recipe for recipe in known.values() if not recipe["is_long"]]
 
 
 def _try(client: httpx.Client, recipe: dict[str, Any], seeds: int | None, console: Console) -> Tried:
-    own = {} if seeds is None else {"seeds": list(range(max(seeds, recipe["least_seeds"])))}
-    body = {"recipe": recipe["name"]} | own
+    overrides = {} if seeds is None else {"seeds": list(range(max(seeds, recipe["least_seeds"])))}
+    body = {"recipe": recipe["name"]} | overrides
     started = time.monotonic()
     experiment = _answer(client.post("/experiments", json=body))
     with console.status("") as status:
@@ -103,13 +103,13 @@ def _try(client: httpx.Client, recipe: dict[str, Any], seeds: int | None, consol
 
 def _answer(response: httpx.Response) -> Any:
     if response.is_error:
-        raise NotReproduced(f"{response.request.url} gave {response.status_code}: {response.text}")
+        raise NotReproduced(f"{response.request.url} returned {response.status_code}: {response.text}")
     return response.json()
 
 
 def page(tried: Sequence[Tried], names: Sequence[str], seeds: int | None) -> str:
-    """Return what was tried as a page of Markdown, with the date, the machine and the versions."""
-    holding = sum(one.answer == "yes" for one in tried)
+    """Return the results as a page of Markdown, with the date, the machine and the versions."""
+    holding = sum(run.answer == "yes" for run in tried)
     command = " ".join(["fanin reproduce", *names, *([f"--seeds {seeds}"] if seeds else [])])
     lines = [
         f"# Experiments, with seeds 0 to {seeds - 1}" if seeds else "# Experiments",
@@ -117,29 +117,29 @@ def page(tried: Sequence[Tried], names: Sequence[str], seeds: int | None) -> str
         f"Written by `{command}` on {dt.datetime.now(dt.UTC).date().isoformat()}: {usable_cores()} cores of "
         f"{processor_name()}, {len(visible_gpus())} GPUs; Python {platform.python_version()}, "
         f"torch {version('torch')}, fanin {version('fanin')}. {holding} of {len(tried)} claims were reproduced, in "
-        f"{sum(one.duration_s for one in tried) / 60:.1f} minutes.",
+        f"{sum(run.duration_s for run in tried) / 60:.1f} minutes.",
         "",
         "| recipe | claim | source | expected | measured | holds? | members | s |",
         _row(["---"] * 8),
     ]
-    for one in tried:
-        recipe = one.recipe
+    for run in tried:
+        recipe = run.recipe
         cells = [
             f"{recipe['name']} `{recipe['title']}`",
             recipe["claim"],
             recipe["source"],
             recipe["expected"],
-            one.measured,
-            one.answer,
-            str(len(one.experiment["members"])),
-            f"{one.duration_s:.0f}",
+            run.measured,
+            run.answer,
+            str(len(run.experiment["members"])),
+            f"{run.duration_s:.0f}",
         ]
         lines.append(_row(cells))
-    for one in tried:
-        table = one.experiment["verdict"]["table"]
+    for run in tried:
+        table = run.experiment["verdict"]["table"]
         if table:
             head, *rows = table
-            lines += ["", f"## {one.recipe['name']} `{one.recipe['title']}`", "", _row(head), _row(["---"] * len(head))]
+            lines += ["", f"## {run.recipe['name']} `{run.recipe['title']}`", "", _row(head), _row(["---"] * len(head))]
             lines += [_row(row) for row in rows]
     return "\n".join(lines) + "\n"
 

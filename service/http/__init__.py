@@ -1,1 +1,1 @@
-"""HTTP as this service speaks it: middleware, problem documents, parts of files."""
+"""HTTP for the API: middleware, problem documents, partial content."""

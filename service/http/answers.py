@@ -1,4 +1,4 @@
-"""What every answer is built on: a frozen value, and a page of a list."""
+"""Base classes of the response models: a frozen model, and a page of a list."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ Item = TypeVar("Item")
 
 
 class Answer(BaseModel):
-    """Base of all answers."""
+    """Base of all response models; frozen."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Page(Answer, Generic[Item]):
-    """A stretch of a list."""
+    """One page of a list."""
 
     object: Literal["list"] = "list"
     data: list[Item]
-    has_more: bool = Field(description="Whether more follow; `?after=<last id>` and the Link header lead there.")
+    has_more: bool = Field(description="Whether more items follow: see the Link header, or use `?after=<last id>`.")
 
 
 def timestamp(seconds: float) -> datetime:
-    """Return a time of the database, in seconds since 1970, as answers show it: in UTC."""
+    """Return a time in seconds since 1970 as a datetime in UTC."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def timestamp_or_none(seconds: float | None) -> datetime | None:
-    """Return what `timestamp` does, or None for None."""
+    """Return a time in seconds since 1970 as a datetime in UTC, or None for None."""
     return None if seconds is None else timestamp(seconds)

@@ -1,4 +1,4 @@
-"""What every request passes before it reaches an operation: a key, a size limit, and HEAD."""
+"""ASGI middleware: API key, body limit, HEAD, unexpected errors, cache invalidation, security headers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OPEN_PATHS = ("/healthz", "/readyz", "/docs", "/openapi.json", "/static-docs", "
 
 
 class RequireKey:
-    """Refuse requests without `Authorization: Bearer <key>`, but for health checks, the page and the description."""
+    """Answers 401 to requests without `Authorization: Bearer <key>`, except for `/` and `OPEN_PATHS`."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app = app
@@ -38,9 +38,9 @@ class RequireKey:
 
 
 def has_key(scope: Scope, key: str) -> bool:
-    """Say whether a request brings the service's key; takes equally long for every wrong one."""
-    given = Headers(scope=scope).get("authorization", "")
-    return secrets.compare_digest(given.encode("utf-8"), f"Bearer {key}".encode("ascii"))
+    """Return whether a request has the service's key; the comparison takes constant time."""
+    authorization = Headers(scope=scope).get("authorization", "")
+    return secrets.compare_digest(authorization.encode("utf-8"), f"Bearer {key}".encode("ascii"))
 
 
 def no_key() -> NotAuthenticated:
@@ -52,7 +52,7 @@ def no_key() -> NotAuthenticated:
 
 
 class LimitBody:
-    """Refuse bodies larger than a limit: at once by their declared length, else when they grow over it."""
+    """Answers 413 to bodies over a limit, by their declared length or when more bytes than that arrive."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
@@ -88,7 +88,7 @@ def body_too_large(limit_bytes: int) -> BodyTooLarge:
 
 
 class AnswerHead:
-    """Answer HEAD as GET without the body. Event streams have no end, so HEAD gets their list."""
+    """Answers HEAD as GET without the body. It drops Accept, because an event stream has no end: HEAD gets the list."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -109,10 +109,10 @@ class AnswerHead:
 
 
 class AnswerUnexpected:
-    """Answer an error that nobody foresaw with a problem document, and keep the connection.
+    """Answers unexpected errors with a problem document, and keeps the connection open.
 
-    The framework's own handler raises the error again after it has answered, and the server then closes the
-    connection under the client's next request.
+    The framework's handler raises the error again after its response. The server then closes the connection, and the
+    client's next request on it fails.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -137,9 +137,9 @@ class AnswerUnexpected:
 
 
 class InvalidateModelCache:
-    """Have predictions look up names anew after anything this process has told, an event of a stream included.
+    """Invalidates the model-name cache whenever this process sends anything, including events of a stream.
 
-    Who is told that a job has succeeded, or has moved an alias, is then answered by that model, not by the one before.
+    A client that was notified of a job's success, or has moved an alias, therefore gets predictions of the new model.
     """
 
     def __init__(self, app: ASGIApp, forget: Callable[[], None]) -> None:
@@ -160,7 +160,7 @@ class InvalidateModelCache:
 
 
 class SecurityHeaders:
-    """Say to browsers that answers are what their media type says."""
+    """Adds `X-Content-Type-Options: nosniff` to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

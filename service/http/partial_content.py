@@ -1,4 +1,4 @@
-"""Content with an ETag, a digest and parts of itself (RFC 9110, RFC 9530)."""
+"""Responses with ETag, digest and byte ranges (RFC 9110, RFC 9530)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def partial_response(content: bytes, media_type: str, file_name: str, asked: Headers) -> Response:
-    """Return content, or the part that `Range` asks for, or 304 where the client has it.
+    """Return the content (200), the requested range of it (206), or 304 if `If-None-Match` matches.
 
-    A Range of several parts, or one that cannot be read, is answered by the whole, as RFC 9110 allows; one that lies
-    outside by 416.
+    A range outside the content gets 416. Several ranges, or a malformed `Range`, get the whole content, as RFC 9110
+    allows. `asked` are the headers of the request.
     """
     digest = hashlib.sha256(content).digest()
     headers = {
@@ -41,7 +41,7 @@ def partial_response(content: bytes, media_type: str, file_name: str, asked: Hea
 
 
 def _limits(first: str, last: str, size: int) -> tuple[int, int]:
-    if not first:  # the last so many bytes
+    if not first:  # a suffix range: the last N bytes
         return max(0, size - int(last)), size - 1 if int(last) else -1
     return int(first), min(int(last), size - 1) if last else size - 1
 

@@ -1,7 +1,7 @@
-"""Errors as RFC 9457 problem documents, whatever raised them.
+"""All errors as RFC 9457 problem documents.
 
-A problem names its cause and its hint in `detail`; `error` repeats the detail as a plain string, for clients
-that read that key; a validation problem lists every wrong field under `errors`.
+`detail` gives the cause and a hint. `error` repeats it for clients that read that key. A validation problem lists the
+wrong fields under `errors`.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ MAX_WRONG_FIELDS = 100
 
 
 class WrongField(BaseModel):
-    """One field of a request that is wrong."""
+    """One wrong field of a request."""
 
-    pointer: str = Field(description="Where: a JSON pointer into the body (`#/init/gain`), or `?name` in the query.")
+    pointer: str = Field(description="JSON pointer into the body (`#/init/gain`), or `?name` for a query parameter.")
     detail: str = Field(description="What is wrong with it.")
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 describes it."""
+    """An error as a problem document (RFC 9457)."""
 
-    type: str = Field(description="A name for the kind of problem.", examples=["urn:fanin:problem:not-found"])
-    title: str = Field(description="The kind of problem in words.", examples=["Not Found"])
+    type: str = Field(description="URN of the kind of problem.", examples=["urn:fanin:problem:not-found"])
+    title: str = Field(description="The phrase of the HTTP status.", examples=["Not Found"])
     status: int = Field(description="The HTTP status.", examples=[404])
     detail: str = Field(
-        description="The cause, and the hint.", examples=["There is no job 'x'. GET /jobs lists the jobs."]
+        description="The cause and a hint.", examples=["There is no job 'x'. GET /jobs lists the jobs."]
     )
-    instance: str = Field(description="The path that was asked for.", examples=["/jobs/x"])
-    error: str = Field(description="The same as `detail`.")
-    errors: list[WrongField] | None = Field(None, description="Every wrong field, for validation problems.")
+    instance: str = Field(description="Path of the request.", examples=["/jobs/x"])
+    error: str = Field(description="Same as `detail`.")
+    errors: list[WrongField] | None = Field(None, description="The wrong fields, for validation problems; at most 100.")
 
 
 def problem_response(
@@ -75,12 +75,12 @@ def problem_response(
 
 
 def problem_of(path: str, error: FaninError) -> Response:
-    """Return the problem document of one of our own errors."""
+    """Return the problem document of an error of Fanin."""
     return problem_response(path, STATUS_OF[type(error)], error_name(error), str(error))
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem document."""
+    """Add the exception handlers that turn errors of `app` into problem documents."""
     app.add_exception_handler(FaninError, _of_own_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http_exception)
@@ -98,7 +98,7 @@ async def _of_lost_database(request: Request, error: Exception) -> Response:
 
 
 def problem_of_lost_database(path: str, error: Exception) -> Response:
-    """Return the problem document of a database that cannot be reached."""
+    """Log a database error and return its problem document (503)."""
     log.error("the database failed at %s: %s", path, error)
     unavailable = Unavailable("The database cannot be reached, or did not answer in time.", "Try again soon.")
     return problem_of(path, unavailable)
@@ -110,12 +110,12 @@ async def _of_validation(request: Request, error: Exception) -> Response:
 
 
 def problem_of_validation(path: str, error: RequestValidationError) -> Response:
-    """Return the problem document of a request whose fields are wrong."""
+    """Return the problem document of a request with wrong fields (422)."""
     wrong = [
-        WrongField(pointer=_pointer(one["loc"], one["type"], error.body), detail=_validation_message(one))
-        for one in error.errors()[:MAX_WRONG_FIELDS]
+        WrongField(pointer=_pointer(field["loc"], field["type"], error.body), detail=_validation_message(field))
+        for field in error.errors()[:MAX_WRONG_FIELDS]
     ]
-    detail = "; ".join(f"{one.pointer}: {one.detail}" for one in wrong[:5])
+    detail = "; ".join(f"{field.pointer}: {field.detail}" for field in wrong[:5])
     more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     return problem_response(
         path,
@@ -132,7 +132,7 @@ async def _of_http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if status == HTTPStatus.NOT_FOUND:
         return problem_response(
-            path, status, "no-such-path", f"There is nothing at {path}. /docs lists all operations."
+            path, status, "no-such-path", f"The path {path} does not exist. /docs lists all operations."
         )
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request.app, path))
@@ -143,19 +143,19 @@ async def _of_http_exception(request: Request, error: Exception) -> Response:
 
 
 def invalid_body(error: ValidationError, body: Any) -> RequestValidationError:
-    """Return the error of a body that was validated by hand, as the framework would raise it."""
-    wrong = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+    """Return the validation error of a body in the form that FastAPI itself raises."""
+    wrong = [{**field, "loc": ("body", *field["loc"])} for field in error.errors(include_url=False)]
     return RequestValidationError(wrong, body=body)
 
 
 def problem_of_unknown(path: str) -> Response:
-    """Return the problem document of an error that nobody foresaw; it says nothing of its inside."""
-    detail = "The service met an error it does not know; its log has the details."
+    """Return the problem document of an unexpected error (500); it reveals no details."""
+    detail = "Internal error; the log of the service has the details."
     return problem_response(path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
 
 
 def _allowed_methods(app: FastAPI, path: str) -> list[str]:
-    """Return every method that some operation has at `path`; HEAD goes with GET."""
+    """Return the methods that are allowed at `path`; GET implies HEAD."""
     methods: set[str] = set()
     for template, operations in app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path):
@@ -166,7 +166,7 @@ def _allowed_methods(app: FastAPI, path: str) -> list[str]:
 
 
 def _pointer(location: tuple[int | str, ...], kind: str, body: Any) -> str:
-    """Return where a validation error is; names of union members in `location` are not part of the way."""
+    """Return the pointer to a wrong field; names of union members in `location` are skipped."""
     where, *steps = location
     if where != "body":
         return f"?{'.'.join(map(str, steps))}"
@@ -185,7 +185,7 @@ def _pointer(location: tuple[int | str, ...], kind: str, body: Any) -> str:
 def _validation_message(error: dict[str, Any]) -> str:
     context = error.get("ctx", {})
     if error["type"] == "union_tag_not_found":
-        return f"{context['discriminator']} is missing: it says which one is meant"
+        return f"{context['discriminator']} is missing; it selects the variant"
     if error["type"] == "union_tag_invalid":
         return f"{context['discriminator']} {context['tag']!r} is not one of {context['expected_tags']}"
     if error["type"] == "extra_forbidden":

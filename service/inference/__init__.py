@@ -1,1 +1,1 @@
-"""The predict side: from posted bytes to probabilities, in the API process, without torch."""
+"""Prediction in the API process, from posted bytes to probabilities, without torch."""

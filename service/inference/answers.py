@@ -1,4 +1,4 @@
-"""The model that answered, as predictions name it."""
+"""The description of the model in a prediction's response."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from service.store.checkpoints import ModelRow
 
 
 class PredictedBy(Answer):
-    """The model that answered."""
+    """The model that made a prediction."""
 
-    id: str = Field(description="JOB@EPOCH: exactly these weights.")
+    id: str = Field(description="Id of the model, as JOB@EPOCH.")
     scheme: str
     accuracy: float | None = None
     evaluated_on: str | None = None
@@ -19,7 +19,7 @@ class PredictedBy(Answer):
 
 
 def predicted_by(row: ModelRow) -> PredictedBy:
-    """Return the model that answers, as answers name it."""
+    """Return the description of a model for the responses of its predictions."""
     checkpoint, evaluation = row.checkpoint, row.checkpoint.evaluation
     return PredictedBy(
         id=f"{checkpoint.job_id}@{checkpoint.epoch}",

@@ -1,9 +1,9 @@
-"""Answer posted images: read them, let the models predict, write the answer. Knows neither routes nor FastAPI.
+"""Predict images and write the responses; independent of routes and of FastAPI.
 
-All requests that arrive in one turn of the event loop are answered by one forward pass a model, with no timer: the
-first one lets the others of its turn come in, and of a few turns more while each brings some, and then predicts for
-all. A large batch is predicted on other threads, in pieces that leave the interpreter's lock, so that small requests
-stay quick beside it.
+Requests for one model that arrive in the same event-loop iteration share one forward pass. The first request yields so
+that others can join, for up to `MAX_TURNS` iterations while each adds a request. It then predicts for the whole batch.
+There is no timer. Large batches are predicted on other threads, in pieces that release the GIL, so that concurrent
+small requests stay fast.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SMALL_BATCH = 32
 MAX_TURNS = 4
 PIECE_IMAGES = 250
 LABELS = [str(digit).encode() for digit in range(10)]
-HINT = "Add ?fit=true to have the digit cropped, scaled, centred and inverted if need be, as MNIST was made."
+HINT = "Add ?fit=true to have the digit cropped, scaled, centred and, if necessary, inverted, as in MNIST."
 
 Form = Literal["json", "raw", "npy"]
 MEDIA_TYPES: dict[Form, str] = {
@@ -43,7 +43,7 @@ MEDIA_TYPES: dict[Form, str] = {
 
 
 class Answer(NamedTuple):
-    """What is sent back."""
+    """The content of a response, its media type, and the model as JOB@EPOCH (empty if several models answered)."""
 
     content: bytes
     media_type: str
@@ -51,32 +51,32 @@ class Answer(NamedTuple):
 
 
 class BatchPrediction(NamedTuple):
-    """What a model says of a request's images, uint8 [n, 28, 28]: probabilities [n, 10], and the same for JSON."""
+    """A model's prediction for n images: probabilities [n, 10], and their JSON fragments (None: not made)."""
 
     served: ResolvedModel
     probabilities: Floats
     words: JsonFragments | None = None
 
     def part(self, start: int, end: int) -> BatchPrediction:
-        """Return what is said of some of the images."""
+        """Return the prediction for the images from `start` to before `end`."""
         words = None if self.words is None else self.words.part(start, end)
         return BatchPrediction(self.served, self.probabilities[start:end], words)
 
 
 class JsonFragments(NamedTuple):
-    """What JSON says of each image: its label, its probabilities without brackets, and why it is no likely digit."""
+    """Per image: its label, its probabilities as JSON without brackets, and its warnings."""
 
     labels: list[Any]
     numbers: list[Any]
     unlikely: list[Any]
 
     def part(self, start: int, end: int) -> JsonFragments:
-        """Return the words for some of the images."""
+        """Return the fragments of the images from `start` to before `end`."""
         return JsonFragments(self.labels[start:end], self.numbers[start:end], self.unlikely[start:end])
 
     @classmethod
     def of(cls, images: NDArray[np.uint8], probabilities: Floats) -> JsonFragments:
-        """Return the words for images and their probabilities, made for all at once."""
+        """Return the fragments of images uint8 [n, 28, 28] and their probabilities [n, 10]; one call serializes all."""
         numbers = orjson.dumps(probabilities, option=WITH_NUMPY)[2:-2].split(b"],[")
         return cls(probabilities.argmax(axis=1).tolist(), numbers, input_warnings(images))
 
@@ -87,32 +87,32 @@ class _Waiting(NamedTuple):
 
 
 class MicroBatcher:
-    """The models that predict, and the requests of this turn of the event loop."""
+    """Batches concurrent requests into one forward pass per model; belongs to one event loop."""
 
     def __init__(self, served: ModelResolver, threads: int) -> None:
         self._served = served
         self._pool = ThreadPoolExecutor(threads, "predict")
         self._waiting: dict[str, list[_Waiting]] = {}
         self.counts: dict[str, tuple[int, int]] = {}
-        """By the name of the model: how often it was asked over the Open Inference Protocol, and of how many images."""
+        """Open Inference Protocol statistics: number of requests and number of images, by model name."""
 
     def look_again(self) -> None:
-        """Ask anew which models names mean, because this process has told somebody something newer."""
+        """Invalidate the model-name cache, because this process has just sent something newer."""
         self._served.look_again()
 
     def count(self, name: str, images: int) -> None:
-        """Count an inference."""
+        """Count one inference of `images` images; ignores new names beyond `MAX_NAMES`."""
         if len(self.counts) < MAX_NAMES or name in self.counts:
-            asked, seen = self.counts.get(name, (0, 0))
-            self.counts[name] = asked + 1, seen + images
+            requests, seen = self.counts.get(name, (0, 0))
+            self.counts[name] = requests + 1, seen + images
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads, and close the resolver."""
         self._pool.shutdown()
         self._served.close()
 
     async def predicted(self, name: str, images: NDArray[np.uint8]) -> BatchPrediction:
-        """Return what the model that a name means now says of images uint8 [n, 28, 28].
+        """Return the prediction for images uint8 [n, 28, 28] of the model that `name` resolves to now.
 
         Raises `NotFound`, `CheckpointDamaged`, `OutputNotFinite`.
         """
@@ -136,10 +136,10 @@ class MicroBatcher:
 
     @staticmethod
     async def _while_others_come(waiting: Sequence[_Waiting]) -> None:
-        """Let the others of this turn of the event loop come in, and of the next while they bring some.
+        """Yield to other requests for an event-loop iteration, and again while each adds some, up to `MAX_TURNS`.
 
-        Clients that were answered in the turn before are asking again by then: waiting for them costs a turn, a tenth
-        of what a forward pass of their own would.
+        Clients whose responses went out in the previous iteration send their next request in this time. An iteration
+        takes a tenth of the time of a forward pass of their own.
         """
         for _ in range(MAX_TURNS):
             before = len(waiting)
@@ -148,111 +148,111 @@ class MicroBatcher:
                 return
 
     async def by_pieces(self, predict: Callable[[NDArray[Any]], Floats], inputs: NDArray[Any]) -> Floats:
-        """Return what a predictor says of many inputs, piece by piece on all threads."""
+        """Return the probabilities [n, 10] of many inputs, predicted in pieces on all threads."""
         pieces = np.array_split(inputs, -(-len(inputs) // PIECE_IMAGES))
         loop = asyncio.get_running_loop()
-        found = await asyncio.gather(*(loop.run_in_executor(self._pool, predict, piece) for piece in pieces))
-        return np.concatenate(found)
+        parts = await asyncio.gather(*(loop.run_in_executor(self._pool, predict, piece) for piece in pieces))
+        return np.concatenate(parts)
 
     async def find(self, name: str) -> ResolvedModel:
-        """Return the model that a name means now."""
+        """Return the model that a name resolves to now. Raises `NotFound`, `CheckpointDamaged`."""
         return self._served.known(name) or await self._served.find(name)
 
     async def _for_all(self, name: str, images: NDArray[np.uint8], others: Sequence[_Waiting]) -> BatchPrediction:
-        """Predict for one request and the others of its turn; give them their part, or the error."""
+        """Predict for a request and the others of its batch; set the part or the error of each in its future."""
         try:
             served = self._served.known(name) or await self._served.find(name)
-            together = np.concatenate([images, *(one.images for one in others)]) if others else images
+            together = np.concatenate([images, *(request.images for request in others)]) if others else images
             probabilities = served.predictor.predict(together)
-            found = BatchPrediction(served, probabilities, JsonFragments.of(together, probabilities))
+            result = BatchPrediction(served, probabilities, JsonFragments.of(together, probabilities))
         except BaseException as error:
             for _, future in others:
                 if not future.done():
                     future.set_exception(error if isinstance(error, Exception) else Unavailable("The service stops."))
             raise
         start = len(images)
-        for own, future in others:
-            if not future.done():  # its client may have gone
-                future.set_result(found.part(start, start + len(own)))
-            start += len(own)
-        return found.part(0, len(images)) if others else found
+        for request_images, future in others:
+            if not future.done():  # cancelled if its client has disconnected
+                future.set_result(result.part(start, start + len(request_images)))
+            start += len(request_images)
+        return result.part(0, len(images)) if others else result
 
     def _hand_over(self, name: str, waiting: list[_Waiting]) -> None:
-        """Predict for the others of a turn whose first request has gone."""
+        """Predict for the others of a batch whose first request was cancelled."""
         if not waiting:
             return
         task = asyncio.ensure_future(self._for_all(name, waiting[0].images[:0], waiting))
-        task.add_done_callback(lambda done: done.exception())  # they have been told
+        task.add_done_callback(lambda done: done.exception())  # their futures hold the error
 
 
 async def answer(answering: MicroBatcher, read: ReadImages, query: PredictQuery, accept: str) -> Answer:
-    """Predict by one model or several side by side, and write what the client asks for."""
+    """Predict with the models of the query, and return the response in the format that `accept` requests."""
     form = form_of(accept)
     if query.models is None:
-        found = await answering.predicted(query.model, read.images)
+        result = await answering.predicted(query.model, read.images)
         if len(read.images) > SMALL_BATCH:
-            content = await asyncio.to_thread(_written, read, query, form, found)
+            content = await asyncio.to_thread(_written, read, query, form, result)
         else:
-            content = _written(read, query, form, found)
-        return Answer(content, MEDIA_TYPES[form], found.served.id)
+            content = _written(read, query, form, result)
+        return Answer(content, MEDIA_TYPES[form], result.served.id)
     if form != "json":
-        raise InvalidImage("Several models answer in JSON.", "Ask for application/json, or one model at a time.")
-    all_found = await asyncio.gather(*(answering.predicted(name, read.images) for name in query.names()))
-    content = await asyncio.to_thread(_written_side_by_side, read, query, all_found)
+        raise InvalidImage("Several models answer only in JSON.", "Request application/json, or a single model.")
+    results = await asyncio.gather(*(answering.predicted(name, read.images) for name in query.names()))
+    content = await asyncio.to_thread(_written_side_by_side, read, query, results)
     return Answer(content, MEDIA_TYPES["json"], "")
 
 
 def form_of(accept: str) -> Form:
-    """Return what a client wants: JSON, raw float32, or the same as .npy."""
+    """Return the format that an Accept header requests: JSON, raw float32, or .npy."""
     if "application/x-npy" in accept:
         return "npy"
     return "raw" if "application/octet-stream" in accept else "json"
 
 
-def _written(read: ReadImages, query: PredictQuery, form: Form, found: BatchPrediction) -> bytes:
+def _written(read: ReadImages, query: PredictQuery, form: Form, result: BatchPrediction) -> bytes:
     if form == "raw":
-        return found.probabilities.astype("<f4", copy=False).tobytes()
+        return result.probabilities.astype("<f4", copy=False).tobytes()
     if form == "npy":
         buffer = io.BytesIO()
-        np.save(buffer, found.probabilities, allow_pickle=False)
+        np.save(buffer, result.probabilities, allow_pickle=False)
         return buffer.getvalue()
-    words = found.words or JsonFragments.of(read.images, found.probabilities)
+    words = result.words or JsonFragments.of(read.images, result.probabilities)
     if query.is_plain and not read.batch and not read.fitted and not words.unlikely[0]:
-        # What is asked most: the same JSON as below, put together from parts that are there already.
+        # The most frequent case: the same JSON as below, joined from parts that exist already.
         parts = b'{"label":', LABELS[words.labels[0]], b',"probabilities":[', words.numbers[0], b'],"model":'
-        return b"".join((*parts, found.served.described, b',"read_as":', _read_as(read.form, read.scale, False), b"}"))
-    shared = {"model": orjson.Fragment(found.served.described), "read_as": _read_as_fragment(read)}
+        return b"".join((*parts, result.served.described, b',"read_as":', _read_as(read.form, read.scale, False), b"}"))
+    shared = {"model": orjson.Fragment(result.served.described), "read_as": _read_as_fragment(read)}
     return _dumped(
-        _prediction_fields(read, query, found.probabilities) | shared | _warnings(words.unlikely, fitted=read.fitted)
+        _prediction_fields(read, query, result.probabilities) | shared | _warnings(words.unlikely, fitted=read.fitted)
     )
 
 
-def _written_side_by_side(read: ReadImages, query: PredictQuery, found: Sequence[BatchPrediction]) -> bytes:
+def _written_side_by_side(read: ReadImages, query: PredictQuery, results: Sequence[BatchPrediction]) -> bytes:
     answers = [
-        _prediction_fields(read, query, one.probabilities) | {"model": orjson.Fragment(one.served.described)}
-        for one in found
+        _prediction_fields(read, query, result.probabilities) | {"model": orjson.Fragment(result.served.described)}
+        for result in results
     ]
     warnings = _warnings(input_warnings(read.images), fitted=read.fitted)
     return _dumped({"answers": answers, "read_as": _read_as_fragment(read)} | warnings)
 
 
 def _prediction_fields(read: ReadImages, query: PredictQuery, probabilities: Floats) -> dict[str, Any]:
-    """Return what one model says of the images: of one as it is, of a batch under `predictions`."""
+    """Return the JSON fields of a model's prediction; those of a batch are under `predictions`."""
     labels = probabilities.argmax(axis=1).tolist()
     each = [_prediction(read, query, index, labels[index], probabilities[index]) for index in range(len(labels))]
     return {"predictions": each} if read.batch else each[0]
 
 
 def _prediction(read: ReadImages, query: PredictQuery, index: int, label: int, probabilities: Floats) -> dict[str, Any]:
-    said: dict[str, Any] = {"label": label}
+    fields: dict[str, Any] = {"label": label}
     if query.probabilities:
-        said["probabilities"] = probabilities
+        fields["probabilities"] = probabilities
     if query.top_k is not None:
         best = np.argsort(-probabilities, kind="stable")[: query.top_k]
-        said["top"] = [{"label": int(digit), "probability": probabilities[digit]} for digit in best]
+        fields["top"] = [{"label": int(digit), "probability": probabilities[digit]} for digit in best]
     if read.fitted:
-        said |= {"inverted": read.inverted[index], "seen": read.images[index]}
-    return said
+        fields |= {"inverted": read.inverted[index], "seen": read.images[index]}
+    return fields
 
 
 @lru_cache
@@ -265,7 +265,7 @@ def _read_as_fragment(read: ReadImages) -> orjson.Fragment:
 
 
 def _warnings(kinds: Sequence[tuple[InputWarning, ...]], *, fitted: bool) -> dict[str, Any]:
-    """Return warnings of images that are unlikely to be digits as trained, if there are any."""
+    """Return the field `warnings` for images that are unlike the training digits, or nothing."""
     warnings = [
         {"index": index, "kind": kind, "detail": _warning_detail(kind, fitted=fitted)}
         for index, of_image in enumerate(kinds)
@@ -275,7 +275,7 @@ def _warnings(kinds: Sequence[tuple[InputWarning, ...]], *, fitted: bool) -> dic
 
 
 def _warning_detail(kind: InputWarning, *, fitted: bool) -> str:
-    text = f"This is unlikely to be a digit as the network was trained on: {WARNING_TEXT[kind]}."
+    text = f"The image is unlike the digits of the training set: {WARNING_TEXT[kind]}."
     return text if fitted else f"{text} {HINT}"
 
 

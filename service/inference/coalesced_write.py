@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, with answers that leave in one write.
+"""uvicorn's HTTP protocol, with responses that are sent in one write.
 
-uvicorn writes the head of an answer and then its body, and the loop hands each to the system at once: two system calls
-and two packets for what fits into one. Where an answer is whole already, its head is held until the body follows.
+uvicorn writes the head and the body of a response separately, and the event loop sends each immediately: two system
+calls and two packets. If the response is already complete, this protocol holds its head until the body follows.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HOLD = "fanin.hold"
-"""The extension of a scope whose `hold` keeps what is written next until something follows it."""
+"""Name of the ASGI extension; its `hold` delays the next write until another one follows."""
 
 
 def hold_of(scope: Scope) -> Callable[[], None] | None:
-    """Return what holds the head of this answer back, if the server offers it."""
+    """Return the function that delays the head of this response, or None if the server has none."""
     hold: Callable[[], None] | None = scope.get("extensions", {}).get(HOLD, {}).get("hold")
     return hold
 
 
 class HoldingTransport:
-    """A transport that can hold one write until the next; all else is the transport's under it."""
+    """A transport that can delay one write until the next; delegates everything else."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -35,11 +35,11 @@ class HoldingTransport:
         return getattr(self._transport, name)
 
     def hold(self) -> None:
-        """Hold what is written next until something follows it, or the transport is closed."""
+        """Delay the next write until another one follows or the transport is closed."""
         self._holds = True
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Write, together with what is held; or hold it."""
+        """Write the data after any held data, or hold it if `hold` was called."""
         if self._holds:
             self._holds, self._held = False, bytes(data)
             return
@@ -48,21 +48,21 @@ class HoldingTransport:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Write what is held and close."""
+        """Write any held data, and close."""
         if self._held:
             self.write(b"")
         self._transport.close()
 
 
 class OneWriteProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on a transport that holds heads of answers back where it is asked to."""
+    """uvicorn's protocol on a `HoldingTransport`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin with a connection."""
+        """Wrap the transport of a new connection."""
         self._holding = HoldingTransport(transport)
         super().connection_made(cast("asyncio.Transport", self._holding))
 
     def on_message_begin(self) -> None:
-        """Begin with a request, whose scope offers `HOLD`."""
+        """Start a request, and add `HOLD` to the extensions of its scope."""
         super().on_message_begin()
         self.scope["extensions"] = {HOLD: {"hold": self._holding.hold}}

@@ -1,7 +1,7 @@
-"""The way of a prediction that is asked for often: answered before the framework, which costs as much as a prediction.
+"""Predictions without the framework, which would take as long as the prediction itself.
 
-`POST /predict` and `POST /models/{id}/predict` come here, before any middleware: the key is asked for here too, the
-body is read once, up to its limit, and errors are the same problem documents. FastAPI documents both operations.
+`POST /predict` and `POST /models/{id}/predict` are handled here, before any middleware. This module therefore also
+checks the key, limits the body, and returns the same problem documents. FastAPI only documents both operations.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 OF_MODEL = re.compile(r"/models/([^/]+)/predict")
 QUICK_BYTES = 16_384
-"""A larger body is read on another thread: decoding it takes longer than the way there."""
+"""Larger bodies are decoded on another thread: decoding takes longer than switching threads."""
 
 
 class PredictFastPath:
-    """Answer predictions, and hand everything else on (ASGI)."""
+    """Answers predictions, and passes all other requests to the application (ASGI)."""
 
     def __init__(self, app: ASGIApp, answering: Callable[[], MicroBatcher], key: str | None, limit_bytes: int) -> None:
         self._app = app
@@ -66,7 +66,7 @@ class PredictFastPath:
             content, media_type, model = await respond(
                 self._answering(), scope, await self._body(scope, receive), query
             )
-        except Exception as error:  # noqa: BLE001 - what nobody foresaw is logged and told as such
+        except Exception as error:  # noqa: BLE001 - unexpected errors are logged and reported
             response = _problem(path, error)
             response.headers["X-Content-Type-Options"] = "nosniff"
             await response(scope, receive, send)
@@ -101,7 +101,7 @@ class PredictFastPath:
 
 
 async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:
-    """Return the content of the answer to a body, its media type, and the model that answered (JOB@EPOCH)."""
+    """Return a response's content, its media type, and the model as JOB@EPOCH (empty if several models predicted)."""
     media_type = media_type_of(header(scope, b"content-type"))
     if media_type == "multipart/form-data":
         read = await _read_form(scope, body, fit=query.fit)
@@ -126,15 +126,15 @@ async def _read_form(scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """Return a header of a request, its name in lower case; empty if there is none."""
-    for own, value in scope["headers"]:
-        if own == name:
+    """Return the value of a header, or an empty string; `name` is in lower case."""
+    for key, value in scope["headers"]:
+        if key == name:
             return str(value.decode("latin-1"))
     return ""
 
 
 def _problem(path: str, error: Exception) -> Response:
-    """Return the problem document of what a prediction raised."""
+    """Return the problem document of an error that a prediction raised."""
     if isinstance(error, FaninError):
         return problem_of(path, error)
     if isinstance(error, RequestValidationError):

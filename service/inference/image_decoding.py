@@ -1,4 +1,4 @@
-"""Read posted images: from their bytes and media type to uint8 [n, 28, 28], and how they were read."""
+"""Decode posted images, from bytes and media type to uint8 [n, 28, 28], and record how they were read."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _FORMS: dict[str, Form] = {
     "application/x-npy": "npy",
     "application/json": "json",
 }
-_UNSAID = ("", "application/x-www-form-urlencoded", "*/*")  # what clients send that were told nothing; curl does
+_UNSAID = ("", "application/x-www-form-urlencoded", "*/*")  # sent by clients that set no type, such as curl -d
 
 
 def media_type_of(header: str | None) -> str:
-    """Return a declared media type without its parameters, in lower case; empty if there is none."""
+    """Return the media type of a Content-Type header, without parameters, in lower case; empty without a header."""
     return (header or "").partition(";")[0].strip().lower()
 
 
 def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> ReadImages:
-    """Read the images of one body; `media_type` without parameters, empty if the client did not say.
+    """Read the images of one body; `media_type` is without parameters, and empty if the client sent none.
 
     Raises `InvalidImage`, `MalformedBody` or `UnsupportedMediaType`.
     """
@@ -65,7 +65,7 @@ def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> Re
 
 
 def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
-    """Read images that were posted as files of a form, each with its content and media type."""
+    """Read the images of a form from (content, media type). Raises `InvalidImage`, `UnsupportedMediaType`."""
     if not files:
         raise InvalidImage("The form has no file.", "Send each image as a file: curl -F image=@digit.png")
     check_count(len(files))
@@ -77,7 +77,7 @@ def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
 
 
 def _each_file(contents: Sequence[bytes], forms: Sequence[Form], *, fit: bool) -> Iterator[FittedDigit]:
-    """Decode one file after another, so that large pictures are never in memory together."""
+    """Decode the files one at a time, so that only one large picture is in memory."""
     pixels = 0
     for content, form in zip(contents, forms, strict=True):
         picture = _one_raw(content) if form == "raw" else decode_picture(content, form, fit=fit)
@@ -93,7 +93,7 @@ def _form_of(content: bytes, media_type: str) -> Form:
     if media_type in _FORMS and not _is_odd_octet_stream(content, media_type):
         return _FORMS[media_type]
     if media_type not in (*_UNSAID, "application/octet-stream"):
-        raise UnsupportedMediaType(f"{media_type} is not read here.", f"Send one of: {READABLE}.")
+        raise UnsupportedMediaType(f"The media type {media_type} is not supported.", f"Send one of: {READABLE}.")
     signed = _signed_form(content)
     if signed is not None:
         return signed
@@ -103,23 +103,23 @@ def _form_of(content: bytes, media_type: str) -> Form:
     if len(content) % IMAGE_PIXELS == 0:
         return "raw"
     raise UnsupportedMediaType(
-        f"The request does not say what it sends, and its {len(content)} bytes are neither PNG, JPEG, JSON nor 784 "
-        "bytes an image.",
-        f"Say what it is: {READABLE}.",
+        f"The request declares no usable type, and its {len(content)} bytes are neither PNG, JPEG, JSON nor 784 "
+        "bytes per image.",
+        f"Declare one of: {READABLE}.",
     )
 
 
 def _signed_form(content: bytes) -> Form | None:
-    """Return the form whose signature the content begins with, if any."""
+    """Return the format whose signature begins the content, if any."""
     if not content.startswith(_BEGINNINGS):
         return None
     return next(form for signature, form in _SIGNATURES.items() if content.startswith(signature))
 
 
 def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
-    """Say whether bytes declared as mere bytes are rather a picture, as many clients declare files.
+    """Return whether an application/octet-stream is in fact a picture or .npy: many clients declare files like this.
 
-    The signatures of PNG and .npy cannot begin a digit; JPEG's three bytes could, if the length fits too.
+    No digit begins with the signature of PNG or .npy. JPEG's three bytes can begin one, so the length decides as well.
     """
     if media_type != "application/octet-stream":
         return False
@@ -130,7 +130,7 @@ def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
 def _read_raw(content: bytes) -> Pixels:
     count, rest = divmod(len(content), IMAGE_PIXELS)
     if rest or not count:
-        raise InvalidImage(f"{len(content)} raw bytes are not a multiple of 784.", "Send one byte a pixel, row by row.")
+        raise InvalidImage(f"{len(content)} raw bytes are not a multiple of 784.", "Send one byte per pixel, by rows.")
     check_count(count)
     return np.frombuffer(content, np.uint8).reshape(count, SIDE, SIDE)
 
@@ -138,7 +138,7 @@ def _read_raw(content: bytes) -> Pixels:
 def _one_raw(content: bytes) -> Pixels:
     images = _read_raw(content)
     if len(images) != 1:
-        raise InvalidImage(f"A file holds {len(images)} raw images.", "Send one image a file, or all as one raw body.")
+        raise InvalidImage(f"A file holds {len(images)} raw images.", "Send one image per file, or one raw body.")
     return images.reshape(SIDE, SIDE)
 
 
@@ -155,11 +155,11 @@ def _read_json(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
 
 
 def read_base64(text: str, *, fit: bool) -> ReadImages:
-    """Read a picture, or raw bytes, in base64; a data URL's beginning is left out."""
+    """Read a picture or raw bytes in base64; the prefix of a data URL is ignored."""
     try:
         content = base64.b64decode(text.partition(";base64,")[2] or text, validate=True)
     except ValueError as error:
-        raise InvalidImage(f"The image is not base64: {error}.", "Encode the file's bytes.") from error
+        raise InvalidImage(f"The image is not base64: {error}.", "Encode the bytes of the file.") from error
     form = _form_of(content, "")
     if form in ("json", "npy"):
         raise InvalidImage(f"The base64 holds {form}.", "Encode a PNG, a JPEG or 784 raw bytes.")

@@ -1,4 +1,4 @@
-"""Images as the network sees them, and how they were read."""
+"""Images as the network gets them, and how they were read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIT_HINT = "Send 28x28 pixels, or add ?fit=true to have the digit cropped, scale
 
 
 class ReadImages(NamedTuple):
-    """Images as the network will see them, and how they came to be so."""
+    """Images uint8 [n, 28, 28] as the network gets them, and how they were read."""
 
     images: Pixels
     form: Form
@@ -39,11 +39,11 @@ def check_count(count: int) -> None:
 
 
 def as_seen(picture: Pixels, *, fit: bool) -> FittedDigit:
-    """Return what the network sees of a grey picture."""
+    """Return a grey picture as the network gets it."""
     return fit_digit(picture) if fit else FittedDigit(picture, inverted=False)
 
 
 def gather_images(read: Iterable[FittedDigit], form: Form, *, fit: bool, batch: bool) -> ReadImages:
-    """Return the pictures of a request together, each with whether it was inverted."""
+    """Return the pictures of a request as one batch, and for each whether it was inverted."""
     images, inverted = zip(*read, strict=True)
     return ReadImages(np.stack(images), form, "0-255", batch, fit, tuple(inverted))

@@ -1,10 +1,10 @@
-"""Which model a name means now, without asking the database for every prediction.
+"""Resolve model names without a lookup in the database for every prediction.
 
-A name such as `latest` may mean another model at any commit. Every commit that could change that raises a counter in
-the database; one look at it, a row, tells whether what was found before still holds. On SQLite, a file, the look takes
-some microseconds and holds for `FILE_TRUST_S`; from a PostgreSQL server it comes over the network and holds for
-`NETWORK_TRUST_S`. After whatever else this process has answered it holds no longer (`look_again`), so that nobody is
-told of a model and then answered by the one before.
+A commit can change the model of a name such as `latest`. Every such commit increments a counter in the database; if the
+counter has not moved, the cached lookups are still valid. Reading it from an SQLite file takes some microseconds, and
+the value is trusted for `FILE_TRUST_S`. Reading it from a PostgreSQL server takes a network round trip, and the value
+is trusted for `NETWORK_TRUST_S`. Any other response of this process ends that trust (`look_again`): a client that was
+notified of a new model must not get predictions of the previous one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COUNT = "SELECT value FROM counters WHERE name = 'event_id'"
 
 
 class ResolvedModel(NamedTuple):
-    """A model that answers: its row, how answers name it (JSON), and its predictor."""
+    """A model: its row, its description for responses (JSON), and its predictor."""
 
     row: ModelRow
     described: bytes
@@ -36,12 +36,12 @@ class ResolvedModel(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Return JOB@EPOCH: exactly these weights."""
+        """Return the id of the model, JOB@EPOCH."""
         return f"{self.row.checkpoint.job_id}@{self.row.checkpoint.epoch}"
 
 
 class ModelResolver:
-    """The models that names mean; for the event loop alone."""
+    """A cache of the models of names; only the event-loop thread may use it."""
 
     def __init__(self, engine: Engine, predictors: Predictors) -> None:
         self._engine = engine
@@ -55,9 +55,9 @@ class ModelResolver:
         self._trust_s = FILE_TRUST_S if self._is_file else NETWORK_TRUST_S
 
     def known(self, name: str) -> ResolvedModel | None:
-        """Return what is known to answer to a name at this moment, or None: then `find` it.
+        """Return the model of a name if the cache is valid and the model is loaded; otherwise None: call `find`.
 
-        Raises what the database raises if it cannot be asked.
+        Raises the errors of the database if the counter cannot be read.
         """
         now = time.monotonic()
         if now - self._looked_at > self._trust_s:
@@ -68,17 +68,17 @@ class ModelResolver:
         return self._served(name)
 
     def look_again(self) -> None:
-        """Trust nothing that was found before without a look: this process has told somebody something newer."""
+        """Invalidate the cache until the counter is read again: this process has just announced something newer."""
         self._looked_at = -float("inf")
         self._told += 1
 
     async def find(self, name: str) -> ResolvedModel:
-        """Return what answers to a name now, and remember it. Raises `NotFound`, `CheckpointDamaged`."""
-        before, told = time.monotonic(), self._told
-        # The counter first: a commit between the two looks makes what is found newer than its number, never older.
+        """Return the model of a name now, and cache it. Raises `NotFound`, `CheckpointDamaged`."""
+        before, announcements = time.monotonic(), self._told
+        # Counter first: after a commit between the two queries the row is newer than its generation, never older.
         generation = await asyncio.to_thread(last_event_id, self._engine)
         self._hold(generation)
-        if told == self._told:  # else the look may be older than what somebody has been told meanwhile
+        if announcements == self._told:  # else the counter may be older than a later announcement
             self._looked_at = before
         served = self._served(name)
         if served is not None:
@@ -106,12 +106,12 @@ class ModelResolver:
     def _counted(self) -> int:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
-            self._connection.driver_connection.isolation_level = None  # a look is no transaction
+            self._connection.driver_connection.isolation_level = None  # autocommit: reading needs no transaction
         rows = self._connection.driver_connection.execute(COUNT).fetchall()
         return int(rows[0][0])
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection to the database."""
         if self._connection is not None:
             self._connection.detach()
             self._connection.close()

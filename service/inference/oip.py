@@ -1,8 +1,8 @@
-"""Open Inference Protocol v2: requests and answers as JSON, with tensors in it or as bytes behind it.
+"""Open Inference Protocol v2: requests and responses as JSON, with tensors in the JSON or as bytes after it.
 
-A request is JSON `{id, parameters, inputs, outputs}`. With the binary extension the header
-Inference-Header-Content-Length is the length of the JSON, and tensors follow it as little-endian, row-major bytes; 0
-means that the body is one tensor and nothing else. The protocol is KServe's; the extensions are Triton's.
+A request is JSON `{id, parameters, inputs, outputs}`. With the binary extension, the header
+Inference-Header-Content-Length is the length of the JSON, and tensors follow as little-endian, row-major bytes. A
+length of 0 means that the body is a single tensor. The protocol is KServe's; the extensions are Triton's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)  # clients add members of their own
+    model_config = ConfigDict(frozen=True)  # clients may add other members
 
 
 class InputParameters(_Part):
@@ -40,7 +40,7 @@ class InputParameters(_Part):
 
 
 class RequestInput(_Part):
-    """A tensor that comes in, its data in it or behind the JSON."""
+    """An input tensor, with its data here or in the bytes after the JSON."""
 
     name: str
     shape: list[int] = Field(min_length=1, max_length=4)
@@ -57,7 +57,7 @@ class OutputParameters(_Part):
 
 
 class RequestOutput(_Part):
-    """A tensor that is asked for."""
+    """A requested output tensor."""
 
     name: Literal["probabilities", "labels"]
     parameters: OutputParameters = OutputParameters()
@@ -70,7 +70,7 @@ class RequestParameters(_Part):
 
 
 class InferenceRequest(_Part):
-    """The JSON of a request."""
+    """The JSON part of a request."""
 
     id: str | None = None
     parameters: RequestParameters = RequestParameters()
@@ -79,14 +79,14 @@ class InferenceRequest(_Part):
 
 
 class Inference(NamedTuple):
-    """A request that was read: float32 [n, 784] in [0, 1], and how it wants its answer."""
+    """A parsed request: its inputs, float32 [n, 784] in [0, 1], and its JSON part."""
 
     inputs: NDArray[np.float32]
     request: InferenceRequest
 
 
 def read_request(body: bytes, header_length: str | None) -> Inference:
-    """Read a request's body; `header_length` is the header of the binary extension, None without it.
+    """Parse the body of a request; `header_length` is the header of the binary extension, None without it.
 
     Raises `MalformedBody`, `InvalidImage`, `pydantic.ValidationError`.
     """
@@ -95,7 +95,7 @@ def read_request(body: bytes, header_length: str | None) -> Inference:
     if not header_length.isdigit() or int(header_length) > len(body):
         raise MalformedBody(
             f"Inference-Header-Content-Length is {header_length!r}; the body has {len(body)} bytes.",
-            "It is the length of the JSON part in bytes.",
+            "Set it to the length of the JSON part in bytes.",
         )
     length = int(header_length)
     if length == 0:
@@ -109,30 +109,30 @@ def _read(text: bytes, tensors: bytes) -> Inference:
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"The body is not JSON: {error}.") from error
     request = InferenceRequest.model_validate(parsed)
-    given = request.inputs[0]
-    shape = _checked_shape(given)
-    size = given.parameters.binary_data_size
+    tensor = request.inputs[0]
+    shape = _checked_shape(tensor)
+    size = tensor.parameters.binary_data_size
     if size is None:
         if tensors:
-            raise MalformedBody(f"{len(tensors)} bytes follow the JSON that no input declares as its own.")
-        return Inference(_of_list(given, shape), request)
-    if given.data is not None:
-        raise MalformedBody("An input has both data and binary_data_size.", "Send one of them.")
+            raise MalformedBody(f"{len(tensors)} bytes follow the JSON, but no input has binary_data_size.")
+        return Inference(_of_list(tensor, shape), request)
+    if tensor.data is not None:
+        raise MalformedBody("An input has both data and binary_data_size.", "Send only one of them.")
     if size != len(tensors):
         raise MalformedBody(f"binary_data_size is {size}, but {len(tensors)} bytes follow the JSON.")
-    return Inference(_pixels(tensors, given.datatype, shape), request)
+    return Inference(_pixels(tensors, tensor.datatype, shape), request)
 
 
-def _checked_shape(given: RequestInput) -> tuple[int, ...]:
-    if given.name != INPUT:
-        raise InvalidImage(f"There is no input {given.name!r}.", f"The input is {INPUT!r}.")
-    shape = tuple(given.shape)
+def _checked_shape(tensor: RequestInput) -> tuple[int, ...]:
+    if tensor.name != INPUT:
+        raise InvalidImage(f"There is no input {tensor.name!r}.", f"The input is {INPUT!r}.")
+    shape = tuple(tensor.shape)
     if shape[1:] not in SHAPES or shape[0] < 1:
-        raise InvalidImage(f"The shape {list(shape)} is not read here.", "Send [n,28,28], [n,1,28,28] or [n,784].")
+        raise InvalidImage(f"The shape {list(shape)} is not supported.", "Send [n,28,28], [n,1,28,28] or [n,784].")
     if shape[0] > MAX_IMAGES:
         raise InvalidImage(f"{shape[0]} images are more than {MAX_IMAGES} in one request.", "Send several requests.")
-    if given.datatype not in ITEM_BYTES:
-        raise InvalidImage(f"The datatype {given.datatype!r} is not read here.", "Send UINT8 or FP32.")
+    if tensor.datatype not in ITEM_BYTES:
+        raise InvalidImage(f"The datatype {tensor.datatype!r} is not supported.", "Send UINT8 or FP32.")
     return shape
 
 
@@ -142,46 +142,46 @@ def _bare_request() -> InferenceRequest:
 
 def _shape_of_bare(body: bytes) -> tuple[int, ...]:
     if len(body) != PIXELS:
-        raise InvalidImage(f"A bare tensor has {len(body)} bytes.", "Send 784, one a pixel, row by row.")
+        raise InvalidImage(f"The body without JSON has {len(body)} bytes.", "Send 784, one per pixel, row by row.")
     return (1, PIXELS)
 
 
 def _pixels(content: bytes, datatype: str, shape: Sequence[int]) -> NDArray[np.float32]:
     expected = math.prod(shape) * ITEM_BYTES[datatype]
     if len(content) != expected:
-        raise InvalidImage(f"{datatype} of shape {list(shape)} has {expected} bytes; {len(content)} came.")
+        raise InvalidImage(f"{datatype} of shape {list(shape)} has {expected} bytes; the request has {len(content)}.")
     if datatype == "UINT8":
         return np.frombuffer(content, np.uint8).reshape(-1, PIXELS).astype(np.float32) / np.float32(255)
     return _shares_of_ink(np.frombuffer(content, "<f4").astype(np.float32))
 
 
-def _of_list(given: RequestInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if given.data is None:
-        raise InvalidImage("The input has no data.", "Give data in the JSON, or binary_data_size.")
+def _of_list(tensor: RequestInput, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if tensor.data is None:
+        raise InvalidImage("The input has no data.", "Send data in the JSON, or binary_data_size.")
     try:
-        values = np.array(given.data)
+        values = np.array(tensor.data)
     except ValueError:
         values = np.array([])
     if values.dtype.kind not in "iuf" or values.size != math.prod(shape):
         raise InvalidImage(
-            f"The data are not {math.prod(shape)} numbers, as the shape {list(shape)} says.",
+            f"The data are not the {math.prod(shape)} numbers of the shape {list(shape)}.",
             "Send them nested or flat, row by row.",
         )
-    if given.datatype == "FP32":
+    if tensor.datatype == "FP32":
         return _shares_of_ink(values.astype(np.float32))
     if values.min() < 0 or values.max() > 255 or (values.dtype.kind == "f" and (values % 1 != 0).any()):
-        raise InvalidImage("UINT8 holds whole numbers from 0 to 255.", "Send FP32 for shares of ink from 0 to 1.")
+        raise InvalidImage("UINT8 data are whole numbers from 0 to 255.", "Send FP32 for shares of ink from 0 to 1.")
     return values.astype(np.float32).reshape(-1, PIXELS) / np.float32(255)
 
 
 def _shares_of_ink(values: NDArray[np.float32]) -> NDArray[np.float32]:
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise InvalidImage("FP32 holds shares of ink, finite numbers from 0 to 1.", "Send UINT8 for levels 0 to 255.")
+        raise InvalidImage("FP32 data are finite shares of ink from 0 to 1.", "Send UINT8 for levels 0 to 255.")
     return values.reshape(-1, PIXELS)
 
 
 class OutputTensor(BaseModel):
-    """A tensor of an answer."""
+    """An output tensor of a response."""
 
     name: str
     shape: list[int]
@@ -191,7 +191,7 @@ class OutputTensor(BaseModel):
 
 
 class InferenceAnswer(BaseModel):
-    """The JSON of an answer."""
+    """The JSON part of a response."""
 
     model_name: str
     model_version: str
@@ -200,20 +200,20 @@ class InferenceAnswer(BaseModel):
 
 
 class Written(NamedTuple):
-    """An answer's content, and the length of its JSON if tensors follow it."""
+    """The content of a response, and the length of its JSON part if tensors follow, else None."""
 
     content: bytes
     header_length: int | None
 
 
 def write_answer(name: str, version: str, request: InferenceRequest, probabilities: NDArray[np.float32]) -> Written:
-    """Write the answer to a request: JSON, with the tensors that are asked for as bytes behind it."""
+    """Return the response to a request: JSON, with the tensors in it or, if requested, as bytes after it."""
     wanted = request.outputs or [RequestOutput(name="probabilities"), RequestOutput(name="labels")]
     outputs, tail = [], []
-    for one in wanted:
-        values, shape, datatype = _tensor(one, probabilities)
-        binary = one.parameters.binary_data
-        output: dict[str, Any] = {"name": one.name, "shape": shape, "datatype": datatype}
+    for tensor in wanted:
+        values, shape, datatype = _tensor(tensor, probabilities)
+        binary = tensor.parameters.binary_data
+        output: dict[str, Any] = {"name": tensor.name, "shape": shape, "datatype": datatype}
         if request.parameters.binary_data_output if binary is None else binary:
             content = _as_bytes(values)
             output["parameters"] = {"binary_data_size": len(content)}

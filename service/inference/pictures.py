@@ -13,24 +13,24 @@ from service.inference.images import FIT_HINT, MAX_SIDE, Form, Pixels
 
 
 def encode_png(image: Pixels) -> bytes:
-    """Return a grey uint8 [h, w] as PNG."""
+    """Return a grey image uint8 [h, w] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", optimize=False)
     return buffer.getvalue()
 
 
 def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
-    """Return a picture as grey uint8 [h, w]; its size is checked before its pixels are decoded."""
+    """Return a picture as grey uint8 [h, w]; checks its size before it decodes the pixels. Raises `InvalidImage`."""
     name = form.upper()
     try:
         picture = Image.open(io.BytesIO(content), formats=[name])
         _check_size(*picture.size, fit=fit)
-        picture.verify()  # checksums to the very end: Pillow alone would draw a picture that is cut off
+        picture.verify()  # verify every checksum: decoding alone accepts truncated pictures
         return _grey(ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=[name])))
     except InvalidImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidImage("The picture has too many pixels.", f"Send at most {MAX_SIDE} a side.") from error
+        raise InvalidImage("The picture has too many pixels.", f"Send at most {MAX_SIDE} per side.") from error
     except Exception as error:
         raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
 
@@ -39,11 +39,11 @@ def _check_size(width: int, height: int, *, fit: bool) -> None:
     if not fit and (width, height) != (SIDE, SIDE):
         raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_HINT)
     if max(width, height) > MAX_SIDE:
-        raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {MAX_SIDE} a side.")
+        raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {MAX_SIDE} per side.")
 
 
 def _grey(picture: Image.Image) -> Pixels:
-    if picture.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip instead of scale
+    if picture.mode.startswith("I"):  # 16 bits per pixel, which Pillow would clip instead of scale
         levels: Pixels = (np.asarray(picture, dtype=np.uint32) >> 8).astype(np.uint8)
         return levels
     if "A" in picture.getbands() or "transparency" in picture.info:
@@ -52,7 +52,7 @@ def _grey(picture: Image.Image) -> Pixels:
 
 
 def _on_opposite_ground(picture: Image.Image) -> Pixels:
-    """Lay a transparent picture on black if its ink is light, else on white."""
+    """Return a transparent picture on black if its ink is light, else on white."""
     grey = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32)
     opacity = np.asarray(picture.getchannel("A"), dtype=np.float32) / 255
     mass = float(opacity.sum())

@@ -1,8 +1,8 @@
-"""Read images that are sent as numbers: in JSON, or as `numpy.save` writes them.
+"""Read images from numbers: in JSON, or in an array from `numpy.save`.
 
 Rule for numbers: if any is greater than 1, they are grey levels 0..255; if none is and some are fractions, they are
-shares of ink 0..1. Only zeros and ones could mean either, and are refused unless `?scale=` says which (all zeros mean
-the same in both). The rule applies to all images of a request together.
+shares of ink 0..1. Zeros and ones alone are ambiguous and need `?scale=` (all zeros mean the same in both). The rule
+applies to all images of a request together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from service.inference.images import (
 
 
 def read_npy(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
-    """Read an array as `numpy.save` writes it; its header is read before memory is taken for it."""
+    """Read an array from `numpy.save`; its header is read before memory is allocated."""
     try:
         with io.BytesIO(content) as file:
             array = np.lib.format.read_array(file, allow_pickle=False, max_header_size=10_000)
@@ -40,7 +40,7 @@ def read_npy(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
     if rest:
         raise InvalidImage(f"{rest} bytes follow the array in the .npy.", "Send one array.")
     if array.dtype.kind not in "uif" or not np.isfinite(array).all():
-        raise InvalidImage(f"The array of {array.dtype} is not one of finite numbers.", "Send uint8 or float32.")
+        raise InvalidImage(f"The array of {array.dtype} does not hold finite numbers.", "Send uint8 or float32.")
     if array.ndim == 4 and array.shape[1] == 1:
         array = array[:, 0]
     levels, batch = _shaped(array.astype(np.float64), fit=fit)
@@ -71,7 +71,7 @@ def pixels_of(parsed: Any) -> Any:
 def as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
     """Return float64 [n, h, w] and whether it was a batch; without `fit` h and w are 28."""
     try:
-        # Types first: NumPy would make of one long string among numbers an array of long strings.
+        # Check the types first: a long string among numbers would make NumPy allocate an array of long strings.
         levels = np.array(pixels if _holds_numbers(pixels, depth=3) else [], dtype=np.float64)
     except (ValueError, OverflowError):
         levels = np.array([])
@@ -81,7 +81,7 @@ def as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
 
 
 def _shaped(levels: NDArray[np.float64], *, fit: bool) -> tuple[NDArray[np.float64], bool]:
-    """Return numbers as float64 [n, h, w], and whether they were a batch."""
+    """Return the numbers as float64 [n, h, w], and whether they were a batch."""
     if levels.shape == (IMAGE_PIXELS,) or (levels.ndim == 2 and levels.shape[1] == IMAGE_PIXELS and not fit):
         levels = levels.reshape(*levels.shape[:-1], SIDE, SIDE)
     batch = levels.ndim == 3
@@ -89,7 +89,7 @@ def _shaped(levels: NDArray[np.float64], *, fit: bool) -> tuple[NDArray[np.float
         shape = "x".join(map(str, levels.shape))
         raise InvalidImage(f"The pixels have shape {shape}, not 28x28, nx28x28, 784 or nx784.", FIT_HINT)
     if max(levels.shape[-2:]) > MAX_SIDE:
-        raise InvalidImage(f"The pixels have more than {MAX_SIDE} a side.", "Send a smaller picture.")
+        raise InvalidImage(f"The pixels have more than {MAX_SIDE} per side.", "Send a smaller picture.")
     levels = levels if batch else levels[None]
     check_count(len(levels))
     if len(levels) == 0:
@@ -98,7 +98,7 @@ def _shaped(levels: NDArray[np.float64], *, fit: bool) -> tuple[NDArray[np.float
 
 
 def _holds_numbers(pixels: Any, depth: int) -> bool:
-    """Say whether lists, at most `depth` deep, hold int and float alone (a bool is neither)."""
+    """Return whether nested lists, at most `depth` deep, hold only int and float (bool does not count)."""
     if not isinstance(pixels, list) or depth == 0:
         return False
     if set(map(type, pixels)) <= {int, float}:
@@ -110,13 +110,13 @@ def _grey_levels(levels: NDArray[np.float64], scale: Scale) -> tuple[Pixels, Lit
     low, high = float(levels.min()), float(levels.max())
     if low < 0 or high > 255 or (scale == "1" and high > 1):
         limit = "0..1" if scale == "1" else "0..255"
-        raise InvalidImage(f"Pixels reach from {low:g} to {high:g}; they must be in {limit}.", "0 is background.")
+        raise InvalidImage(f"Pixels range from {low:g} to {high:g}; they must be in {limit}.", "0 is background.")
     if scale == "auto":
         has_fractions = bool((levels % 1 != 0).any())
         if high == 1 and not has_fractions:
             raise InvalidImage(
                 "Only zeros and ones: they could be grey levels 0..255 or shares of ink 0..1.",
-                "Say which: ?scale=1 if 1 is full ink, ?scale=255 if it is almost none.",
+                "Add ?scale=1 if 1 is full ink, or ?scale=255 if it is almost none.",
             )
         scale = "1" if high <= 1 and has_fractions else "255"
     if scale == "1":

@@ -1,4 +1,4 @@
-"""Loaded models: found by name, kept in memory up to a limit, shared by all requests."""
+"""Loaded models: looked up by name, kept in memory up to a limit, shared by all requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.store.checkpoints import CheckpointRow, ModelRow, find_model
 
 
 class Predictors:
-    """A cache of predictors, the least recently used dropped first."""
+    """A thread-safe LRU cache of predictors, limited by their memory in bytes; at least one stays."""
 
     def __init__(self, engine: Engine, artifacts: Artifacts, limit_bytes: int) -> None:
         self._engine = engine
@@ -25,9 +25,9 @@ class Predictors:
         self._reading = threading.Lock()
 
     def find(self, name: str) -> tuple[ModelRow, Predictor]:
-        """Return the model that `name` means now, and its predictor.
+        """Return the model that `name` resolves to now, and its predictor, which it loads if necessary.
 
-        Raises `NotFound`, or `CheckpointDamaged` rather than answer from wrong weights.
+        Raises `NotFound`, `Unavailable`, and `CheckpointDamaged` if the file is missing or altered.
         """
         row = find_model(self._engine, name)
         key = row.checkpoint.weights_path  # files are immutable, so a path is a version
@@ -35,7 +35,7 @@ class Predictors:
             if key in self._loaded:
                 self._loaded.move_to_end(key)
                 return row, self._loaded[key]
-        with self._reading:  # one at a time: requests for the same model wait for the first to load it
+        with self._reading:  # one load at a time: concurrent requests for a model wait for the first to load it
             with self._lock:
                 predictor = self._loaded.get(key)
             if predictor is None:

@@ -1,4 +1,4 @@
-"""The query of a prediction, read once for the quick route and for the documented one."""
+"""The query parameters of a prediction, for the fast path and for the documented route."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_MODELS = 16
 
 
 class PredictQuery(BaseModel):
-    """What `?...` says of a prediction."""
+    """Query parameters of a prediction."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,7 +25,7 @@ class PredictQuery(BaseModel):
         str,
         Field(
             max_length=MAX_NAME,
-            description="latest, an alias, a job's id, or JOB@EPOCH.",
+            description="Model: latest, an alias, a job's id, or JOB@EPOCH.",
             examples=["latest"],
         ),
     ] = "latest"
@@ -34,28 +34,28 @@ class PredictQuery(BaseModel):
         Field(
             max_length=MAX_MODELS * (MAX_NAME + 1),
             pattern=rf"^[^,]+(,[^,]+){{0,{MAX_MODELS - 1}}}$",
-            description=f"Up to {MAX_MODELS} models, separated by commas, to answer side by side; instead of `model`.",
+            description=f"Up to {MAX_MODELS} models to compare, separated by commas; replaces `model`.",
         ),
     ] = None
     fit: Annotated[
         bool,
-        Field(description="Crop, scale and centre each digit as MNIST was made; invert dark ink on light paper."),
+        Field(description="Crop, scale and centre each digit as in MNIST; invert dark ink on light paper."),
     ] = False
     scale: Annotated[
-        Scale, Field(description="What numbers in JSON mean: 255 (grey levels), 1 (shares of ink), or auto.")
+        Scale, Field(description="Range of numbers in JSON or .npy: 255 (grey levels), 1 (shares of ink), or auto.")
     ] = "auto"
     top_k: Annotated[
-        int | None, Field(ge=1, le=CLASSES, description="Also give so many of the most probable digits, best first.")
+        int | None, Field(ge=1, le=CLASSES, description="Also return this many most probable digits, best first.")
     ] = None
-    probabilities: Annotated[bool, Field(description="Whether to give the probabilities of all digits.")] = True
+    probabilities: Annotated[bool, Field(description="Whether to return the probabilities of all digits.")] = True
 
     @property
     def is_plain(self) -> bool:
-        """Say whether the answer is to hold what it holds without any wish."""
+        """Return whether the response has its default fields."""
         return self.probabilities and self.top_k is None
 
     def names(self) -> list[str]:
-        """Return the models that are asked."""
+        """Return the names of the requested models."""
         return [self.model] if self.models is None else self.models.split(",")
 
 
@@ -64,12 +64,12 @@ DEFAULT = PredictQuery()
 
 @lru_cache(maxsize=1024)
 def read_query(query: bytes) -> PredictQuery:
-    """Return what a query string says; names that are not known mean nothing. Raises `RequestValidationError`."""
+    """Return the parsed query string; unknown parameters are ignored. Raises `RequestValidationError`."""
     if not query:
         return DEFAULT
-    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     try:
-        return PredictQuery.model_validate(given)
+        return PredictQuery.model_validate(parameters)
     except ValidationError as error:
-        wrong = [{**one, "loc": ("query", *one["loc"])} for one in error.errors(include_url=False)]
+        wrong = [{**field, "loc": ("query", *field["loc"])} for field in error.errors(include_url=False)]
         raise RequestValidationError(wrong) from None

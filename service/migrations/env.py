@@ -1,4 +1,4 @@
-"""Alembic's entry: migrate over the connection that `service.store.engine.migrate` opened."""
+"""Alembic's entry point: migrate over the connection that `service.store.engine.migrate` opened."""
 
 from alembic import context
 

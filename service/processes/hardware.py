@@ -1,4 +1,4 @@
-"""What this machine has, as far as its processes may use it; found without loading torch."""
+"""The cores, GPUs and CPU model that a process can use, found without loading torch."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def usable_cores() -> int:
 
 
 def visible_gpus() -> list[str]:
-    """Return the names under which CUDA knows the GPUs that this process may use.
+    """Return the CUDA names of the GPUs that this process may use.
 
-    `CUDA_VISIBLE_DEVICES` decides if it is set (an empty one means none); else all that `nvidia-smi` lists.
+    These are the entries of `CUDA_VISIBLE_DEVICES` if it is set (empty: none), else all GPUs that `nvidia-smi` lists.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
@@ -36,7 +36,7 @@ def visible_gpus() -> list[str]:
     if tool is None:
         return []
     try:
-        listed = subprocess.run(  # noqa: S603 - a fixed question to the driver's own tool
+        listed = subprocess.run(  # noqa: S603 - a fixed query to the driver's own tool
             [tool, "-L"], capture_output=True, text=True, timeout=QUESTION_LIMIT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):

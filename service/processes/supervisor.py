@@ -1,4 +1,4 @@
-"""Keep the processes of one machine alive: the API and one worker a device slot.
+"""Keep the processes of one machine alive: the API and one worker per device slot.
 
 Every process is started fresh (never forked) as a direct child, holds a pipe to its parent, and ends itself when
 the pipe closes: if the supervisor is killed, nothing is left behind.
@@ -54,7 +54,7 @@ class Child:
 
 
 class Supervisor:
-    """Start children, start again with back-off what dies, and stop them all in the end."""
+    """Starts the child processes, restarts with back-off those that end, and stops them all at the end."""
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = children
@@ -65,7 +65,7 @@ class Supervisor:
         self._stop.set()
 
     def run(self) -> int:
-        """Run until `stop`, or until a child says that starting again would not help; return the exit status."""
+        """Run until `stop`, or until a child exits with `EXIT_WRONG_USE`; return the exit status."""
         status = 0
         try:
             for child in self._children:
@@ -114,7 +114,7 @@ def _close_pipe(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_with_parent() -> None:
-    """Send this process SIGTERM when its parent, which holds the other end of its standard input, is gone."""
+    """Send this process SIGTERM when its parent, which holds the other end of its standard input, ends."""
 
     def wait_for_end() -> None:
         while os.read(sys.stdin.fileno(), 4096):
@@ -125,7 +125,7 @@ def end_with_parent() -> None:
 
 
 def slot_children(settings: Settings) -> list[Child]:
-    """Return one worker process a device slot: each GPU, or CPU slots that share the cores."""
+    """Return one worker process per device slot: each GPU, or CPU slots that share the cores."""
     gpus = visible_gpus()
     count = settings.slots if settings.slots != "auto" else max(1, len(gpus))
     threads = settings.slot_threads if settings.slot_threads != "auto" else max(1, usable_cores() // count)

@@ -1,7 +1,7 @@
-"""How memory and the interpreter behave in a worker, where a training shares its cores with its commits.
+"""Memory and interpreter settings of a worker, where training shares its cores with commits. They affect only speed.
 
-glibc reads its settings when a process starts, so they are given to it as its environment; what its owner has set
-stays. All of this is a matter of speed alone.
+glibc reads its settings when a process starts, so they are passed as environment variables. Variables that are already
+set are not changed.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import os
 import sys
 
 SETTINGS = {
-    # Memory that was freed stays, up to 256 MiB, for the next copy of a network: fresh memory comes page by page, and
-    # on a virtual machine a page took 4.5 us, which was half of the time of a copy and a third of that of a record.
+    # Up to 256 MiB of freed memory is kept for the next copy of a network. Fresh memory comes page by page, and on a
+    # virtual machine a page took 4.5 us: half of the time of a copy, and a third of that of a layer record.
     "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
 }
 SWITCH_INTERVAL_S = 0.0005
-"""How long a thread may keep the interpreter from the training, which needs it for a moment every 50 ms; Python's own
-interval is ten times as long, and a core or two would wait for it."""
+"""How long another thread may keep the GIL from the training thread, which needs it briefly every 50 ms. Python's
+default is ten times as long; the cores that train would wait for it."""
 
 
 def worker_environment() -> dict[str, str]:
-    """Return the settings a worker process is started with, besides what is set already."""
+    """Return the environment variables to add for a worker process: those that are not set yet."""
     return {name: value for name, value in SETTINGS.items() if name not in os.environ}
 
 
 def prepare_interpreter() -> None:
-    """Let the threads of this process take turns as a worker's do."""
+    """Set the GIL switch interval of this process to a worker's."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -1,1 +1,1 @@
-"""The queue of runs. The only package that names the queue engine (DBOS)."""
+"""The queue of runs. The only package that uses the queue engine (DBOS)."""

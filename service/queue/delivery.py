@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 FIRST_LOOK_AFTER_S = 0.02
 UNUSED_INTERVAL_S = 60.0
-"""For what the engine does all the time and nobody here needs: its messages between workflows."""
+"""Polling interval of the engine's messages between workflows, which Fanin does not use."""
 
 
 class Deliveries:
-    """The receiving side of the queue: the runs that one worker process takes, and those that others left behind.
+    """The receiving side of the queue: takes runs for one worker process, and requeues runs of dead workers.
 
-    `executor_id` must be held by one living process at a time.
+    Only one live process at a time may use an `executor_id`.
     """
 
     def __init__(self, engine: Engine, url: str, executor_id: str, execute: Callable[[str], None]) -> None:
@@ -55,7 +55,7 @@ class Deliveries:
     def start(self) -> None:
         """Start threads that take runs from the queue and call `execute(run_id)`, one at a time.
 
-        A run that this executor had taken before its process died is delivered again, here or elsewhere.
+        A run that this executor had taken before its process died is delivered again, to this or another worker.
         """
         from dbos import DBOS
 
@@ -64,21 +64,21 @@ class Deliveries:
         self._look_only_when_idle()
 
     def _look_only_when_idle(self) -> None:
-        """Let the engine's thread wait while a run is executed: it would look for another one ten times a second.
+        """Block the engine's polling thread while a run is executed; it would query the queue ten times a second.
 
-        A look takes 1.3 ms of a core, and holds all threads of a training up that share one step. The first one after
-        a run comes soon, as soon as the engine has noted that the run is over.
+        A query takes 1.3 ms of a core and delays all threads that share a training step. The first query after a run
+        comes early, as soon as the engine has recorded the end of the run.
         """
         database = self._dbos._sys_db  # noqa: SLF001 - as below
-        look_up = database.get_queue  # what that thread calls before each look, and nobody else in a worker
+        look_up = database.get_queue  # that thread calls it before each query; nothing else in a worker does
 
         def when_idle(name: str) -> Any:
             was_idle = self._idle.is_set()
             self._idle.wait()
-            found = look_up(name)
-            if found is not None and not was_idle:
-                found._polling_interval_sec = FIRST_LOOK_AFTER_S  # noqa: SLF001 - as below
-            return found
+            queue = look_up(name)
+            if queue is not None and not was_idle:
+                queue._polling_interval_sec = FIRST_LOOK_AFTER_S  # noqa: SLF001 - as below
+            return queue
 
         database.get_queue = when_idle  # type: ignore[method-assign,assignment]
 
@@ -86,16 +86,16 @@ class Deliveries:
         """Return the runs that some worker has taken and not ended, each with that worker's name."""
         from dbos import DBOS
 
-        found = DBOS.list_workflows(status="PENDING", name=WORKFLOW, load_input=False, load_output=False)
-        return {one.workflow_id: one.executor_id or "" for one in found}
+        workflows = DBOS.list_workflows(status="PENDING", name=WORKFLOW, load_input=False, load_output=False)
+        return {workflow.workflow_id: workflow.executor_id or "" for workflow in workflows}
 
     def hand_on(self, workers: Collection[str]) -> None:
-        """Put what these workers had taken back into the queue. What somebody else has taken by then stays there."""
+        """Requeue the runs that these workers had taken. Runs that another worker has taken since stay with it."""
         from dbos import DBOS
 
         # The engine's open-source version recovers other executors only by this private call; its version is pinned.
         DBOS._recover_pending_workflows(sorted(workers))  # noqa: SLF001
 
     def hand_back(self, run_id: str) -> None:
-        """Put a run that this worker has taken back into the queue; what this process still does with it is void."""
+        """Requeue a run that this worker has taken; the outcome of this process's execution is then ignored."""
         self._dbos._sys_db.reenqueue_for_recovery(run_id, [self._executor_id], QUEUE)  # noqa: SLF001 - as above

@@ -34,7 +34,7 @@ def migrate_queue(engine: Engine, url: str) -> None:
 def forget_ended(engine: Engine) -> int:
     """Delete the engine's entries of runs that ended more than `ENTRIES_KEPT_S` ago; return how many there were.
 
-    Nobody reads them: our own rows say what became of a run.
+    Nothing reads them: the service's own rows say how a run ended.
     """
     client, count = client_of(engine), 0
     until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ENTRIES_KEPT_S)
@@ -47,14 +47,14 @@ def forget_ended(engine: Engine) -> int:
             load_input=False,
             load_output=False,
         )
-        client.delete_workflows([one.workflow_id for one in ended])
+        client.delete_workflows([workflow.workflow_id for workflow in ended])
         count += len(ended)
         if len(ended) < ENTRIES_AT_ONCE:
             return count
 
 
 def client_of(engine: Engine) -> Client:
-    """Return the client by which runs are enqueued and listed."""
+    """Return the client that enqueues and lists runs."""
     from dbos import DBOSClient, DBOSPortableJSONSerializer
 
     return DBOSClient(
@@ -63,7 +63,7 @@ def client_of(engine: Engine) -> Client:
 
 
 def enqueue(client: Client, connection: Connection, run_id: str, priority: int) -> None:
-    """Put a run into the queue, in the transaction of `connection`: the entry is there if the run's row is."""
+    """Enqueue a run in the transaction of `connection`: the entry exists exactly if the run's row does."""
     client.enqueue_in_transaction(
         connection,
         {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": run_id, "priority": priority},
@@ -72,5 +72,5 @@ def enqueue(client: Client, connection: Connection, run_id: str, priority: int) 
 
 
 def quiet() -> None:
-    """Keep the engine from logging what is no warning."""
+    """Let the engine log only warnings and errors."""
     logging.getLogger("dbos").setLevel(logging.WARNING)

@@ -1,7 +1,8 @@
-"""The queue: a run's id, delivered to some worker at least once. Only this package names the engine (DBOS).
+"""Submit jobs and experiments: insert their rows and enqueue their runs.
 
-The engine knows nothing of jobs; our rows hold all truth. A run is enqueued in the transaction that inserts its
-rows, so that there is never one without the other. Arguments travel as JSON: nothing is unpickled.
+The queue delivers a run's id to some worker at least once. The engine (DBOS) knows nothing about jobs: the service's
+own rows are authoritative. A run is enqueued in the transaction that inserts its rows, so neither exists without the
+other. Arguments are stored as JSON: nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 
 
 Answer = Callable[["Connection", str], dict[str, Any]]
-"""Makes the answer to the submission of the job or experiment of this id, from its transaction."""
+"""Returns the response to a submission from the id of the new job or experiment, in the same transaction."""
 
 
 class Once(NamedTuple):
-    """A key under which a submission is carried out once, what stands for its content, and how it is answered."""
+    """An idempotency key, the fingerprint of the request, and the function that returns its response."""
 
     key: str
     fingerprint: str
@@ -41,7 +42,7 @@ class Once(NamedTuple):
 
 
 class Submitted(NamedTuple):
-    """A new job, or None if its key had been used before; and the answer that is kept under the key, if it had one."""
+    """A new job, or None if its key was used before; and the response stored under the key, if there is one."""
 
     new: NewJob | None
     answer: dict[str, Any] | None
@@ -85,8 +86,9 @@ class Queue:
     ) -> tuple[str | None, dict[str, Any] | None]:
         """Insert an experiment with its members, their runs and queue entries, and commit: all or none.
 
-        While a worker with a GPU lives, members that can be trained side by side come into one run, up to the limit.
-        Return its id, or None and the answer given before, if the key of `once` was used. Raises as `submit` does.
+        While a worker with a GPU is live, members that can be trained together share a run, up to the limit. Returns
+        the experiment's id and None, or None and the stored response if the key of `once` was used before. Raises as
+        `submit` does.
         """
         client = self._connected()
         with writing(self._engine) as connection:
@@ -108,18 +110,18 @@ class Queue:
         return experiment_id, None
 
     def _check_room(self, connection: Connection) -> None:
-        """Raise `QueueFull` if what was inserted in this transaction is too much.
+        """Raise `QueueFull` if this transaction has inserted too many jobs.
 
-        It holds the counter of events by now, so that submissions at once cannot pass the limit together.
+        The transaction already holds the event counter, so concurrent submissions cannot exceed the limit together.
         """
         if queued_count(connection) > self._max_queued:
             raise QueueFull(
-                f"At most {self._max_queued} jobs may be queued (FANIN_MAX_QUEUED), and these would be more.",
+                f"At most {self._max_queued} jobs may be queued (FANIN_MAX_QUEUED); this request would exceed that.",
                 "Try again when some have ended.",
             )
 
     def apply_action(self, job_id: str, action: JobAction) -> JobRow:
-        """Cancel, pause, resume or retry a job, and enqueue what must run again, in one transaction.
+        """Cancel, pause, resume or retry a job, and enqueue its new run if it gets one, in one transaction.
 
         Raises `IllegalTransition`, `NotFound`.
         """

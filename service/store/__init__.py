@@ -1,1 +1,1 @@
-"""Rows and SQL: all truth about jobs, runs, checkpoints and events. The only package that names SQLAlchemy tables."""
+"""Rows and SQL: the source of truth about jobs, runs, checkpoints and events. Only this package names the tables."""

@@ -1,4 +1,4 @@
-"""Aliases: names such as `champion` that mean one checkpoint, and are moved on purpose."""
+"""Aliases: names such as `champion` that refer to one checkpoint until a client moves them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANY_VERSION = "*"
 
 @dataclass(frozen=True)
 class AliasRow:
-    """An alias, the checkpoint it means, and how often it was set, which is its version."""
+    """An alias, the checkpoint it refers to, and its version: 1 at first, plus 1 each time it moves."""
 
     name: str
     job_id: str
@@ -28,19 +28,19 @@ class AliasRow:
 
 
 def set_alias(engine: Engine, name: str, model: str, if_match: str | None, *, only_new: bool = False) -> AliasRow:
-    """Let an alias mean the checkpoint that `model` names now; return it.
+    """Create an alias of the checkpoint that `model` names now, or move it there; return the alias.
 
-    `if_match` is the version that it must have (`*`: any, but it must be there); `only_new`: it must not be there.
-    Raises `PreconditionFailed` if it is otherwise, `NotFound` if there is no such model, `InvalidAlias`.
+    `if_match` is the version that the alias must have (`*`: any, but it must exist); with `only_new` it must not exist.
+    Raises `PreconditionFailed` if that does not hold, `NotFound` if there is no such model, and `InvalidAlias`.
     """
     if not ALIAS.fullmatch(name):
         raise InvalidAlias(f"{name!r} cannot be an alias.", "Use lower-case letters, digits and dashes; not latest.")
     with writing(engine) as connection:
         _hold(connection, find_model_in(connection, model))
-        count_change(connection)  # transactions that move names wait for each other here
+        count_change(connection)  # serializes the transactions that move names
         before = _found(connection, name)
         _check(before, name, if_match, only_new=only_new)
-        target = find_model_in(connection, model)  # again: it may have been swept while this one waited
+        target = find_model_in(connection, model)  # again: it may have been deleted during the wait
         job_id, epoch = target.checkpoint.job_id, target.checkpoint.epoch
         if before is None:
             values = {"name": name, "job_id": job_id, "epoch": epoch, "version": 1, "updated_at": now()}
@@ -67,14 +67,14 @@ def delete_alias(engine: Engine, name: str, if_match: str | None) -> None:
 def get_alias(engine: Engine, name: str) -> AliasRow:
     """Return one alias. Raises `NotFound`."""
     with engine.connect() as connection:
-        found = _found(connection, name)
-    if found is None:
+        alias = _found(connection, name)
+    if alias is None:
         raise _missing(name)
-    return found
+    return alias
 
 
 def list_aliases(engine: Engine, *, after: str | None, limit: int) -> Sequence[AliasRow]:
-    """Return up to `limit` aliases by name, after the one `after`."""
+    """Return up to `limit` aliases in order of their names, starting after the name `after`."""
     query = select(aliases).order_by(aliases.c.name).limit(limit)
     if after is not None:
         query = query.where(aliases.c.name > after)
@@ -88,7 +88,7 @@ def _found(connection: Connection, name: str) -> AliasRow | None:
 
 
 def _hold(connection: Connection, model: ModelRow) -> None:
-    """Keep a model's job from being deleted until the transaction ends."""
+    """Lock a model's job against deletion until the transaction ends."""
     connection.execute(select(jobs.c.id).where(jobs.c.id == model.checkpoint.job_id).with_for_update(read=True))
 
 
@@ -99,7 +99,7 @@ def _missing(name: str) -> NotFound:
 
 def _check(before: AliasRow | None, name: str, if_match: str | None, *, only_new: bool = False) -> None:
     if only_new and before is not None:
-        raise PreconditionFailed(f"The alias {name!r} is there already (If-None-Match: *).", "Move it with If-Match.")
+        raise PreconditionFailed(f"The alias {name!r} already exists (If-None-Match: *).", "Move it with If-Match.")
     if if_match is None:
         return
     if before is None:
@@ -108,7 +108,7 @@ def _check(before: AliasRow | None, name: str, if_match: str | None, *, only_new
         )
     if if_match not in (ANY_VERSION, str(before.version)):
         raise PreconditionFailed(
-            f"The alias {name!r} is at version {before.version} and means {before.job_id}@{before.epoch}; somebody has "
-            f"moved it since version {if_match}.",
-            "Look at it again with GET, and send its ETag.",
+            f"The alias {name!r} is at version {before.version} and means {before.job_id}@{before.epoch}; it has "
+            f"moved since version {if_match}.",
+            "Fetch it again with GET, and send its ETag.",
         )

@@ -1,4 +1,4 @@
-"""Checkpoints and the models they are: what predictions, evaluations and downloads look up."""
+"""Checkpoints, and the models that predictions, evaluations and downloads look up by name."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ALIAS = re.compile(rf"(?!latest$){ALIAS_PATTERN}")
 
 @dataclass(frozen=True)
 class NewCheckpoint:
-    """A checkpoint whose files are in place and whose row is to be committed.
+    """A checkpoint whose files are written and whose row is not committed yet.
 
-    `phase` is train, or pretrain, whose epochs are counted over all layers and which is no model.
+    `phase` is train or pretrain. A pretrain checkpoint is no model, and its epochs are counted over all layers.
     """
 
     phase: Phase
@@ -52,7 +52,7 @@ class CheckpointRow(NewCheckpoint):
 
 
 class ModelRow(NamedTuple):
-    """A servable checkpoint with the spec it was trained by."""
+    """A servable checkpoint with the spec that it was trained with."""
 
     checkpoint: CheckpointRow
     spec: TrainSpec
@@ -119,7 +119,7 @@ def _why_not_found(name: str) -> tuple[str, str]:
 
 
 def is_aliased() -> ColumnElement[bool]:
-    """Return the condition that an alias means a checkpoint, which then must stay."""
+    """Return the SQL condition that an alias refers to a checkpoint, which must then be kept."""
     return exists().where(aliases.c.job_id == checkpoints.c.job_id, aliases.c.epoch == checkpoints.c.epoch)
 
 
@@ -148,7 +148,7 @@ def list_models(engine: Engine, *, after: str | None, limit: int) -> list[ModelR
 
 @dataclass(frozen=True)
 class JobFiles:
-    """Which files belong to a job: those its rows point to, and those its attempt in progress may be writing."""
+    """The files of a job: those that its rows point to, and the attempt in progress that may be writing more."""
 
     is_known: bool
     is_deleted: bool
@@ -159,22 +159,22 @@ class JobFiles:
 
 
 def files_of_job(engine: Engine, job_id: str) -> JobFiles:
-    """Return what the database knows of a job's files; of a job that it does not know, nothing."""
+    """Return the files of a job as the database lists them; `is_known` is False for a job without a row."""
     with engine.connect() as connection:
-        found = select(jobs.c.state, runs.c.id, runs.c.attempt, runs.c.ended_at).join(runs, jobs.c.run_id == runs.c.id)
-        row = connection.execute(found.where(jobs.c.id == job_id)).one_or_none()
+        query = select(jobs.c.state, runs.c.id, runs.c.attempt, runs.c.ended_at).join(runs, jobs.c.run_id == runs.c.id)
+        row = connection.execute(query.where(jobs.c.id == job_id)).one_or_none()
         if row is None:
             gone = connection.execute(select(deleted_jobs.c.id).where(deleted_jobs.c.id == job_id)).first()
             return JobFiles(is_known=False, is_deleted=gone is not None)
-        own = select(checkpoints.c.weights_path, checkpoints.c.resume_path).where(checkpoints.c.job_id == job_id)
-        paths = frozenset(path for pair in connection.execute(own) for path in pair if path)
+        columns = select(checkpoints.c.weights_path, checkpoints.c.resume_path).where(checkpoints.c.job_id == job_id)
+        paths = frozenset(path for pair in connection.execute(columns) for path in pair if path)
     return JobFiles(True, False, row.ended_at is None, row.id, row.attempt, paths)
 
 
 def trim_ended_jobs(engine: Engine, keep: int) -> list[str]:
-    """Forget all but the newest `keep` checkpoints of jobs that have ended; return the paths of their files.
+    """Delete the rows of all but the newest `keep` checkpoints of succeeded and cancelled jobs; return their files.
 
-    What an alias means stays.
+    Checkpoints with an alias are kept and not counted.
     """
     rank = func.row_number().over(partition_by=checkpoints.c.job_id, order_by=checkpoints.c.seq.desc()).label("rank")
     ranked = (

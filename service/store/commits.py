@@ -17,7 +17,7 @@ from service.store.tables import checkpoints, jobs, pretrain_epochs
 
 
 class Committed(NamedTuple):
-    """What became of a checkpoint: the state of its job, and the files that no row points to any more."""
+    """The result of a commit: the job's state, whether the checkpoint is kept, and the files without a row."""
 
     state: JobState
     is_kept: bool
@@ -26,7 +26,7 @@ class Committed(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckpointCommit:
-    """A checkpoint of a job, whose files are written, with what is committed with it.
+    """A checkpoint of a job, whose files are written, with the records and the progress to commit with it.
 
     The last `resume_files_kept` optimizer states are kept, and the last `checkpoints_kept` checkpoints (None: all).
     """
@@ -41,7 +41,7 @@ class CheckpointCommit:
 
 
 def commit_checkpoint(engine: Engine, commit: CheckpointCommit) -> Committed:
-    """Commit a checkpoint with its records, in one transaction; then a final one succeeds, and a pause is carried out.
+    """Commit a checkpoint with its records, in one transaction; end its job if it is final, or pause it on request.
 
     Commits nothing if the job no longer runs, because it is being cancelled. Committing the same file again changes
     nothing, so that a commit whose answer was lost may be repeated. Raises `Fenced` if a newer attempt has begun.
@@ -114,7 +114,7 @@ def _insert_checkpoint(connection: Connection, commit: CheckpointCommit, seq: in
 
 
 def _trim(connection: Connection, commit: CheckpointCommit) -> list[str]:
-    """Forget old checkpoints and old optimizer states, and return their paths, which may be deleted afterwards."""
+    """Drop old checkpoints and old optimizer states from the rows; return their paths, for the caller to delete."""
     of_job = checkpoints.c.job_id == commit.job_id
     columns = select(checkpoints.c.seq, checkpoints.c.weights_path, checkpoints.c.resume_path)
     of_phase = columns.where(of_job, checkpoints.c.phase == commit.checkpoint.phase)
@@ -137,7 +137,7 @@ def _trim(connection: Connection, commit: CheckpointCommit) -> list[str]:
 
 
 def _forget_pretraining(connection: Connection, job_id: str) -> list[str]:
-    """Forget the checkpoints of pre-training, which no attempt will go on from any more, and return their paths."""
+    """Delete the rows of pre-training checkpoints, which no attempt will need any more, and return their paths."""
     of_phase = (checkpoints.c.job_id == job_id, checkpoints.c.phase == "pretrain")
     paths = list(connection.execute(select(checkpoints.c.weights_path).where(*of_phase)).scalars())
     connection.execute(delete(checkpoints).where(*of_phase))
@@ -147,7 +147,7 @@ def _forget_pretraining(connection: Connection, job_id: str) -> list[str]:
 def discard_checkpoint(
     engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str, event: EventType = "job.checkpoint_damaged"
 ) -> None:
-    """Forget a checkpoint and the epochs after the one before it, and tell so by an event. Raises `Fenced`."""
+    """Delete a checkpoint's row and the epochs after the one before it, and append an event. Raises `Fenced`."""
     with writing(engine) as connection:
         fence(connection, attempt)
         connection.execute(delete(checkpoints).where(checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq))

@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeoutError)
-"""What a database raises that is stopped, starting, unreachable, or too busy."""
+"""The errors of a database that is stopped, starting, unreachable, or too busy."""
 
 DATABASE_PATIENCE_S = 60.0
 RETRY_PAUSE_S = 0.5
 CONNECT_LIMIT_S = 10
 IDLE_LIMIT = "idle_in_transaction_session_timeout"
 TRANSACTION_IDLE_LIMIT_S = 10
-"""After this, PostgreSQL ends the transaction of a process that was frozen in it, and frees the rows that it held."""
+"""After this, PostgreSQL ends the transaction of a process that is frozen in it, and releases its row locks."""
 
 SQLITE_BUSY_MS = 30_000
 MIGRATION_LOCK = 0xFA919  # any number that no other application of the database uses
@@ -86,10 +86,11 @@ def open_engine(url: str) -> Engine:
 
 
 def _give_subseconds(connection: Any, _record: object) -> None:
-    """Give an older SQLite the function `unixepoch('subsec')`.
+    """Add the function `unixepoch('subsec')` to a SQLite before 3.42.
 
-    The queue engine writes it into its tables' defaults on Python 3.12 and later, which need not come with a SQLite
-    that has it (Debian 12 has 3.40); without it every insert fails. It opens engines of its own, so all get it.
+    On Python 3.12 and later, the queue engine uses the function in its tables' defaults, and without it every insert
+    fails. Such a Python may have an older SQLite (Debian 12 has 3.40). The queue engine opens its own SQLAlchemy
+    engines, so all engines get the function.
     """
     if isinstance(connection, sqlite3.Connection):
         connection.create_function("unixepoch", 1, _unix_epoch)
@@ -115,9 +116,8 @@ _sqlite_turn = threading.Lock()
 def writing(engine: Engine) -> Iterator[Connection]:
     """Run one transaction that reads and writes; it is committed when the block ends without an error.
 
-    On SQLite the write lock is taken first, so that what was read still holds when it is written. The threads of a
-    process take turns before that: SQLite itself lets who waits look again after ever longer pauses, and who came
-    last may be first.
+    On SQLite the write lock is taken first, so that rows cannot change between read and write. The threads of a process
+    wait for a shared lock before that: SQLite itself retries with growing back-off, and a late thread may be first.
     """
     if engine.dialect.name != "sqlite":
         with engine.begin() as connection:
@@ -155,20 +155,20 @@ def check_connection(engine: Engine) -> None:
     except DBAPIError as error:
         where = engine.url.render_as_string(hide_password=True)
         raise Unavailable(
-            f"The database {where} cannot be reached: {error.orig}", "Look at FANIN_DATABASE_URL."
+            f"The database {where} cannot be reached: {error.orig}", "Check FANIN_DATABASE_URL."
         ) from None
 
 
 @contextmanager
 def one_migration_at_a_time(engine: Engine) -> Iterator[None]:
-    """Let processes that start at once on a PostgreSQL database migrate one after another.
+    """Serialize the migrations of processes that start concurrently on a PostgreSQL database.
 
-    SQLite needs no more than the locks of the migrations themselves.
+    On SQLite the locks of the migrations themselves are enough.
     """
     if engine.dialect.name == "sqlite":
         yield
         return
-    # Without a transaction: one that stays open makes the queue engine's CREATE INDEX CONCURRENTLY wait for ever.
+    # Without a transaction: one that stays open makes the queue engine's CREATE INDEX CONCURRENTLY wait forever.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         try:
@@ -182,12 +182,12 @@ def require_tables(engine: Engine) -> None:
     from alembic.migration import MigrationContext
 
     with engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    if found is None:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is None:
         raise DatabaseNotReady("The database has no tables yet.", "Run `fanin migrate`, or start with `fanin serve`.")
-    if found != _newest_revision():
+    if revision != _newest_revision():
         raise DatabaseNotReady(
-            f"The database has the tables of version {found}; this Fanin needs those of {_newest_revision()}.",
+            f"The database has the tables of version {revision}; this Fanin needs those of {_newest_revision()}.",
             "Run `fanin migrate` with the newest Fanin, and start all processes with it.",
         )
 

@@ -1,4 +1,4 @@
-"""What training finds out of each epoch: metrics, measured layers, evaluations."""
+"""Records of each epoch: metrics, layer records, evaluations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.store.tables import diagnostics, epochs, pretrain_epochs
 
 
 class EpochRecords(NamedTuple):
-    """What came with a checkpoint: the metrics of its epochs, the look at its layers, the judgement of the last one."""
+    """The records of a checkpoint: the metrics of its epochs, its layer records, the evaluation of a final one."""
 
     epochs: Sequence[EpochMetrics] = ()
     pretraining: PretrainMetrics | None = None
@@ -24,15 +24,15 @@ class EpochRecords(NamedTuple):
 
 
 def insert_records(connection: Connection, attempt: Attempt, job_id: str, records: EpochRecords) -> None:
-    """Insert what training has found out of a job's epochs, with an event for each of them."""
-    for one in records.epochs:
-        values = one.model_dump(mode="json")
+    """Insert the records of a job's epochs, with an event for each epoch."""
+    for epoch_metrics in records.epochs:
+        values = epoch_metrics.model_dump(mode="json")
         connection.execute(
             insert(epochs).values(
-                job_id=job_id, epoch=one.epoch, run_id=attempt.run_id, attempt=attempt.number, metrics=values
+                job_id=job_id, epoch=epoch_metrics.epoch, run_id=attempt.run_id, attempt=attempt.number, metrics=values
             )
         )
-        append_event(connection, job_id, "job.epoch", **one.model_dump(mode="json", exclude_none=True))
+        append_event(connection, job_id, "job.epoch", **epoch_metrics.model_dump(mode="json", exclude_none=True))
     if records.pretraining is not None:
         values = records.pretraining.model_dump(mode="json")
         connection.execute(insert(pretrain_epochs).values(job_id=job_id, number=values["number"], metrics=values))
@@ -43,6 +43,6 @@ def insert_records(connection: Connection, attempt: Attempt, job_id: str, record
 
 
 def forget_epochs_of_job_after(connection: Connection, job_id: str, epoch: int) -> None:
-    """Delete the metrics and measured layers of a job's epochs after one."""
+    """Delete the metrics and layer records of a job's epochs after `epoch`."""
     for table in (epochs, diagnostics):
         connection.execute(delete(table).where(table.c.job_id == job_id, table.c.epoch > epoch))

@@ -1,7 +1,7 @@
-"""What happened to jobs, in one order for all of them.
+"""Events of jobs, in one order for all jobs.
 
-The id of an event comes from a counter row that is updated in the same transaction: unlike a serial column,
-ids then become visible in order, so that a reader who has seen id n has seen all before it.
+The id of an event comes from a counter row that is updated in the same transaction. Unlike the values of a serial
+column, ids then become visible in order: a reader that has seen id n has seen all events before it.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class EventRow:
 
 
 def append_event(connection: Connection, job_id: str, event_type: EventType, **data: object) -> None:
-    """Record that something happened, in the caller's transaction."""
+    """Insert an event of a job, in the caller's transaction."""
     counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + 1)
     event_id = connection.execute(counted.returning(counters.c.value)).scalar_one()
     connection.execute(insert(events).values(id=event_id, job_id=job_id, type=event_type, at=now(), data=data))
 
 
 def count_change(connection: Connection) -> None:
-    """Raise the counter of events without one, in the caller's transaction: some name means another model now."""
+    """Increment the event counter without an event, in the caller's transaction: a model name has changed."""
     counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + 1)
     connection.execute(counted)
 
@@ -69,6 +69,6 @@ def events_after(
 
 
 def last_event_id(engine: Engine) -> int:
-    """Return the id of the newest event, 0 if there is none."""
+    """Return the event counter: the id of the newest event, or more if names have changed since; 0 at first."""
     with engine.connect() as connection:
         return int(connection.execute(select(counters.c.value).where(counters.c.name == "event_id")).scalar_one())

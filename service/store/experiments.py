@@ -21,7 +21,7 @@ from service.store.tables import checkpoints, epochs, experiments, jobs
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One experiment: what was asked for, the name of the recipe, if it was one, and how many jobs it began with."""
+    """One experiment: its request, the name of its recipe, if any, and how many jobs it began with."""
 
     id: str
     created_at: float
@@ -65,7 +65,7 @@ def find_experiment(connection: Connection, experiment_id: str) -> ExperimentRow
 
 
 def list_experiments(engine: Engine, *, after: str | None, limit: int) -> list[ExperimentRow]:
-    """Return up to `limit` experiments, newest first, that come after the one `after` in that order."""
+    """Return up to `limit` experiments, newest first, starting after the experiment `after`."""
     query = select(experiments).order_by(experiments.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(experiments.c.id < after)
@@ -75,13 +75,13 @@ def list_experiments(engine: Engine, *, after: str | None, limit: int) -> list[E
 
 def state_counts(engine: Engine, experiment_ids: Collection[str]) -> dict[str, dict[JobState, int]]:
     """Return how many members of each experiment are in each state."""
-    found: dict[str, dict[JobState, int]] = {experiment_id: {} for experiment_id in experiment_ids}
-    own = jobs.c.experiment_id
-    query = select(own, jobs.c.state, func.count()).where(own.in_(experiment_ids)).group_by(own, jobs.c.state)
+    counts: dict[str, dict[JobState, int]] = {experiment_id: {} for experiment_id in experiment_ids}
+    column = jobs.c.experiment_id
+    query = select(column, jobs.c.state, func.count()).where(column.in_(experiment_ids)).group_by(column, jobs.c.state)
     with engine.connect() as connection:
         for experiment_id, state, count in connection.execute(query):
-            found[experiment_id][state] = count
-    return found
+            counts[experiment_id][state] = count
+    return counts
 
 
 def list_members(engine: Engine, experiment_id: str) -> list[MemberRow]:
@@ -117,37 +117,37 @@ def _metrics_of_members(engine: Engine, experiment_id: str) -> dict[str, list[Ep
         .where(jobs.c.experiment_id == experiment_id)
         .order_by(epochs.c.job_id, epochs.c.epoch)
     )
-    found: dict[str, list[EpochMetrics]] = {}
+    metrics: dict[str, list[EpochMetrics]] = {}
     with engine.connect() as connection:
         for row in connection.execute(query):
-            found.setdefault(row.job_id, []).append(EpochMetrics.model_validate(row.metrics))
-    return found
+            metrics.setdefault(row.job_id, []).append(EpochMetrics.model_validate(row.metrics))
+    return metrics
 
 
 def compared_members(engine: Engine, experiment_id: str) -> list[Compared]:
-    """Return what a comparison needs of the members that have succeeded."""
+    """Return a comparison's input: one item for each member that has succeeded."""
     metrics = _metrics_of_members(engine, experiment_id)
-    found = []
+    compared = []
     for member in list_members(engine, experiment_id):
         if member.evaluation is None:
             continue
-        own = metrics.get(member.job_id, [])
-        found.append(
+        epoch_metrics = metrics.get(member.job_id, [])
+        compared.append(
             Compared(
                 spec=member.spec,
                 accuracy=member.evaluation.accuracy,
                 evaluated_on=member.evaluation.evaluated_on,
                 n_images=member.evaluation.n,
-                final_train_loss=own[-1].train_loss_mean if own else None,
-                first_step_below_2=first_step_below_2(own),
+                final_train_loss=epoch_metrics[-1].train_loss_mean if epoch_metrics else None,
+                first_step_below_2=first_step_below_2(epoch_metrics),
                 right=member.evaluation.right(),
             )
         )
-    return found
+    return compared
 
 
 def outcomes_of(engine: Engine, experiment_id: str, members: Sequence[MemberRow]) -> list[Outcome]:
-    """Return what a recipe's judge sees of members that have all succeeded."""
+    """Return the input of a recipe's judge: one outcome for each of `members` that has an evaluation."""
     metrics = _metrics_of_members(engine, experiment_id)
     return [
         Outcome(

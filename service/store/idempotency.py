@@ -1,8 +1,7 @@
-"""Keys under which a request is carried out once, however often it is sent.
+"""Idempotency keys: a request with a key is carried out once, however often it is sent.
 
-A key is claimed in the transaction that carries its request out. A second request with the same key waits, in the
-database, for the first one's commit, and then finds its answer: there is no moment in which the key is taken and the
-answer unknown.
+A key is claimed in the transaction that carries out its request. A second request with the same key waits in the
+database for that commit and then reads the stored response. So a key is never taken while its response is unknown.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ LIFETIME_S = 24 * 3600.0
 
 
 def claim(connection: Connection, key: str, fingerprint: str) -> dict[str, Any] | None:
-    """Claim a key for this transaction and return None, or return the answer that was given under it before.
+    """Claim a key for this transaction and return None, or return the response that is stored under it.
 
-    `fingerprint` stands for the request. Raises `KeyReused` if the key was used for another one.
+    `fingerprint` identifies the request. Raises `KeyReused` if the key was used for another one.
     """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     claimed = dialect.insert(idempotency_keys).values(key=key, fingerprint=fingerprint, created_at=now())
@@ -39,13 +38,13 @@ def claim(connection: Connection, key: str, fingerprint: str) -> dict[str, Any] 
 
 
 def keep_answer(connection: Connection, key: str, answer: dict[str, Any]) -> None:
-    """Keep what is answered under a key, in the transaction that claimed it."""
+    """Store the response under a key, in the transaction that claimed it."""
     change = update(idempotency_keys).where(idempotency_keys.c.key == key)
     connection.execute(change.values(answer=answer))
 
 
 def forget_old_keys(engine: Engine) -> int:
-    """Forget keys older than a day and return how many there were."""
+    """Delete keys older than a day and return how many there were."""
     with writing(engine) as connection:
         old = delete(idempotency_keys).where(idempotency_keys.c.created_at < now() - LIFETIME_S)
         return connection.execute(old).rowcount

@@ -1,8 +1,8 @@
-"""What the owner of a job may ask of it: cancel, pause, resume, retry, delete; one table says from which state.
+"""Actions on a job: cancel, pause, resume, retry, delete. `RULES` and `DELETABLE` say from which states.
 
-A running job belongs to its worker, which grants a action between two steps (cancel) or at the end of an epoch
-(pause). If its worker is dead, the action is granted at once: a worker that is thought dead and wakes up finds
-the job in another state, and commits nothing.
+A live worker cancels its running job between two steps, and pauses it at the end of an epoch. If the worker is dead,
+the state changes at once. A worker that was wrongly taken for dead then finds the job in another state and commits
+nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ JobAction = Literal["cancel", "pause", "resume", "retry"]
 
 @dataclass(frozen=True)
 class Rule:
-    """From which states a action leads where, and in which ones there is nothing to do."""
+    """The new state of an action for each state that allows it, and the states in which it changes nothing."""
 
     settled_in: frozenset[JobState]
     leads_to: dict[JobState, JobState]
@@ -75,10 +75,10 @@ class Changed(NamedTuple):
 
 
 def apply_action(connection: Connection, job_id: str, action: JobAction, worker_ttl_s: float) -> Changed:
-    """Apply an action to a job, in the caller's transaction; asking for what is already so changes nothing.
+    """Apply an action to a job, in the caller's transaction; an action that has already been applied changes nothing.
 
-    A job that is queued again gets a new run, which continues the attempts and the pins of the old one; the caller
-    enqueues it in the same transaction. Raises `IllegalTransition` that names the state, and `NotFound`.
+    A job that is queued again gets a new run, which continues the attempts and the pins of the old one. The caller
+    enqueues it in the same transaction. Raises `IllegalTransition`, which names the state, and `NotFound`.
     """
     rule, job = RULES[action], _held(connection, job_id)
     target = rule.leads_to.get(job.state)
@@ -130,7 +130,7 @@ def delete_job(engine: Engine, job_id: str) -> None:
 
 
 def _held(connection: Connection, job_id: str) -> JobRow:
-    """Return a job whose run's row is held, so that neither a worker nor another action moves it meanwhile."""
+    """Return a job and lock its run's row, so that no worker and no other action changes the job meanwhile."""
     while True:
         job = find_job(connection, job_id)
         hold_run(connection, job.run_id)

@@ -20,7 +20,7 @@ from service.store.tables import diagnostics, epochs, jobs, pretrain_epochs, run
 JobState = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
 Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
-"""What the queue sorts by, smallest first; among equals the older entry comes first."""
+"""The queue's sort keys, smallest first; among equal priorities the older entry comes first."""
 
 EVENT_OF: dict[JobState, EventType] = {
     "queued": "job.queued",
@@ -32,14 +32,14 @@ EVENT_OF: dict[JobState, EventType] = {
     "succeeded": "job.succeeded",
     "failed": "job.failed",
 }
-"""The event that says that a job has come into a state."""
+"""The event that records that a job has entered a state."""
 
 ENDED: frozenset[JobState] = frozenset({"cancelled", "succeeded", "failed"})
 
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job with what its run knows of it."""
+    """A job with the attempt, worker and pins of its run."""
 
     id: str
     run_id: str
@@ -63,12 +63,12 @@ class JobRow:
 
     @property
     def ended(self) -> bool:
-        """Say whether the job is over."""
+        """Return whether the job has ended."""
         return self.state in ENDED
 
 
 class NewJob(NamedTuple):
-    """The ids that a new job was given."""
+    """The ids of a new job and its run."""
 
     job_id: str
     run_id: str
@@ -90,7 +90,7 @@ def insert_job(
     experiment_id: str | None = None,
     run_id: str | None = None,
 ) -> NewJob:
-    """Insert a queued job, in a run that is there or else in a new one of its own, in the caller's transaction."""
+    """Insert a queued job in the caller's transaction, into the run `run_id`, or into a new run if that is None."""
     new = NewJob(f"job_{uuid7().hex}", run_id or insert_run(connection))
     connection.execute(
         insert(jobs).values(
@@ -111,9 +111,9 @@ def insert_job(
 
 
 def insert_run(connection: Connection, attempt: int = 0, pins: dict[str, Any] | None = None) -> str:
-    """Insert a run without jobs, in the caller's transaction, and return its id; later ones sort behind earlier ones.
+    """Insert a run without jobs, in the caller's transaction, and return its id; later ids sort after earlier ones.
 
-    `attempt` and `pins` are those of the run that it goes on from, if it does.
+    `attempt` and `pins` are those of the run that it continues, if there is one.
     """
     run_id = f"run_{uuid7().hex}"
     values = {"id": run_id, "attempt": attempt, "pins": pins, "attempts_without_checkpoint": 0}
@@ -139,7 +139,7 @@ def find_job(connection: Connection, job_id: str) -> JobRow:
 def list_jobs(
     engine: Engine, *, states: Sequence[JobState], scheme: str | None, after: str | None, limit: int
 ) -> list[JobRow]:
-    """Return up to `limit` jobs, newest first, that come after the job `after` in that order."""
+    """Return up to `limit` jobs, newest first, starting after the job `after`."""
     query = _with_run.order_by(jobs.c.id.desc()).limit(limit)
     if states:
         query = query.where(jobs.c.state.in_(states))
@@ -155,14 +155,14 @@ def require_jobs(engine: Engine, job_ids: Collection[str]) -> None:
     """Raise `NotFound` that names the first of `job_ids` that does not exist, if there is one."""
     known = [job_id for job_id in job_ids if may_be_an_id(job_id)]
     with engine.connect() as connection:
-        found = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(known))).scalars())
+        existing = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(known))).scalars())
     for job_id in job_ids:
-        if job_id not in found:
+        if job_id not in existing:
             raise _no_job(job_id)
 
 
 def may_be_an_id(text: str) -> bool:
-    """Say whether all characters are those of ids; some others, like NUL, PostgreSQL refuses by an error of its own."""
+    """Return whether all characters are those of ids; for some others, such as NUL, PostgreSQL raises its own error."""
     return text.isascii() and text.isidentifier()
 
 
@@ -186,7 +186,7 @@ def job_pretraining(engine: Engine, job_id: str) -> list[PretrainMetrics]:
 
 
 def job_diagnostics(engine: Engine, job_id: str) -> list[Diagnostics]:
-    """Return what was recorded of the layers at the start and with each committed epoch, in order."""
+    """Return the layer records of the start and of the committed epochs, in order."""
     query = select(diagnostics.c.data).where(diagnostics.c.job_id == job_id).order_by(diagnostics.c.epoch)
     with engine.connect() as connection:
         return [Diagnostics.model_validate(data) for data in connection.execute(query).scalars()]

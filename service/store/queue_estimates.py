@@ -1,6 +1,6 @@
-"""When queued jobs will start: their places in the queue, and the time that what is before them will take.
+"""Estimate when queued jobs will start, from their places in the queue and the work before them.
 
-Speed is measured, not promised: the work (`TrainSpec.work`) of the last jobs that succeeded over the time they took.
+Speed is measured: the work (`TrainSpec.work`) of the last jobs that succeeded, divided by the time that they took.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What is known of the workers: how many live, their speed in work a second, and what keeps them busy."""
+    """The workers at an instant: how many are live, their work per second, and the seconds left of running jobs."""
 
     instant: float
     live_workers: int
@@ -35,7 +35,7 @@ class Capacity:
     busy_s: float
 
     def wait_s(self, work_before: float, jobs_before: int) -> float | None:
-        """Return how long until a worker is free for a job behind others; None if nobody can say."""
+        """Return the seconds until a worker is free for a job behind others; None if that is unknown."""
         if self.live_workers == 0:
             return None
         if self.work_per_s is None:
@@ -43,12 +43,12 @@ class Capacity:
         return (self.busy_s + work_before / self.work_per_s) / self.live_workers
 
     def duration_s(self, work: float) -> float | None:
-        """Return how long a job of this work takes; None before the first job has succeeded."""
+        """Return the seconds that a job of this work takes; None before the first job has succeeded."""
         return None if self.work_per_s is None else work / self.work_per_s
 
 
 def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
-    """Measure the workers as they are now."""
+    """Return the present capacity of the workers."""
     instant = float(connection.execute(select(now())).scalar_one())
     live = select(func.count()).where(workers.c.beat_at > instant - worker_ttl_s)
     ended = (
@@ -69,7 +69,7 @@ def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
 
 
 def places(connection: Connection, job_ids: Collection[str], worker_ttl_s: float) -> dict[str, Place]:
-    """Return the places of those of `job_ids` that are queued, in one look."""
+    """Return the places of those of `job_ids` that are queued."""
     order = (jobs.c.priority, jobs.c.run_id)
     queue = (
         select(
@@ -81,12 +81,12 @@ def places(connection: Connection, job_ids: Collection[str], worker_ttl_s: float
         .where(jobs.c.state == "queued")
         .subquery()
     )
-    found = connection.execute(select(queue).where(queue.c.id.in_(job_ids))).all()
-    if not found:
+    rows = connection.execute(select(queue).where(queue.c.id.in_(job_ids))).all()
+    if not rows:
         return {}
     now_can = capacity(connection, worker_ttl_s)
     placed = {}
-    for row in found:
+    for row in rows:
         wait_s = now_can.wait_s(row.work_through - row.work, row.position - 1)
         placed[row.id] = Place(row.position, None if wait_s is None else now_can.instant + wait_s)
     return placed

@@ -1,8 +1,6 @@
-"""Runs as a worker sees them: take an attempt, commit epochs, end jobs. Every write is fenced by the attempt.
+"""Runs as a worker uses them: begin an attempt, report progress, end jobs.
 
-A worker that was stopped and continued, or whose run was handed on, holds an old attempt number: its writes
-match no row, raise `Fenced`, and change nothing. A job that has been given a new run (resumed, retried) is out of
-reach of its old one. Whoever writes locks the run's row first, then the job's, then the counter of events.
+Every write of an attempt is fenced, and locks rows in the order that `service.store.attempts` describes.
 """
 
 from __future__ import annotations
@@ -34,10 +32,9 @@ from service.store.tables import jobs, runs
 
 
 def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0) -> Attempt:
-    """Count a new attempt at a run and return it with those jobs that have not ended.
+    """Begin a new attempt at a run and return it with the jobs that are queued or running.
 
-    Older attempts can commit nothing from here on. Jobs that are being cancelled or paused are so now. Raises
-    `NotFound`.
+    Older attempts can commit nothing from here on. Pending cancels and pauses are carried out. Raises `NotFound`.
     """
     with writing(engine) as connection:
         run = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).one_or_none()
@@ -62,9 +59,9 @@ def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0)
 
 
 def _end_of_previous(number: int, worker: str | None, run: Any) -> dict[str, Any] | None:
-    if worker is None:  # the first attempt, or the one before was asked to stop
+    if worker is None:  # the first attempt, or the previous worker was stopped in good order
         return None
-    silent = {"type": "worker-died", "detail": "It ended without a word: killed, or out of memory."}
+    silent = {"type": "worker-died", "detail": "It ended without reporting an error: killed, or out of memory."}
     return {"attempt": number, "worker": worker} | (run.last_error or silent)
 
 
@@ -84,26 +81,26 @@ def start_jobs(engine: Engine, attempt: Attempt, pins: dict[str, Any], irreprodu
                 .values(**values)
             )
             if connection.execute(change).rowcount == 1:
-                said: dict[str, Any] = {"worker": attempt.worker, "process_id": attempt.process_id, **pins}
+                data: dict[str, Any] = {"worker": attempt.worker, "process_id": attempt.process_id, **pins}
                 if attempt.previous:
-                    said["previous_attempt"] = attempt.previous
-                append_event(connection, member.job_id, "job.running", attempt=attempt.number, **said)
+                    data["previous_attempt"] = attempt.previous
+                append_event(connection, member.job_id, "job.running", attempt=attempt.number, **data)
 
 
 def uncount_attempt(engine: Engine, attempt: Attempt) -> None:
-    """Let an attempt that was asked to stop not count among those that died. Raises `Fenced`."""
+    """Do not count an attempt whose worker is stopping among those that died. Raises `Fenced`."""
     with writing(engine) as connection:
         fence(connection, attempt, attempts_without_checkpoint=runs.c.attempts_without_checkpoint - 1, worker=None)
 
 
 def note_error(engine: Engine, attempt: Attempt, error: dict[str, Any]) -> None:
-    """Keep why an attempt ends before its jobs do, for the next attempt to tell. Raises `Fenced`."""
+    """Store why an attempt ends before its jobs do, for the next attempt to report. Raises `Fenced`."""
     with writing(engine) as connection:
         fence(connection, attempt, last_error=error)
 
 
 def report_progress(engine: Engine, attempt: Attempt, progress: dict[str, dict[str, Any]]) -> dict[str, JobState]:
-    """Store how far each running job is, and return the state of every job of the run. Raises `Fenced`."""
+    """Store the progress of each running job, and return the state of every job of the run. Raises `Fenced`."""
     with writing(engine) as connection:
         fence(connection, attempt)
         for job_id, values in progress.items():
@@ -121,22 +118,22 @@ def end_job(
     error: dict[str, Any] | None = None,
     last_epochs: Sequence[EpochMetrics] = (),
 ) -> None:
-    """End a job as cancelled, or as failed with the reason and what was found since its checkpoint. Raises `Fenced`."""
+    """End a job as cancelled, or as failed with `error` and the metrics since its last checkpoint. Raises `Fenced`."""
     with writing(engine) as connection:
         fence(connection, attempt)
-        found: JobState | None = connection.execute(
+        current_state: JobState | None = connection.execute(
             select(jobs.c.state).where(*job_of_attempt(attempt, job_id))
         ).scalar()
-        if found == "cancelling":  # the wish of its owner comes first, also if the job has failed meanwhile
+        if current_state == "cancelling":  # the pending cancel comes first, even if the job has failed meanwhile
             leave_job(connection, job_id, "cancelled", attempt=attempt.number)
-        elif state == "failed" and found in {"queued", "running", "pausing"}:
+        elif state == "failed" and current_state in {"queued", "running", "pausing"}:
             insert_records(connection, attempt, job_id, EpochRecords(last_epochs))
             leave_job(connection, job_id, "failed", error)
         close_run_if_done(connection, attempt.run_id)
 
 
 def forget_epochs_after(engine: Engine, attempt: Attempt, epoch: int) -> None:
-    """Forget what earlier attempts found after an epoch, since this one trains them anew. Raises `Fenced`."""
+    """Delete earlier attempts' records after an epoch, because this one trains those epochs again. Raises `Fenced`."""
     with writing(engine) as connection:
         fence(connection, attempt)
         for member in attempt.members:
@@ -144,14 +141,14 @@ def forget_epochs_after(engine: Engine, attempt: Attempt, epoch: int) -> None:
 
 
 def report_released(engine: Engine, attempt: Attempt, **data: object) -> None:
-    """Tell for each job of a run that was cancelled on a worker that nothing of it is left on the device."""
+    """Append a `job.released` event to each cancelled job of a run: its device memory is free."""
     with writing(engine) as connection:
         for job_id in members_in(connection, attempt.run_id, ["cancelled"]):
             append_event(connection, job_id, "job.released", attempt=attempt.number, **data)
 
 
 def apply_pending_actions_of(engine: Engine, workers: Sequence[str]) -> None:
-    """Cancel and pause what the owners of dead workers' jobs have asked for: no attempt will come to do it soon."""
+    """Carry out the pending cancels and pauses of dead workers' jobs, because no attempt will do so soon."""
     with writing(engine) as connection:
         of_workers = select(runs.c.id).where(runs.c.ended_at.is_(None), runs.c.worker.in_(workers))
         for run_id in list(connection.execute(of_workers).scalars()):
@@ -161,6 +158,6 @@ def apply_pending_actions_of(engine: Engine, workers: Sequence[str]) -> None:
 
 
 def _apply_pending_actions(connection: Connection, run_id: str) -> None:
-    for asked, granted in SETTLED_STATE.items():
-        for job_id in members_in(connection, run_id, [asked]):
-            leave_job(connection, job_id, granted)
+    for pending, settled in SETTLED_STATE.items():
+        for job_id in members_in(connection, run_id, [pending]):
+            leave_job(connection, job_id, settled)

@@ -1,1 +1,1 @@
-"""The worker side: attempts at runs, their checkpoints, and what keeps them honest."""
+"""The worker process: attempts at runs, their checkpoints, heartbeats and cleanup."""

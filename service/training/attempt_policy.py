@@ -1,4 +1,4 @@
-"""When a run is tried, again, by another worker, or no more; and what each failure of an attempt means."""
+"""Make an attempt at a run and decide what its failure means: a retry, another worker, or failed jobs."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS_WITHOUT_CHECKPOINT = 3
 RETRYABLE_ERRORS = (SQLAlchemyError, Unavailable, Drained, torch.AcceleratorError)
-"""Failures of the environment, not of the job: the database or the files are out of reach, the worker is asked to stop,
-a GPU's driver has failed (every later call in this process would fail too). The run stays in the queue; the limit of
-attempts ends a run that fails like this again and again."""
+"""Failures of the environment, not of the job: the database or the files are out of reach, the worker is stopping, or a
+GPU's driver has failed (every later call in this process would fail too). The run stays in the queue; the limit of
+attempts ends a run that fails like this repeatedly."""
 
 
 class LacksData(FaninError):
-    """This worker does not have the data that earlier attempts were made with; another one may."""
+    """This worker lacks the data of the earlier attempts; another worker may have it."""
 
 
 def make_attempt(context: WorkerContext, run_id: str) -> None:
-    """Try a run once and end its jobs.
+    """Make one attempt at a run and end its jobs.
 
-    Raises one of `RETRYABLE_ERRORS`, after which the process should start again, and `LacksData` if another worker
-    should try.
+    Raises one of `RETRYABLE_ERRORS`, after which the process should restart, and `LacksData` if another worker should
+    make the attempt.
     """
     engine = context.engine
     try:
         attempt = retry_while_unreachable(lambda: runs.begin_attempt(engine, run_id, context.worker, os.getpid()))
     except NotFound:
-        log.info("%s: its jobs have been deleted or given a new run", run_id)
+        log.info("%s: its jobs have been deleted or moved to a new run", run_id)
         return
     if not attempt.members:
         log.info("%s: nothing left to do", run_id)
@@ -54,7 +54,7 @@ def make_attempt(context: WorkerContext, run_id: str) -> None:
 
 
 def _attempted(context: WorkerContext, attempt: Attempt) -> bool:
-    """Make an attempt to its end; return whether a job of it was cancelled."""
+    """Carry out an attempt; return whether a job of it may have been cancelled."""
     run_id, engine = attempt.run_id, context.engine
     try:
         _check_attempts(attempt)
@@ -89,14 +89,14 @@ def _load_data(context: WorkerContext, attempt: Attempt) -> DataSet:
         raise LacksData(f"{context.worker} cannot read {attempt.pins['data']}: {error.detail}", error.hint) from error
     if data.sha256 != attempt.pins["data_sha256"]:
         raise LacksData(
-            f"{context.worker} has other files of {data.name} than those the first attempt read.",
+            f"{context.worker} has files of {data.name} that differ from those of the first attempt.",
             "Give all machines the same files.",
         )
     return data
 
 
 def _tell_released(context: WorkerContext, attempt: Attempt) -> None:
-    """Free what the stopped training held on the device, and say so to whoever waits for it."""
+    """Free the device memory of the stopped training, and record that in an event of each cancelled job."""
     held_bytes = 0
     if context.device.kind == "cuda":
         gc.collect()
@@ -106,11 +106,11 @@ def _tell_released(context: WorkerContext, attempt: Attempt) -> None:
 
 
 def _note(engine: Engine, attempt: Attempt, error: Exception) -> None:
-    """Keep the reason for the next attempt to tell, if the database lets us."""
+    """Store the reason for the next attempt to report, if the database accepts it."""
     try:
         runs.note_error(engine, attempt, failure_reason(error))
     except (SQLAlchemyError, Fenced) as second:
-        log.warning("%s: the reason why it ended could not be kept: %s", attempt.run_id, second)
+        log.warning("%s: the reason for its end could not be stored: %s", attempt.run_id, second)
 
 
 def _fail(context: WorkerContext, attempt: Attempt, error: Exception) -> None:
@@ -129,9 +129,9 @@ def _check_attempts(attempt: Attempt) -> None:
     raise TooManyAttempts(
         f"{MAX_ATTEMPTS_WITHOUT_CHECKPOINT} attempts in a row ended before they could write a checkpoint. The last, "
         f"attempt {last['attempt']}: {last['detail']}",
-        last.get("hint") or "Look into the worker's log; if it ran out of memory, a smaller model or batch needs less.",
+        last.get("hint") or "See the worker's log; if it ran out of memory, use a smaller model or batch.",
     )
 
 
 class TooManyAttempts(FaninError):
-    """The run was tried too often without getting further."""
+    """The run had too many attempts without a new checkpoint."""

@@ -1,8 +1,9 @@
-"""The checkpoints of a run's jobs: files first, rows second, written beside the training.
+"""Write the checkpoints of a run's jobs concurrently with training: files first, rows second.
 
-A disk may take as long to keep a checkpoint as a GPU needs for an epoch, and a commit of many jobs takes seconds: so
-one thread writes what the training has handed over, and the training waits for it only before it hands over the next,
-and where somebody waits for the result. On a CPU the training leaves that thread a core meanwhile.
+Writing a checkpoint to disk can take as long as an epoch on a GPU, and a commit of many jobs takes seconds. One thread
+therefore writes what the training thread submits. The training thread waits for it only before the next submission, and
+where it needs the result: after the last epoch or a divergence, before a pause or a shutdown. On a CPU, training leaves
+that thread a free core.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ RESUME_FILES_KEPT = 2
 
 @dataclass(frozen=True)
 class PendingCheckpoint:
-    """What is to be committed of one job, the run's `index`-th: copies that training does not touch any more."""
+    """The next commit of one job, the run's `index`-th member; training no longer changes these copies."""
 
     index: int
     member: Member
@@ -44,7 +45,7 @@ class PendingCheckpoint:
 
 
 EndedJobs = dict[int, JobState]
-"""The jobs of a run that do not go on, by their index, and what became of them."""
+"""The states of the jobs of a run that no longer train, by member index."""
 
 
 class CheckpointWriter:
@@ -63,22 +64,22 @@ class CheckpointWriter:
 
     @property
     def idle(self) -> bool:
-        """Say whether nothing is being written."""
+        """Return whether no commit is in progress."""
         return self._running is None or self._running.done()
 
     def submit(self, ready: Sequence[PendingCheckpoint]) -> None:
-        """Begin to commit these checkpoints; call `wait` for those before first."""
-        FREE_CORES.take()  # before that thread wakes, or it would wait for one that the training is about to use
+        """Start committing these checkpoints; call `wait` for the previous ones first."""
+        FREE_CORES.take()  # before the thread wakes: else it would wait for a core that training takes next
         self._running = self._pool.submit(self._commit_all, ready)
 
     def wait(self) -> EndedJobs:
-        """Wait for what was begun, and return the jobs that have ended by it. Raises what writing has raised."""
+        """Wait for the commit in progress and return the jobs that it ended. Raises what the commit raised."""
         running, self._running = self._running, None
         return {} if running is None else running.result()
 
     def _commit_all(self, ready: Sequence[PendingCheckpoint]) -> EndedJobs:
         try:
-            states = {one.index: self._commit_one(one) for one in ready}
+            states = {checkpoint.index: self._commit_one(checkpoint) for checkpoint in ready}
         finally:
             FREE_CORES.give_back()
         return {index: state for index, state in states.items() if state != "running"}
@@ -117,7 +118,7 @@ class CheckpointWriter:
         )
         weights_path = f"{stem}.weights.safetensors"
         files = {weights_path: encode(snapshot.weights, metadata)}
-        # Written even where the optimizer remembers nothing (SGD without momentum): what is missing is then damage.
+        # Written even if the optimizer has no state (SGD without momentum), so a missing file always means damage.
         resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not ready.final else None
         if resume_path is not None:
             files[resume_path] = encode_resume(snapshot.optimizer, snapshot.epoch)

@@ -1,7 +1,7 @@
-"""What is swept up now and then: orphan files, files of deleted jobs, old checkpoints, keys and queue entries.
+"""The hourly sweep: orphan files, files of deleted jobs, old checkpoints, old keys and old queue entries.
 
-Only files of jobs that the database knows, or knows to be deleted, are touched: a database that was restored from a
-copy, or is another one, must not cost the checkpoints of a folder. `fanin doctor` tells of the others.
+It deletes only files of jobs that the database contains or lists as deleted. Otherwise a restored backup or the wrong
+database would cost the folder its checkpoints. `fanin doctor` reports the files of unknown jobs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INTERVAL_S = 3600.0
 
 
 class Swept(NamedTuple):
-    """How much was swept up."""
+    """How many items a sweep deleted, by kind."""
 
     orphan_files: int
     deleted_jobs: int
@@ -35,7 +35,7 @@ class Swept(NamedTuple):
 
 
 class Sweep:
-    """Sweeps every hour, in a thread, as long as the process lives. Several may sweep at once."""
+    """Sweeps every hour in a daemon thread. Several processes may sweep concurrently."""
 
     def __init__(
         self,
@@ -44,14 +44,14 @@ class Sweep:
         checkpoints_kept: int | None,
         forget_ended: Callable[[Engine], int] = lambda _engine: 0,
     ) -> None:
-        """`forget_ended` deletes what the queue still keeps of ended runs, and says how much it was."""
+        """`forget_ended` deletes the queue's entries of ended runs and returns their number."""
         self._engine = engine
         self._artifacts = artifacts
         self._checkpoints_kept = checkpoints_kept
         self._forget_ended = forget_ended
 
     def start(self) -> None:
-        """Begin in a minute, and go on every hour."""
+        """Start the thread: the first sweep is after a minute, then one every hour."""
         threading.Thread(target=self._run, name="sweep", daemon=True).start()
 
     def _run(self) -> None:
@@ -63,11 +63,11 @@ class Sweep:
                 if any(swept):
                     log.info("swept up: %s", swept)
             except (SQLAlchemyError, OSError) as error:
-                log.warning("not swept: %s", error)
+                log.warning("sweep failed: %s", error)
             pause.wait(INTERVAL_S)
 
     def sweep(self) -> Swept:
-        """Sweep once and return how much there was."""
+        """Sweep once and return how much was deleted."""
         old = 0
         if self._checkpoints_kept is not None:
             for path in checkpoints.trim_ended_jobs(self._engine, self._checkpoints_kept):
@@ -89,7 +89,7 @@ class Sweep:
 
 
 def _orphans(job_id: str, listed: list[str], files: JobFiles) -> list[str]:
-    """Return the files that no row points to, and that no living attempt may be about to commit."""
+    """Return the files that no row points to and that no current attempt can still commit."""
     if not files.is_known:
         return []
     orphans = [path for path in listed if path not in files.paths]

@@ -1,4 +1,4 @@
-"""What attempts need of the process that makes them: the worker's device, data, files and wishes."""
+"""The worker's resources that an attempt uses: device, data sets, artifact store, shutdown flag."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from service.artifacts import Artifacts
 FaultPoint = Literal["restore", "between_steps", "hand_over", "write_files", "commit"]
 
 DRAIN_PATIENCE_S = 5.0
-"""How long a worker that is asked to stop may still train, to finish the epoch."""
+"""How long a stopping worker may still train to finish its epoch."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where a worker trains."""
+    """The device on which a worker trains, its name, and the number of CPU threads."""
 
     torch_device: torch.device
     name: str
@@ -44,7 +44,7 @@ class Device:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What attempts need of the process that makes them."""
+    """The resources and callbacks that a worker process passes to its attempts."""
 
     engine: Engine
     artifacts: Artifacts
@@ -59,21 +59,24 @@ class WorkerContext:
     """Called at points at which a worker may die; a test raises there to see that nothing is lost."""
 
     def raise_if_too_long_to_drain(self, progress: StepProgress) -> None:
-        """Raise `Drained` if the worker is to stop and the epoch would take longer than may be waited for."""
+        """Raise `Drained` if the worker is stopping and the epoch needs more than `DRAIN_PATIENCE_S` to its end."""
         if not self.draining():
             return
         left_s = progress.seconds * (progress.steps_per_epoch / progress.step - 1)
         if left_s > DRAIN_PATIENCE_S:
-            raise Drained("The worker was asked to stop; the run goes on from its last checkpoint.")
+            raise Drained("The worker is stopping; the run continues from its last checkpoint.")
 
     def raise_if_draining(self) -> None:
-        """Raise `Drained` if the worker is to stop, now that a checkpoint is committed."""
+        """Raise `Drained` if the worker is stopping; to be called when a checkpoint has just been committed."""
         if self.draining():
-            raise Drained("The worker was asked to stop; the run goes on from the checkpoint it has just written.")
+            raise Drained("The worker is stopping; the run continues from the checkpoint just written.")
 
 
 def shown_progress(progress: StepProgress, epochs: int, images_per_epoch: int) -> dict[str, Any]:
-    """Return where a training or pre-training of so many epochs stands, as it is shown."""
+    """Return the progress of a training or pre-training as the API shows it.
+
+    `percent` counts the images of all `epochs`. `time_left_s` assumes the speed of the current epoch.
+    """
     per_second = progress.images / progress.seconds
     done, total = (progress.epoch - 1) * images_per_epoch + progress.images, epochs * images_per_epoch
     return {
@@ -88,4 +91,4 @@ def shown_progress(progress: StepProgress, epochs: int, images_per_epoch: int) -
 
 
 class Drained(FaninError):
-    """The worker was asked to stop between two steps."""
+    """The worker is stopping, so its attempt ends between two steps."""

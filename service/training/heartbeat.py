@@ -1,7 +1,7 @@
-"""The heartbeat of a worker process, and what living workers do for dead ones: the reaper.
+"""The heartbeat of a worker process, and the reaper: live workers requeue the runs of dead ones.
 
-All by the database's clock. A reaper acts only after it has itself beaten without a gap for one lifetime: after the
-database was away, every worker looks silent for a moment, and none of them is dead.
+All times are by the database's clock. A reaper acts only after its own heartbeats have had no gap for one lifetime:
+after a database outage every worker seems silent for a moment, although none is dead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_GAP = 0.5
 
 @dataclass
 class Heartbeat:
-    """Beats for one worker, and hands on what silent ones had taken."""
+    """Writes the heartbeats of one worker and requeues the runs of silent workers."""
 
     engine: Engine
     deliveries: Deliveries
@@ -40,17 +40,17 @@ class Heartbeat:
     _idle_claims: frozenset[str] = frozenset()
 
     def start(self) -> None:
-        """Beat once, so that nobody takes this worker for a dead one, and go on in a thread."""
+        """Write one heartbeat, so that no reaper takes this worker for dead, and continue in a thread."""
         self.beat()
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop beating, and say that this worker is no more."""
+        """Stop the heartbeats and delete this worker's row."""
         self._stop.set()
         workers.forget(self.engine, [self.myself().name])
 
     def beat(self) -> bool:
-        """Beat once; return whether this worker has beaten without a gap for a lifetime, and may judge others."""
+        """Write one heartbeat; return whether there was no gap for a lifetime, so that this worker may reap."""
         instant = workers.beat(self.engine, self.myself())
         if instant - self._last_beat_at > MAX_GAP * self.ttl_s:
             self._steady_since = instant
@@ -58,18 +58,18 @@ class Heartbeat:
         return instant - self._steady_since >= self.ttl_s
 
     def reap(self) -> None:
-        """Hand on the runs of dead workers, and take up those of this worker's that were delivered and got lost."""
+        """Requeue the runs of dead workers, and runs delivered to this worker that it does not work on."""
         taken, me = self.deliveries.taken(), self.myself()
         dead = workers.silent(self.engine, set(taken.values()) - {me.name}, self.ttl_s)
         if dead:
-            log.warning("silent for more than %g s: %s; their runs go back into the queue", self.ttl_s, ", ".join(dead))
+            log.warning("no heartbeat for more than %g s: %s; their runs are requeued", self.ttl_s, ", ".join(dead))
             runs.apply_pending_actions_of(self.engine, dead)
             self.deliveries.hand_on(dead)
             workers.forget(self.engine, dead)
-        idle = frozenset(run_id for run_id, owner in taken.items() if owner == me.name and run_id != me.run_id)
+        idle = frozenset(run_id for run_id, worker in taken.items() if worker == me.name and run_id != me.run_id)
         for run_id in idle & self._idle_claims:
-            # Taken and never begun, or ended and not noted by the queue: beginning it again does what is left.
-            log.warning("%s was taken but is not worked on; it goes back into the queue", run_id)
+            # Taken but never begun, or ended without the queue recording it: another attempt does the rest.
+            log.warning("%s was taken but is not worked on; it is requeued", run_id)
             self.deliveries.hand_back(run_id)
         self._idle_claims = idle
 
@@ -81,4 +81,4 @@ class Heartbeat:
                 if self.beat():
                     self.reap()
             except SQLAlchemyError as error:
-                log.warning("no heartbeat after %.1f s: %s", time.monotonic() - started, error)
+                log.warning("heartbeat failed after %.1f s: %s", time.monotonic() - started, error)

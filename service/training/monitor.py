@@ -1,8 +1,8 @@
-"""The monitor beside a training: a thread that writes its progress and reads its owner's wishes, twice a second.
+"""The monitor of a training: a thread that writes progress and reads requested cancels and pauses, twice a second.
 
-It also sees to it that the training moves: a step that hangs is ended with its process, because nothing else ends
-what is stuck in a driver or a library. Where the step holds the interpreter's lock, so that this thread cannot run
-either, a timer of `faulthandler` ends the process and leaves the stack of every thread in its log.
+It also ends the process of a step that hangs, because nothing else can end a call that is stuck in a driver or a
+library. If the step holds the interpreter's lock, this thread cannot run either. A timer of `faulthandler` then ends
+the process and writes the stack of every thread to its log.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOCKED_AFTER = 1.25
 
 @dataclass
 class TrainingMonitor:
-    """A thread that writes progress and reads the owner's wishes, every `WATCH_INTERVAL_S`.
+    """A thread that writes progress and reads requested cancels and pauses, every `WATCH_INTERVAL_S`.
 
     `end_process` is called if the training makes no step for `stall_limit_s`; it does not return.
     """
@@ -67,24 +67,24 @@ class TrainingMonitor:
         faulthandler.cancel_dump_traceback_later()
 
     def moved(self) -> None:
-        """Note that the training has got further."""
+        """Record that the training has advanced."""
         self._moved_at = time.monotonic()
 
     def wants_progress(self) -> bool:
-        """Say whether it is time to publish progress again."""
+        """Return whether it is time to publish progress again."""
         return time.monotonic() - self._published_at >= WATCH_INTERVAL_S / 2
 
     def publish(self, progress: dict[str, dict[str, Any]]) -> None:
-        """Hand over the progress of each job, by its id."""
+        """Set the progress of each job, by job id, for the thread to write."""
         self.progress = progress
         self._published_at = time.monotonic()
 
     def raise_if_unwanted(self) -> None:
-        """Raise `Interrupted` if no job wants to go on, `Fenced` if the run was taken over, or a database error."""
+        """Raise `Interrupted` if no job is left to train, `Fenced` if the run was taken over, or a database error."""
         if self._failure is not None:
             raise self._failure
         if self._unwanted is not None:
-            raise copy(self._unwanted)  # the one that is kept would hold the training alive by its traceback
+            raise copy(self._unwanted)  # the kept error's traceback would keep the training in memory
 
     def _run(self) -> None:
         while not self._stop.wait(WATCH_INTERVAL_S):
@@ -92,7 +92,7 @@ class TrainingMonitor:
                 self._look_after_steps()
                 self._apply_pending_actions(runs.report_progress(self.engine, self.attempt, self.progress))
             except OUT_OF_REACH as error:
-                log.warning("progress cannot be told for now: %s", error)
+                log.warning("progress cannot be written for now: %s", error)
             except Fenced as error:
                 self._unwanted = error
             except SQLAlchemyError as error:
@@ -105,7 +105,7 @@ class TrainingMonitor:
         self.cancelled = frozenset(job_id for job_id, state in states.items() if state in ("cancelling", "cancelled"))
         self.someone_pauses = "pausing" in states.values()
         if not any(state in ("running", "pausing") for state in states.values()):
-            self._unwanted = Interrupted("No job of the run wants to go on.")
+            self._unwanted = Interrupted("No job of the run is left to train.")
 
     def _look_after_steps(self) -> None:
         if self._moved_at != self._armed_for:
@@ -114,7 +114,7 @@ class TrainingMonitor:
         if still_s < self.stall_limit_s:
             return
         detail = f"The training made no step for {still_s:.0f} s (FANIN_STALL_LIMIT_S)."
-        log.error("%s: %s This worker starts anew.", self.attempt.run_id, detail)
+        log.error("%s: %s This worker restarts.", self.attempt.run_id, detail)
         faulthandler.dump_traceback()
         try:
             runs.note_error(self.engine, self.attempt, {"type": "stalled", "detail": detail})

@@ -1,4 +1,4 @@
-"""The part of an attempt before training, where the scheme pre-trains: epoch by epoch, each committed."""
+"""The pre-training of an attempt, for schemes that pre-train; each epoch is committed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PRETRAIN_CHECKPOINTS_KEPT = 2
 
 @dataclass(frozen=True)
 class PretrainingOfMember:
-    """The pre-training of one job of an attempt; goes on from the last whole checkpoint of it."""
+    """The pre-training of one job of an attempt; continues from its last intact checkpoint."""
 
     context: WorkerContext
     attempt: Attempt
@@ -42,7 +42,7 @@ class PretrainingOfMember:
     def first_snapshot(self) -> Snapshot:
         """Pre-train to the end and return the network that training starts from.
 
-        Raises `Interrupted` if its owner no longer wants it or pauses it, and what else ends an attempt.
+        Raises `Interrupted` if the job is cancelled or paused, `Drained`, `Fenced`, or a database error.
         """
         spec = self.member.spec
         assert isinstance(spec.init, Dbn)
@@ -60,9 +60,9 @@ class PretrainingOfMember:
         self.monitor.raise_if_unwanted()
         if not self.monitor.wants_progress() and progress.step < progress.steps_per_epoch:
             return
-        shown = shown_progress(progress, pretraining.epochs, pretraining.images_per_epoch)
+        overall = shown_progress(progress, pretraining.epochs, pretraining.images_per_epoch)
         of_phase = {"phase": "pretrain", "layer": pretraining.layer + 1, "running_loss": None}
-        self.monitor.publish({self.member.job_id: shown | of_phase})
+        self.monitor.publish({self.member.job_id: overall | of_phase})
 
     def _commit(self, snapshot: PretrainSnapshot, metrics: PretrainMetrics) -> None:
         job_id, attempt = self.member.job_id, self.attempt

@@ -1,4 +1,4 @@
-"""What must not change between the attempts at a run, so that a run that is interrupted ends with the same bits."""
+"""The pins of a run: what must stay the same in all attempts for an interrupted run to end with the same bits."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from service.store.attempts import Attempt
 from service.training.context import Device
 
 DECIDING = ("engine", "precision", "torch", "device", "device_name")
-"""What the bits depend on and an attempt cannot choose; it keeps the engine where it can."""
+"""The pins that decide the bits and that an attempt cannot choose; it keeps the engine where that is available."""
 SIDE_BY_SIDE = "jobs_side_by_side"
-"""How many jobs began the attempt: the bits depend on it where their products are one."""
+"""How many jobs began the attempt; the bits depend on it where one matrix product serves all jobs."""
 
 
 def pinned(attempt: Attempt, data: DataSet, device: Device) -> tuple[dict[str, Any], str | None]:
-    """Return what the attempt trains under, and why the bits may differ from an earlier attempt's (or None)."""
+    """Return the pins of the attempt, and why its bits may differ from an earlier attempt's (or None)."""
     spec, pins = attempt.members[0].spec, attempt.pins
     engine = best_engine(spec, device.torch_device)
     if pins is not None and is_available(pins["engine"], device.torch_device):
         engine = pins["engine"]
-    own = {
+    current = {
         "engine": engine,
         "precision": spec.precision if device.kind == "cuda" else "float32",
         "torch": torch.__version__,
@@ -35,10 +35,10 @@ def pinned(attempt: Attempt, data: DataSet, device: Device) -> tuple[dict[str, A
         SIDE_BY_SIDE: len(attempt.members),
     }
     if pins is None:
-        return own, None
+        return current, None
     deciding = (*DECIDING, SIDE_BY_SIDE) if engine == STACKED else DECIDING
-    differing = [name for name in deciding if pins.get(name, own[name]) != own[name]]
+    differing = [name for name in deciding if pins.get(name, current[name]) != current[name]]
     if not differing:
         return pins, None
-    changes = ", ".join(f"{name} {pins[name]} -> {own[name]}" for name in differing)
-    return pins | {name: own[name] for name in differing}, f"A later attempt ran with {changes}."
+    changes = ", ".join(f"{name} {pins[name]} -> {current[name]}" for name in differing)
+    return pins | {name: current[name] for name in differing}, f"A later attempt ran with {changes}."

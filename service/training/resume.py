@@ -1,4 +1,4 @@
-"""Where a run goes on: the last epoch of which every job has a whole checkpoint."""
+"""Find where a run resumes: the last epoch of which every job has an intact checkpoint."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from service.training.context import WorkerContext
 log = logging.getLogger(__name__)
 
 NO_EPOCH = -1
-AHEAD = "Another job of the same run had not got so far when the attempt ended."
+AHEAD = "Another job of the same run had not reached this epoch when the attempt ended."
 
 
 def last_snapshots(context: WorkerContext, attempt: Attempt) -> list[Snapshot] | None:
-    """Return the jobs' snapshots of the last epoch that all have, or None if they have none in common.
+    """Return the jobs' snapshots of the last epoch that all jobs have, or None if they have none in common.
 
-    Jobs are committed one after another, so that a worker may die when some are ahead: these go back. Checkpoints that
-    are damaged or later than the epoch are forgotten, with their reason. Raises `Fenced`.
+    Jobs are committed one after another, so a worker may die while some are ahead; those go back to the common epoch.
+    Checkpoints that are damaged or later than that epoch are discarded, with the reason. Raises `Fenced`.
     """
-    found = [_last_snapshot(context, attempt, member, None) for member in attempt.members]
-    while len(epochs := {_epoch(snapshot) for snapshot in found}) > 1:
+    snapshots = [_last_snapshot(context, attempt, member, None) for member in attempt.members]
+    while len(epochs := {_epoch(snapshot) for snapshot in snapshots}) > 1:
         common = min(epochs)
-        found = [
+        snapshots = [
             snapshot if _epoch(snapshot) == common else _last_snapshot(context, attempt, member, common)
-            for member, snapshot in zip(attempt.members, found, strict=True)
+            for member, snapshot in zip(attempt.members, snapshots, strict=True)
         ]
     if attempt.number > 1:
-        runs.forget_epochs_after(context.engine, attempt, _epoch(found[0]))
-    whole = [snapshot for snapshot in found if snapshot is not None]
+        runs.forget_epochs_after(context.engine, attempt, _epoch(snapshots[0]))
+    whole = [snapshot for snapshot in snapshots if snapshot is not None]
     return whole or None
 
 

@@ -1,8 +1,8 @@
 """One attempt of a worker at a run: restore, train, commit, end.
 
-Everything that must last goes through `service.store.runs`, fenced by the attempt's number. A monitor beside the
-training (`service.training.monitor`) reports progress and reads the owner's wishes, so that the training itself
-never waits for the database between two steps.
+Every database write is fenced by the attempt's number (`service.store.attempts`). A monitor thread
+(`service.training.monitor`) reports progress and reads requested cancels and pauses, so that training never waits for
+the database between two steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 GPU_COMMIT_INTERVAL_S = 0.5
 GPU_DIAGNOSTICS_SHARE = 0.05
-"""On a GPU records of layers between start and end are made while they have taken less than this of the training."""
+"""On a GPU, layer records between start and end are skipped once they have taken more than this share of training."""
 
 
 class RunAttempt:
@@ -60,9 +60,9 @@ class RunAttempt:
         self._someone_cancelled = False
 
     def run(self) -> bool:
-        """Train to the end, or until nobody wants the result; return whether a job was cancelled meanwhile.
+        """Train to the end, or until no job is left; return whether a job was cancelled meanwhile.
 
-        Raises what ended it early. A job that diverges fails alone.
+        Raises the error that ended the attempt early. A job that diverges fails alone.
         """
         pins, reason = pinned(self._attempt, self._data, self._device)
         torch.set_num_threads(pins["threads"])
@@ -82,7 +82,7 @@ class RunAttempt:
         except LossNotFinite:
             metrics = {}
         self._training_s += time.monotonic() - started
-        if training.failures.keys() & self._live.keys():  # what they had reached before is theirs to keep
+        if training.failures.keys() & self._live.keys():  # their earlier epochs are committed first
             self._stop_training(training, self._writer.wait())
         for index in training.failures.keys() & self._live.keys():
             self._end_diverged(index, training.failures[index])
@@ -120,14 +120,17 @@ class RunAttempt:
         )
 
     def _stop_training(self, training: Training, ended: EndedJobs) -> None:
-        """Train these jobs no further."""
+        """Drop these jobs from the training, and note whether one was cancelled."""
         for index, state in ended.items():
             if self._live.pop(index, None) is not None:
                 training.drop(index)
             self._someone_cancelled |= state in ("cancelling", "cancelled")
 
     def _commit(self, training: Training) -> None:
-        """Hand the jobs' checkpoints over: each on a CPU, on a GPU some and the last; wait for it if somebody does."""
+        """Submit the jobs' checkpoints: every epoch's on a CPU, some and the last on a GPU.
+
+        Waits for the commit after the last epoch, if a job is to pause, and if the worker is stopping.
+        """
         self._context.fault_hook("hand_over")
         awaited = training.finished or self._monitor.someone_pauses or self._context.draining()
         if self._on_gpu and not awaited and not self._gpu_commit_is_due():
@@ -160,25 +163,25 @@ class RunAttempt:
         if self._on_gpu and between and self._diagnosing_s > GPU_DIAGNOSTICS_SHARE * self._training_s:
             return None
         started = time.monotonic()
-        found = training.diagnose(index)
+        report = training.diagnose(index)
         self._diagnosing_s += (time.monotonic() - started) if between else 0.0
-        return found
+        return report
 
     # -- before training ---------------------------------------------------------------------------------
 
     def _restored(self, engine: str) -> Training:
-        """Return the training at its last whole checkpoint, or a new one whose initial weights are committed."""
+        """Return the training at its last intact checkpoint, or a new one whose initial weights are committed."""
         self._context.fault_hook("restore")
         specs, device = [member.spec for member in self._attempt.members], self._device.torch_device
-        found = last_snapshots(self._context, self._attempt)
-        if found is not None:
-            return Training(specs, self._data, device, found, engine)
+        snapshots = last_snapshots(self._context, self._attempt)
+        if snapshots is not None:
+            return Training(specs, self._data, device, snapshots, engine)
         training = Training(specs, self._data, device, self._first_snapshots(), engine)
         self._commit(training)
         return training
 
     def _first_snapshots(self) -> list[Snapshot] | None:
-        """Return what training starts from where a job pre-trains; None if its own seed is enough."""
+        """Return the snapshots that training starts from if a job pre-trains; None if the seeds are enough."""
         members = self._attempt.members
         if not any(isinstance(member.spec.init, Dbn) for member in members):
             return None

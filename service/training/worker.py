@@ -43,17 +43,17 @@ EXIT_START_ANEW = 75
 
 
 class SlotTaken(ServiceError):
-    """Another living process owns this slot."""
+    """Another live process owns this slot."""
 
 
 class GpuUnusable(ServiceError):
-    """This slot is a GPU's, and torch cannot use that."""
+    """This slot is a GPU that torch cannot use."""
 
 
 class Worker:
     """One device slot of this machine; `slot` is a name such as `cpu-0` or `cuda-1`.
 
-    Raises `GpuUnusable`: a job that was to be trained on a GPU must not take an hour on the CPU instead.
+    Raises `GpuUnusable` rather than train on the CPU, where a job meant for a GPU may take an hour.
     """
 
     def __init__(self, settings: Settings, slot: str, threads: int) -> None:
@@ -68,7 +68,7 @@ class Worker:
         self._inbox: queue.SimpleQueue[tuple[str, threading.Event]] = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT. What was in progress goes on from its last checkpoint, here or elsewhere.
+        """Work until SIGTERM or SIGINT. A run in progress continues later from its last checkpoint, on any worker.
 
         Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the migration, `Unavailable`
         if the database is out of reach.
@@ -87,15 +87,15 @@ class Worker:
             self._heartbeat.start()
             self._deliveries.start()
             Sweep(engine, self._artifacts, self._settings.checkpoints_kept, forget_ended).start()
-            # What is there now stays: looking through it again would hold a training up for 80 ms.
+            # Objects loaded so far stay alive: a garbage collection that scans them would delay training by 80 ms.
             gc.collect()
             gc.freeze()
             log.info("worker %s is ready on %s (%s)", self._name, self._device.kind, self._device.name)
             try:
                 self._work(engine)
             except BaseException:
-                # The queue's threads would keep a process without a main thread alive, and its runs with it.
-                log.exception("this worker starts anew")
+                # The queue's threads would keep a process without a main thread alive, and its runs taken.
+                log.exception("this worker restarts")
                 os._exit(EXIT_START_ANEW)
 
     def _hand_to_main_thread(self, run_id: str) -> None:
@@ -116,8 +116,8 @@ class Worker:
             checkpoints_kept=self._settings.checkpoints_kept,
         )
         while True:
-            # All training happens in this one thread: every thread that trains gets an OpenMP team of its own,
-            # and with more threads than cores the teams stop spinning at barriers, which doubled an epoch.
+            # All training happens in this one thread: every thread that trains gets its own OpenMP team. With more
+            # threads than cores the teams stop spinning at barriers, which doubled the time of an epoch.
             run_id, done = self._inbox.get()
             self._run_id = run_id
             if not self._draining:
@@ -128,8 +128,8 @@ class Worker:
             done.set()
 
     def _make_attempt(self, context: WorkerContext, run_id: str) -> None:
-        # Crash-only: a run that did not end stays taken in the queue's eyes and is handed on. So this process ends
-        # without unwinding its threads; files are written first and rows second, so any moment is safe.
+        # Crash-only: a run that did not end stays marked as taken and is requeued later. So this process ends without
+        # unwinding its threads. Any moment is safe, because files are written before rows.
         try:
             make_attempt(context, run_id)
         except Drained:
@@ -137,13 +137,13 @@ class Worker:
         except LacksData as error:
             log.warning("%s goes to another worker: %s", run_id, error)
             self._deliveries.hand_back(run_id)
-            time.sleep(HAND_BACK_PAUSE_S)  # this worker takes nothing meanwhile, so an idle one is quicker
+            time.sleep(HAND_BACK_PAUSE_S)  # takes nothing meanwhile, so that another idle worker gets the run
         except RETRYABLE_ERRORS:
-            log.exception("this worker starts anew")
+            log.exception("this worker restarts")
             os._exit(EXIT_START_ANEW)
 
     def _leave(self, run_id: str | None) -> None:
-        """End the process in good order: its run goes back into the queue, its heartbeat is deleted."""
+        """End the process cleanly: requeue its run and delete its heartbeat."""
         log.info("worker %s stops", self._name)
         try:
             self._heartbeat.stop()
@@ -153,16 +153,17 @@ class Worker:
             os._exit(0)
 
     def _end(self, number: int, *_frame: object) -> None:
-        """Stop: at once if nothing is in progress, else between two steps or at the end of the epoch.
+        """Stop at once if nothing is in progress, else between two steps or at the end of the epoch.
 
-        No log line, since the signal may have interrupted one.
+        A second signal, or the alarm after `DRAIN_LIMIT_S`, ends the process immediately. Writes no log line, since the
+        signal may have interrupted one.
         """
         if number == signal.SIGALRM or self._draining:
             os._exit(0)
         self._draining = True
         signal.setitimer(signal.ITIMER_REAL, DRAIN_LIMIT_S)
         if self._run_id is None:
-            self._inbox.put(("", threading.Event()))  # wakes the main thread, which finds that it is to leave
+            self._inbox.put(("", threading.Event()))  # wakes the main thread, which then leaves
 
     def _beat(self) -> NewBeat:
         return NewBeat(
@@ -188,9 +189,9 @@ class Worker:
         return lock
 
     def _warm_up(self) -> None:
-        """Go through what the first job will need, on the data if they are here: it then takes no longer than others.
+        """Run what the first job needs, on MNIST if it is present, so that the first job is as quick as later ones.
 
-        Code is loaded, threads are started, memory comes from the system, and a GPU's graph is captured once.
+        This loads code, starts threads, gets memory from the system, and captures a GPU's graph once.
         """
         digits = Digits(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
         blank = DataSet("mnist_5k", digits, digits, "mnist_5k_held_out", sha256="", description="one blank image")
@@ -207,7 +208,7 @@ class Worker:
         training.evaluate(0)
 
     def _load(self, choice: DataChoice) -> DataSet:
-        """Return a data set, kept in memory; a fallback of `auto` is kept for ten minutes only."""
+        """Return a data set and cache it in memory; a fallback of `auto` is cached for ten minutes only."""
         name: DataChoice = "mnist" if choice == "auto" and "mnist" in self._data else choice
         kept, until = self._data.get(name, (None, 0.0))
         if kept is not None and time.monotonic() < until:
@@ -225,7 +226,7 @@ def _device(slot: str, threads: int) -> Device:
         return Device(torch.device("cpu"), processor_name(), threads)
     if not torch.cuda.is_available():
         raise GpuUnusable(
-            f"Slot {slot} is a GPU's, and torch {torch.__version__} cannot use it.",
-            "Look at the driver, install torch for CUDA, or set CUDA_VISIBLE_DEVICES= to train on the CPU.",
+            f"Slot {slot} is a GPU that torch {torch.__version__} cannot use.",
+            "Check the driver, install torch for CUDA, or set CUDA_VISIBLE_DEVICES= to train on the CPU.",
         )
     return Device(torch.device("cuda"), torch.cuda.get_device_name(), threads)

@@ -206,7 +206,7 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing(cluster: Cluster,
     assert job["attempt"] == 1
     assert {name: cluster.machines[name].workers() for name in NODES} == workers
     for name, machine in cluster.machines.items():
-        assert "go back into the queue" not in machine.output()[before[name] :]
+        assert "their runs are requeued" not in machine.output()[before[name] :]
     assert doctor.returncode == 1
     assert "WRONG  database: The database postgresql" in doctor.stdout
     assert "Traceback" not in doctor.stderr
@@ -268,5 +268,5 @@ def test_a_worker_that_is_refused_its_slot_says_so(cluster: Cluster) -> None:
 def test_the_worker_of_a_gpu_that_torch_cannot_use_says_so_and_does_not_turn_to_the_cpu(cluster: Cluster) -> None:
     done = cluster.run("slot", "cuda-0", node="first")
     assert done.returncode == 75
-    assert "Slot cuda-0 is a GPU's" in done.stderr
+    assert "Slot cuda-0 is a GPU that torch" in done.stderr
     assert "train on the CPU" in done.stderr

@@ -143,7 +143,7 @@ def test_a_second_service_on_the_same_folder_is_refused(new_service: NewService)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["serve", "--host", "0.0.0.0"], "set FANIN_API_KEY, or say --insecure"),
+        (["serve", "--host", "0.0.0.0"], "set FANIN_API_KEY, or pass --insecure"),
         (["serve", "--port", "99999"], "FANIN_PORT"),
         (["serve", "--slots", "many"], "FANIN_SLOTS"),
     ],

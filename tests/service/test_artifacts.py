@@ -72,7 +72,7 @@ def test_damage_and_absence_are_seen(tmp_path: Path) -> None:
         artifacts.read("x", digest)
     artifacts.delete("x")
     artifacts.delete("x")
-    with pytest.raises(CheckpointDamaged, match="not there"):
+    with pytest.raises(CheckpointDamaged, match="is missing"):
         artifacts.read("x", digest)
 
 

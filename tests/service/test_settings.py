@@ -37,7 +37,7 @@ def test_the_environment_is_read_and_arguments_win(clean_environment: pytest.Mon
         ("FANIN_DATABASE_URL", "postgresql://u@h:abc/db", "FANIN_DATABASE_URL: use sqlite:///PATH"),
         ("FANIN_DATABASE_URL", "sqlite:///", "FANIN_DATABASE_URL: use sqlite:///PATH"),
         ("FANIN_DATABASE_URL", "sqlite:///:memory:", "FANIN_DATABASE_URL: use sqlite:///PATH"),
-        ("FANIN_HOST", "0.0.0.0", "set FANIN_API_KEY, or say --insecure"),
+        ("FANIN_HOST", "0.0.0.0", "set FANIN_API_KEY, or pass --insecure"),
         ("FANIN_API_KEY", "   ", "FANIN_API_KEY: the key must be"),
         ("FANIN_NODE", "a/b", "FANIN_NODE"),
     ],

@@ -14,7 +14,7 @@ from forward import Forward
 
 
 class Digits(MLModel):
-    """The network as MLServer wants it."""
+    """The network as an MLServer model."""
 
     async def load(self) -> bool:
         """Load the weights."""
@@ -22,7 +22,7 @@ class Digits(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Return the answer."""
+        """Return the probabilities of the images of a request."""
         output = self.forward(NumpyCodec.decode_input(payload.inputs[0]))
         encoded = NumpyCodec.encode_output("probabilities", output)
         return InferenceResponse(model_name=self.name, outputs=[encoded])

@@ -1,4 +1,4 @@
-"""An example answer of every operation, for the OpenAPI document; a test holds each against its model."""
+"""An example response of every operation for the OpenAPI document; a test validates each against its model."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from service.api.openapi_examples.jobs import JOBS
 from service.api.openapi_examples.models import MODELS
 
 EXAMPLES: dict[str, Any] = JOBS | EXPERIMENTS | MODELS
-"""By the id of the operation."""
+"""Example responses by operation id."""

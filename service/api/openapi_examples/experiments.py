@@ -1,4 +1,4 @@
-"""Example answers of the operations on experiments and schemes."""
+"""Example responses of the operations on experiments and schemes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ EXPERIMENTS: dict[str, Any] = {
                 "accuracy_difference": {"mean": 0.0004, "sd": 0.001, "low": -0.002, "high": 0.003},
                 "mcnemar": [{"seed": 0, "only_first_right": 61, "only_second_right": 52, "p_value": 0.45}],
                 "verdict": "3 seeds show no difference between he_normal and xavier_uniform: he_normal is ahead by "
-                "0.04 points of accuracy on average, less than seeds alone can make (95 % interval -0.20 to 0.30).",
+                "0.04 points of accuracy on average, which seeds alone can explain (95 % interval -0.20 to 0.30).",
             }
         ],
     },

@@ -1,4 +1,4 @@
-"""Example answers of the operations on jobs and workers."""
+"""Example responses of the operations on jobs and workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Example answers of the operations on models, predictions and data."""
+"""Example responses of the operations on models, predictions and data."""
 
 from __future__ import annotations
 

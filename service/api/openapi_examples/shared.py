@@ -1,4 +1,4 @@
-"""What the examples of several operations share."""
+"""Values that several examples share."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ DIAGNOSTICS: dict[str, Any] = {
 
 
 def list_of(*items: Any) -> dict[str, Any]:
-    """Return items as a page that is the last one."""
+    """Return a last page with these items."""
     return {"object": "list", "data": list(items), "has_more": False}

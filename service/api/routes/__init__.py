@@ -1,1 +1,1 @@
-"""The operations, one router a noun."""
+"""The operations of the API, one router per resource."""

@@ -1,4 +1,4 @@
-"""Aliases: names of models that are moved on purpose, such as `champion`."""
+"""Aliases: movable names of models, such as `champion`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Name = Annotated[
     str,
     Path(
         pattern=rf"^{ALIAS_PATTERN}$",
-        description="Lower-case letters, digits and dashes, up to 63; not latest.",
+        description="Up to 63 lower-case letters, digits and dashes, a letter first; not latest.",
     ),
 ]
 IfMatch = Annotated[
-    str | None, Header(alias="If-Match", description="Do it only if the alias has this ETag (*: if it is there).")
+    str | None, Header(alias="If-Match", description="Only if the alias has this ETag (*: if it exists); else 412.")
 ]
 IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", pattern=r"^\*$", description="*: do it only if the alias is not there.")
+    str | None, Header(alias="If-None-Match", pattern=r"^\*$", description="*: only if the alias is new; else 412.")
 ]
 
 
 class DeletedAlias(BaseModel):
-    """An alias that is gone."""
+    """Confirmation that an alias was deleted."""
 
     name: str
     object: Literal["alias"] = "alias"
@@ -40,29 +40,29 @@ class DeletedAlias(BaseModel):
 
 
 class AliasBody(BaseModel):
-    """Which model an alias is to mean."""
+    """The model to which an alias is moved."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(max_length=100, description="latest, a job's id, JOB@EPOCH or another alias, as it is now.")
+    model: str = Field(max_length=100, description="latest, a job's id, JOB@EPOCH or another alias, resolved now.")
 
 
 @router.get("", summary="List aliases", responses=problem_responses(422))
 def get_aliases(
     services: ServicesDep, request: Request, response: Response, after: After = None, limit: Limit = 20
 ) -> Page[Alias]:
-    """List aliases by name."""
+    """List aliases, sorted by name."""
     views = [alias_view(row) for row in list_aliases(services.engine, after=after, limit=limit + 1)]
     return page(request, response, views, limit, views[:limit][-1].name if views else None)
 
 
-@router.get("/{name}", summary="Look at an alias", responses=problem_responses(404))
+@router.get("/{name}", summary="Get an alias", responses=problem_responses(404))
 def get_one_alias(services: ServicesDep, name: Name, response: Response) -> Alias:
-    """Look at an alias; the ETag is its version."""
+    """Get an alias; its ETag is its version."""
     return _with_etag(alias_view(get_alias(services.engine, name)), response)
 
 
-@router.put("/{name}", summary="Let an alias mean a model", responses=problem_responses(404, 412, 422))
+@router.put("/{name}", summary="Create or move an alias", responses=problem_responses(404, 412, 422))
 def put_alias(
     services: ServicesDep,
     name: Name,
@@ -71,10 +71,10 @@ def put_alias(
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Alias:
-    """Let an alias mean exactly the checkpoint that a name means now.
+    """Point an alias at the checkpoint that the model name in the body resolves to now.
 
-    With If-Match nothing happens if somebody else has moved it meanwhile: 412. What an alias means is kept, whatever
-    FANIN_KEEP_CHECKPOINTS says, and its job cannot be deleted.
+    With If-Match the alias moves only if its version still matches; otherwise the response is 412. An alias protects
+    its checkpoint: FANIN_KEEP_CHECKPOINTS does not remove it, and its job cannot be deleted.
     """
     row = set_alias(services.engine, name, body.model, _version(if_match), only_new=if_none_match is not None)
     return _with_etag(alias_view(row), response)
@@ -82,7 +82,7 @@ def put_alias(
 
 @router.delete("/{name}", summary="Delete an alias", responses=problem_responses(404, 412, 422))
 def delete_one_alias(services: ServicesDep, name: Name, if_match: IfMatch = None) -> DeletedAlias:
-    """Delete an alias; the model it meant stays."""
+    """Delete an alias; its model stays."""
     delete_alias(services.engine, name, _version(if_match))
     return DeletedAlias(name=name)
 

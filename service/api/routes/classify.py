@@ -1,4 +1,4 @@
-"""Image classification as hub clients speak it: an image in, labels with scores out, best first."""
+"""Image classification in the format of Hugging Face's inference API: an image in, labels with scores out."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ DEFAULT_TOP_K = 5
 
 
 class ClassifyParameters(BaseModel):
-    """How the answer is wanted."""
+    """Options of a classification."""
 
     model_config = ConfigDict(frozen=True)
 
-    top_k: int | None = Field(None, ge=1, le=CLASSES, description="So many labels; 5 without.")
+    top_k: int | None = Field(None, ge=1, le=CLASSES, description="Number of labels in the response; 5 by default.")
 
 
 class ClassifyBody(BaseModel):
-    """An image in base64, and parameters."""
+    """An image in base64, and options."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,14 +59,15 @@ _BODY = {
 
 @router.post(
     "/models/{model_id}/classify",
-    summary="Classify an image as hub clients ask for it",
+    summary="Classify an image (Hugging Face format)",
     openapi_extra={"requestBody": _BODY},
     responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
 async def classify(services: ServicesDep, model_id: str, request: Request) -> list[Score]:
-    """Classify one image, posted as bytes (a Content-Type is not needed) or in base64 as JSON `{"inputs": ...}`.
+    """Classify one image, posted as bytes (a Content-Type is optional) or in base64 as JSON `{"inputs": ...}`.
 
-    Pictures of other sizes than 28x28 are cropped, scaled and centred as MNIST was made.
+    Returns the most probable labels with their scores, best first. Pictures of other sizes than 28x28 are cropped,
+    scaled and centred as in MNIST.
     """
     body = await request.body()
     media_type = media_type_of(request.headers.get("content-type"))
@@ -79,19 +80,19 @@ async def classify(services: ServicesDep, model_id: str, request: Request) -> li
 def _read(body: bytes, media_type: str) -> tuple[ReadImages, int]:
     if media_type == "application/json" or (not media_type and body.lstrip()[:1] == b"{"):
         try:
-            asked = ClassifyBody.model_validate(orjson.loads(body))
+            request = ClassifyBody.model_validate(orjson.loads(body))
         except orjson.JSONDecodeError as error:
             raise MalformedBody(f"The body is not JSON: {error}.") from error
         except ValidationError as error:
             raise invalid_body(error, None) from error
-        return _of_any_size(partial(read_base64, asked.inputs)), asked.parameters.top_k or DEFAULT_TOP_K
+        return _of_any_size(partial(read_base64, request.inputs)), request.parameters.top_k or DEFAULT_TOP_K
     is_picture = not media_type or media_type.startswith("image/") or media_type == "application/x-www-form-urlencoded"
     read = partial(read_body, body, "" if is_picture else media_type, scale="255")
     return _of_any_size(read), DEFAULT_TOP_K
 
 
 def _of_any_size(read: Callable[..., ReadImages]) -> ReadImages:
-    """Read a picture as it is if it has 28x28 pixels, else fitted."""
+    """Read a picture unchanged if it has 28x28 pixels; otherwise fit it."""
     try:
         return read(fit=False)
     except InvalidImage:

@@ -1,4 +1,4 @@
-"""Data sets: which digits are here, and single test digits to predict with."""
+"""Data sets: which of them are available, and single test digits."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
 class DatasetView(Answer):
-    """A data set and whether it is on this machine."""
+    """A data set, and whether it is available on the API's machine."""
 
     name: str
     available: bool
-    detail: str = Field(description="What it holds, or how to get it.")
+    detail: str = Field(description="Its contents; if it is not available, how to get it.")
 
 
 class Digit(Answer):
-    """One test digit; it can be posted to /predict as it is."""
+    """One test digit; /predict accepts it as a JSON body."""
 
     dataset: str
     split: Literal["test"] = "test"
     index: int
     label: int
-    pixels: list[list[int]] = Field(description="28 rows of 28 grey levels, 0 background, 255 ink.")
+    pixels: list[list[int]] = Field(description="28 rows of 28 grey levels: 0 is background, 255 ink.")
 
 
 @lru_cache(maxsize=2)
@@ -45,7 +45,7 @@ def _loaded(name: DataName, folder: Path) -> DataSet:
 
 
 def dataset(name: str, folder: Path) -> DataSet:
-    """Return a data set that is on this machine, kept in memory. Raises `NotFound`, `DataMissing`."""
+    """Return a data set from this machine; it stays in memory. Raises `NotFound`, `DataMissing`."""
     if name not in DATA_NAMES:
         raise NotFound(f"There is no data set {name!r}.", f"There are: {', '.join(DATA_NAMES)}.")
     return _loaded(name, folder)
@@ -63,7 +63,7 @@ def _describe(name: DataName, folder: Path) -> DatasetView:
 
 @router.get("", summary="List data sets", responses=problem_responses())
 def get_datasets(services: ServicesDep) -> Page[DatasetView]:
-    """List the data sets and say which are on this machine."""
+    """List the data sets, and which of them are available."""
     return Page[DatasetView](data=[_describe(name, services.data_dir) for name in DATA_NAMES], has_more=False)
 
 
@@ -77,7 +77,7 @@ _DIGIT_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/{name}/test/{index}",
-    summary="Give one test digit",
+    summary="Get a test digit",
     response_model=Digit,
     responses={**_DIGIT_RESPONSES, **problem_responses(404, 422, 503)},
 )
@@ -85,12 +85,12 @@ def get_test_digit(
     services: ServicesDep,
     name: str,
     index: str,
-    accept: Annotated[str, Header(description="image/png for a picture.")] = "",
+    accept: Annotated[str, Header(description="image/png returns a PNG.")] = "",
     as_format: Annotated[
-        Literal["png", "json"] | None, Query(alias="format", description="Instead of the Accept header.")
+        Literal["png", "json"] | None, Query(alias="format", description="Overrides the Accept header.")
     ] = None,
 ) -> Any:
-    """Give one test digit with its label, by its index or a `random` one, as JSON or PNG."""
+    """Get a test digit with its label, as JSON or PNG; the index is a number or `random`."""
     digits = dataset(name, services.data_dir).test
     count = len(digits.labels)
     if index == "random":
@@ -98,7 +98,7 @@ def get_test_digit(
     elif index.isascii() and index.isdigit() and len(index) < 10 and int(index) < count:
         number = int(index)
     else:
-        raise NotFound(f"There is no test digit {index!r}.", f"Indexes go from 0 to {count - 1}; or say random.")
+        raise NotFound(f"There is no test digit {index!r}.", f"Use an index from 0 to {count - 1}, or random.")
     image, label = digits.images[number], int(digits.labels[number])
     if as_format == "png" or (as_format is None and "image/" in accept and "json" not in accept):
         headers = {"X-Label": str(label), "X-Index": str(number), "Vary": "Accept"}

@@ -1,4 +1,4 @@
-"""Events: what happened, to one job, to several, or to all; as a list or as a stream."""
+"""Events of one job, of several, or of all, as a list or as a stream of server-sent events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_JOBS = 100
 
 @dataclass(frozen=True)
 class Asked:
-    """How events are asked for: from which on, and whether as a list or as a stream."""
+    """The parameters of a request for events."""
 
     request: Request
     response: Response
@@ -40,8 +40,10 @@ def _asked(
     response: Response,
     limit: Limit = 20,
     after: Annotated[int, Query(ge=0, le=MAX_EVENT_ID, description="Start after this event id.")] = 0,
-    accept: Annotated[str, Header(description="text/event-stream for a stream.")] = "",
-    last_event_id: Annotated[str, Header(description="As a reconnecting stream sends it.", max_length=20)] = "",
+    accept: Annotated[str, Header(description="text/event-stream requests a stream.")] = "",
+    last_event_id: Annotated[
+        str, Header(description="Sent by a reconnecting stream; replaces `after`.", max_length=20)
+    ] = "",
 ) -> Asked:
     if last_event_id.isascii() and last_event_id.isdigit():
         after = min(int(last_event_id), MAX_EVENT_ID)
@@ -52,7 +54,7 @@ HowAsked = Annotated[Asked, Depends(_asked)]
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The events as a list, or as a stream of server-sent events.",
+        "description": "The events, as a list or as a stream of server-sent events.",
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},
@@ -60,13 +62,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             }
         },
     },
-    204: {"description": "All has ended and there is nothing after Last-Event-ID: do not reconnect."},
+    204: {"description": "All jobs of the stream have ended, and no event follows Last-Event-ID: do not reconnect."},
 }
 
 
 @router.get(
     "/jobs/{job_id}/events",
-    summary="List or follow the events of a job",
+    summary="List or stream the events of a job",
     response_model=Page[Event],
     responses={**RESPONSES, **problem_responses(404, 422)},
 )
@@ -75,12 +77,12 @@ def get_events(
     asked: HowAsked,
     job_id: str,
 ) -> Any:
-    """List what happened to a job, or follow it as server-sent events (`Accept: text/event-stream`).
+    """List the events of a job, or stream them as server-sent events (`Accept: text/event-stream`).
 
-    Events: job.queued, job.running (attempt, worker, device, data, how the attempt before ended), job.pretrain_epoch
+    Types: job.queued, job.running (attempt, worker, device, data, how the previous attempt ended), job.pretrain_epoch
     and job.epoch (their metrics), job.checkpoint, job.checkpoint_damaged, job.checkpoint_discarded (an epoch that the
     other jobs of the run had not reached when a worker died), job.pausing, job.paused, job.cancelling, job.cancelled,
-    job.succeeded, job.failed (the reason), job.released (a cancelled job has left its device).
+    job.succeeded, job.failed (the reason), job.released (the device is free of a cancelled job).
     """
     get_job(services.engine, job_id)
     return events_answer(services, asked, [job_id])
@@ -88,7 +90,7 @@ def get_events(
 
 @router.get(
     "/events",
-    summary="List or follow the events of several jobs",
+    summary="List or stream the events of several jobs",
     response_model=Page[Event],
     responses={**RESPONSES, **problem_responses(404, 422)},
 )
@@ -96,24 +98,24 @@ def get_events_of_jobs(
     services: ServicesDep,
     asked: HowAsked,
     job: Annotated[
-        str | None, Query(description=f"Ids of up to {MAX_JOBS} jobs, with commas between them; without it, all jobs.")
+        str | None, Query(description=f"Ids of up to {MAX_JOBS} jobs, separated by commas; without it, all jobs.")
     ] = None,
 ) -> Any:
-    """List or follow what happened to several jobs in one stream; a browser has only six connections to a server.
+    """List or stream the events of several jobs, or of all; a browser allows only six connections to a server.
 
-    A stream of named jobs ends when all of them have ended; one of all jobs does not end.
+    A stream of named jobs ends when all of them have ended; a stream of all jobs does not end.
     """
     if job is None:
         return events_answer(services, asked, None)
-    job_ids = sorted({one.strip() for one in job.split(",")})
+    job_ids = sorted({job_id.strip() for job_id in job.split(",")})
     if len(job_ids) > MAX_JOBS:
-        raise NotFound(f"More than {MAX_JOBS} jobs are named.", "Follow all jobs (without `job`), or fewer.")
+        raise NotFound(f"`job` names more than {MAX_JOBS} jobs.", "Name fewer, or omit `job` to get all jobs.")
     require_jobs(services.engine, job_ids)
     return events_answer(services, asked, job_ids)
 
 
 def events_answer(services: Services, asked: Asked, job_ids: Collection[str] | None) -> Any:
-    """Answer with the events of some jobs (None: of all), as a list or as a stream, as they were asked for."""
+    """Return the response with the events of some jobs (None: all jobs), as the requested list or stream."""
     after, limit = asked.after, asked.limit
     if not asked.is_stream:
         rows = events_after(services.engine, after, job_ids=job_ids, limit=limit + 1)
@@ -129,7 +131,7 @@ def events_answer(services: Services, asked: Asked, job_ids: Collection[str] | N
         retry, first = (f"retry: {RETRY_MS}\n" if first else ""), False
         return f"{retry}id: {row.id}\nevent: {row.type}\ndata: {event_view(row).model_dump_json()}\n\n"
 
-    # A heartbeat is a comment without the blank line that would make some clients see an empty event.
+    # A heartbeat is a comment without a blank line, because some clients would take that for an empty event.
     stream = services.hub.stream(job_ids, after, render, heartbeat=": hb\n")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)

@@ -1,4 +1,4 @@
-"""Experiments: many jobs from one request, compared; and published claims as recipes with a verdict."""
+"""Experiments: jobs that one request submits, and their comparison. Recipes are published claims to test."""
 
 from __future__ import annotations
 
@@ -59,38 +59,38 @@ _SUBMIT_BODY = {
                         "seeds": [0, 1, 2],
                     },
                 },
-                "recipe": {"summary": "A published claim, with a verdict", "value": {"recipe": "R7"}},
+                "recipe": {"summary": "Test a published claim", "value": {"recipe": "R7"}},
             },
         }
     },
 }
 BODY_MODELS = (ExperimentBody, RecipeBody)
-"""Models that request bodies refer to; the application adds them to the OpenAPI document."""
+"""Models of request bodies; the application adds their schemas to the OpenAPI document."""
 
 
 @router.get("/recipes", summary="List the recipes", responses=problem_responses())
 def get_recipes() -> Page[RecipeView]:
-    """List the claims that can be tried, each with its source and what counts as reproduced."""
+    """List the published claims that can be tested, each with its source and its criterion."""
     views = [
         RecipeView(
-            name=one.name,
-            title=one.title,
-            claim=one.claim,
-            source=one.source,
-            expected=one.expected,
-            seeds=list(one.seeds),
-            least_seeds=one.least_seeds,
-            members=len(one.members(one.seeds)),
-            is_long=one.name in LONG,
+            name=recipe.name,
+            title=recipe.title,
+            claim=recipe.claim,
+            source=recipe.source,
+            expected=recipe.expected,
+            seeds=list(recipe.seeds),
+            least_seeds=recipe.least_seeds,
+            members=len(recipe.members(recipe.seeds)),
+            is_long=recipe.name in LONG,
         )
-        for one in RECIPES.values()
+        for recipe in RECIPES.values()
     ]
     return Page[RecipeView](data=views, has_more=False)
 
 
 @router.post(
     "/experiments",
-    summary="Train many models to compare them",
+    summary="Submit an experiment",
     status_code=201,
     response_model=Experiment,
     openapi_extra={"requestBody": _SUBMIT_BODY},
@@ -99,9 +99,9 @@ def get_recipes() -> Page[RecipeView]:
 async def submit_experiment(
     services: ServicesDep, body: JsonObject, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Any:
-    """Train a member for every scheme, depth, variant and seed, or the members of a recipe; all are queued, or none.
+    """Queue a job for each combination of scheme, depth, variant and seed, or the jobs of a recipe: all or none.
 
-    Members are jobs like any other, each with its own events and model; workers train them side by side.
+    Members are ordinary jobs, each with its own events and model; several of them can train at the same time.
     """
     recipe, specs = specs_of(body)
     once = None
@@ -129,20 +129,20 @@ def get_experiments(
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
-@router.get("/experiments/{experiment_id}", summary="Look at an experiment", responses=problem_responses(404))
+@router.get("/experiments/{experiment_id}", summary="Get an experiment", responses=problem_responses(404))
 def get_one_experiment(services: ServicesDep, experiment_id: str) -> Experiment:
-    """Look at an experiment: its members with their states and accuracies, and the verdict of a recipe."""
+    """Get an experiment: its members with their states and accuracies, and the verdict of a recipe."""
     return experiment_view(services, experiment_id)
 
 
 @router.get(
     "/experiments/{experiment_id}/events",
-    summary="List or follow the events of an experiment",
+    summary="List or stream the events of an experiment",
     response_model=Page[Event],
     responses={**RESPONSES, **problem_responses(404, 422)},
 )
 def get_events_of_experiment(services: ServicesDep, asked: HowAsked, experiment_id: str) -> Any:
-    """List or follow what happened to all members, in one stream; it ends when all of them have."""
+    """List or stream the events of all members; the stream ends when all of them have ended."""
     get_experiment(services.engine, experiment_id)
     return events_answer(services, asked, [member.job_id for member in list_members(services.engine, experiment_id)])
 
@@ -153,7 +153,7 @@ def get_events_of_experiment(services: ServicesDep, asked: HowAsked, experiment_
     response_model=Comparison,
     responses={
         200: {
-            "description": "As JSON, or a row a member as CSV.",
+            "description": "JSON, or CSV with one row per member.",
             "content": {"text/csv": {"schema": {"type": "string"}, "example": "job_id,seed,init.scheme,accuracy\n..."}},
         },
         **problem_responses(404),
@@ -162,12 +162,12 @@ def get_events_of_experiment(services: ServicesDep, asked: HowAsked, experiment_
 def get_comparison(
     services: ServicesDep,
     experiment_id: str,
-    accept: Annotated[str, Header(description="text/csv for a table with a row a member.")] = "",
+    accept: Annotated[str, Header(description="text/csv returns one row per member.")] = "",
 ) -> Any:
-    """Compare the members that have succeeded: groups that differ in more than the seed, with means and intervals.
+    """Compare the members that have succeeded, in groups that differ in more than the seed: means and intervals.
 
-    Pairs of groups are compared on the same seeds, and their models image by image (exact McNemar). Only the fields
-    in which members differ are named.
+    Pairs of groups are compared on their common seeds, and their models on the same images (exact McNemar test). Labels
+    contain only the fields in which members differ. The CSV lists all members, in any state.
     """
     get_experiment(services.engine, experiment_id)
     if "text/csv" in accept:
@@ -177,10 +177,10 @@ def get_comparison(
 
 @router.post("/experiments/{experiment_id}/cancel", summary="Cancel an experiment", responses=problem_responses(404))
 def cancel_experiment(services: ServicesDep, experiment_id: str) -> Experiment:
-    """Cancel all members that have not ended; those that have keep their models."""
+    """Cancel all members that have not ended; the others keep their models."""
     get_experiment(services.engine, experiment_id)
     for member in list_members(services.engine, experiment_id):
         if member.state not in ENDED:
-            with suppress(IllegalTransition):  # it has ended in this moment
+            with suppress(IllegalTransition):  # it has ended in the meantime
                 services.queue.apply_action(member.job_id, "cancel")
     return experiment_view(services, experiment_id)

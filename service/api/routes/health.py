@@ -1,4 +1,4 @@
-"""Health: whether the process is alive, and whether it can work."""
+"""Health checks: liveness and readiness."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ router = APIRouter(tags=["health"])
 
 
 class Health(Answer):
-    """A process that answers."""
+    """The result of a passed health check."""
 
     status: str = "ok"
 
 
-@router.get("/healthz", summary="Say that the process is alive", responses=problem_responses())
+@router.get("/healthz", summary="Check liveness", responses=problem_responses())
 async def healthz() -> Health:
-    """Say that the process is alive."""
+    """Report that the process is alive."""
     return Health()
 
 
-@router.get("/readyz", summary="Say that the service can work", responses=problem_responses(503))
+@router.get("/readyz", summary="Check readiness", responses=problem_responses(503))
 def readyz(services: ServicesDep) -> Health:
-    """Say that the database can be reached and has its tables."""
+    """Report that the database can be reached and has its tables; otherwise 503."""
     try:
         require_tables(services.engine)
     except DBAPIError as error:

@@ -1,4 +1,4 @@
-"""Jobs: submit, look at, delete."""
+"""Jobs: submit, get, list and delete them; their metrics, diagnostics and checkpoints."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _SUBMIT_BODY = {
             "examples": {
                 "preset": {"summary": "The course's first notebook", "value": {"preset": "mnist_nn_xavier"}},
                 "overrides": {
-                    "summary": "The deep one with He's initialization, shorter",
+                    "summary": "The deep network with He's initialization, fewer epochs",
                     "value": {"preset": "mnist_nn_deep", "init": {"scheme": "he_normal"}, "epochs": 3, "seed": 1},
                 },
                 "whole": {
@@ -86,11 +86,11 @@ _SUBMIT_BODY = {
     },
 }
 BODY_MODELS = (PresetSpec, TrainSpec)
-"""Models that request bodies refer to; the application adds them to the OpenAPI document."""
+"""Models of request bodies; the application adds their schemas to the OpenAPI document."""
 
 
 Prefer = Annotated[
-    str, Header(description=f"`wait=N` holds the answer until the job has ended, at most N and {MAX_WAIT_S} s.")
+    str, Header(description=f"`wait=N` delays the response until the job has ended, at most N s and {MAX_WAIT_S} s.")
 ]
 
 
@@ -101,7 +101,7 @@ Prefer = Annotated[
     response_model=Job,
     openapi_extra={"requestBody": _SUBMIT_BODY},
     responses={
-        200: {"model": Validation, "description": "validate_only"},
+        200: {"model": Validation, "description": "With validate_only: nothing is queued."},
         **problem_responses(400, 413, 415, 422, 503),
     },
 )
@@ -109,15 +109,17 @@ async def submit_job(
     services: ServicesDep,
     body: JsonObject,
     response: Response,
-    priority: Annotated[Priority, Query(description="What is high is taken first; equals in their order.")] = "normal",
-    validate_only: Annotated[bool, Query(description="Resolve and estimate, but queue nothing.")] = False,
+    priority: Annotated[
+        Priority, Query(description="Higher-priority jobs start first; jobs of equal priority in submission order.")
+    ] = "normal",
+    validate_only: Annotated[bool, Query(description="Return the resolved spec and estimates; queue nothing.")] = False,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
 ) -> Any:
-    """Train a model: queue a job from a preset, a preset with any field overridden, or a whole TrainSpec.
+    """Queue a training job from a preset, a preset with overridden fields, or a complete TrainSpec.
 
-    An override of `init`, `optimizer` or `architecture` replaces that whole part. The answer holds the whole
-    resolved spec; the job and its queue entry are committed before it is sent.
+    An override of `init`, `optimizer` or `architecture` replaces that whole part. The response contains the complete
+    resolved spec. The job and its queue entry are committed before the response is sent.
     """
     spec = _resolved(body)
     if validate_only:
@@ -159,16 +161,16 @@ def _validated(services: Services, spec: TrainSpec, priority: Priority) -> Valid
 
 
 def _answer_in(services: Services, connection: Connection, job_id: str) -> dict[str, Any]:
-    """Return the answer to a submission as it is kept under its key, in the submission's own transaction."""
+    """Return the response that is stored under the idempotency key, read in the submission's transaction."""
     row = find_job(connection, job_id)
     place = places(connection, [job_id], services.worker_ttl_s).get(job_id)
     return Job(**job_fields(row, place)).model_dump(mode="json")
 
 
 def _wait_s(prefer: str) -> int | None:
-    """Return the seconds of the preference `wait` (RFC 7240), or None; what is not understood is no preference."""
-    found = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", prefer, re.IGNORECASE)
-    return min(int(found[1]), MAX_WAIT_S) if found else None
+    """Return the seconds of the preference `wait` (RFC 7240), at most `MAX_WAIT_S`; None if absent or malformed."""
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", prefer, re.IGNORECASE)
+    return min(int(match[1]), MAX_WAIT_S) if match else None
 
 
 @router.get("", summary="List jobs", responses=problem_responses(422))
@@ -189,9 +191,9 @@ def get_jobs(
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
-@router.get("/{job_id}", summary="Look at a job", responses=problem_responses(404))
+@router.get("/{job_id}", summary="Get a job", responses=problem_responses(404))
 def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
-    """Look at a job: state, place in the queue, progress, metrics so far, attempt, device, data source, links."""
+    """Get a job: state, place in the queue, progress, metrics so far, attempt, device, data source, links."""
     view = job_view(services, get_job(services.engine, job_id))
     pretraining = job_pretraining(services.engine, job_id)
     return JobWithMetrics(**dict(view), metrics=job_metrics(services.engine, job_id), pretraining=pretraining)
@@ -199,27 +201,28 @@ def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
 
 @router.delete("/{job_id}", summary="Delete a job", responses=problem_responses(404, 409))
 def delete_job(services: ServicesDep, job_id: str) -> Deleted:
-    """Delete a job with its checkpoints, metrics and events; not while a worker has it. Its model is gone then too."""
+    """Delete a job with its model, checkpoints, metrics and events; not while a worker has it or an alias names it."""
     delete_rows(services.engine, job_id)
     try:
         services.artifacts.delete_below(job_folder(job_id))
     except OSError as error:
-        log.warning("the files of %s are left for the next sweep: %s", job_id, error)
+        log.warning("cannot delete the files of %s; the next sweep will: %s", job_id, error)
     return Deleted(id=job_id)
 
 
 @router.get("/{job_id}/metrics", summary="List the metrics of a job", responses=problem_responses(404))
 def get_metrics(services: ServicesDep, job_id: str) -> Page[EpochMetrics]:
-    """List the metrics of every committed epoch: losses, training accuracy, seconds, images a second."""
+    """List the metrics of every committed epoch: losses, training accuracy, seconds, images per second."""
     get_job(services.engine, job_id)
     return Page[EpochMetrics](data=job_metrics(services.engine, job_id), has_more=False)
 
 
-@router.get("/{job_id}/diagnostics", summary="Show a job's layers over time", responses=problem_responses(404))
+@router.get("/{job_id}/diagnostics", summary="List the layer diagnostics of a job", responses=problem_responses(404))
 def get_diagnostics(services: ServicesDep, job_id: str) -> Page[Diagnostics]:
-    """Show every layer's statistics at the start and with every epoch, what theory predicts of the start, a verdict.
+    """List each layer's statistics at the start and after every committed epoch, with a verdict per record.
 
-    On the first 512 training images. Empty if the spec says `"diagnostics": false`.
+    They are measured on the first 512 training images. The record of the start also has what theory predicts. The list
+    is empty if the spec has `"diagnostics": false`.
     """
     get_job(services.engine, job_id)
     return Page[Diagnostics](data=job_diagnostics(services.engine, job_id), has_more=False)
@@ -227,7 +230,7 @@ def get_diagnostics(services: ServicesDep, job_id: str) -> Page[Diagnostics]:
 
 @router.get("/{job_id}/checkpoints", summary="List the checkpoints of a job", responses=problem_responses(404))
 def get_checkpoints(services: ServicesDep, job_id: str) -> Page[Checkpoint]:
-    """List the checkpoints of a job, oldest first; each can be predicted with as JOB@EPOCH."""
+    """List the checkpoints of a job, oldest first; those of the phase train can predict, as JOB@EPOCH."""
     get_job(services.engine, job_id)
     views = [checkpoint_view(row) for row in list_checkpoints(services.engine, job_id)]
     return Page[Checkpoint](data=views, has_more=False)

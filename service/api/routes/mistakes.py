@@ -1,4 +1,4 @@
-"""The test digits that a model gets wrong, with their pictures."""
+"""The test digits that a model classifies wrongly, with their pictures."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 
 class Mistake(Answer):
-    """A test digit that is answered wrongly."""
+    """A test digit that a model classifies wrongly."""
 
-    model: str = Field(description="JOB@EPOCH: exactly these weights.")
+    model: str = Field(description="The model, as JOB@EPOCH.")
     dataset: str
-    index: int = Field(ge=0, description="Of the test digit, as in GET /datasets/{name}/test/{index}.")
-    label: int = Field(ge=0, le=9, description="What it is.")
-    answer: int = Field(ge=0, le=9, description="What the model says.")
-    probability: float = Field(ge=0, le=1, description="How probable the model thinks its answer.")
-    probability_of_label: float = Field(ge=0, le=1, description="How probable the model thinks the right one.")
-    image: str = Field(description="The 28x28 picture, a PNG as a data URL.")
+    index: int = Field(ge=0, description="Index of the test digit, as in GET /datasets/{name}/test/{index}.")
+    label: int = Field(ge=0, le=9, description="The digit's label.")
+    answer: int = Field(ge=0, le=9, description="The model's prediction.")
+    probability: float = Field(ge=0, le=1, description="Probability that the model gives its prediction.")
+    probability_of_label: float = Field(ge=0, le=1, description="Probability that the model gives the label.")
+    image: str = Field(description="The 28x28 picture, as a data URL of a PNG.")
 
 
 @router.get(
     "/{model_id}/mistakes",
-    summary="List the test digits a model gets wrong",
+    summary="List the mistakes of a model",
     responses=problem_responses(404, 422, 503),
 )
 async def get_mistakes(
@@ -41,12 +41,12 @@ async def get_mistakes(
     model_id: str,
     request: Request,
     response: Response,
-    label: Annotated[int | None, Query(ge=0, le=9, description="Only digits that are this.")] = None,
-    answer: Annotated[int | None, Query(ge=0, le=9, description="Only digits that are taken for this.")] = None,
+    label: Annotated[int | None, Query(ge=0, le=9, description="Only digits with this label.")] = None,
+    answer: Annotated[int | None, Query(ge=0, le=9, description="Only digits with this prediction.")] = None,
     after: Annotated[int | None, Query(ge=0, description="Start after this index.")] = None,
     limit: Limit = 20,
 ) -> Page[Mistake]:
-    """List test digits with their pictures, by index; `label` and `answer` give one cell of the confusion matrix."""
+    """List the wrongly classified test digits by index; `label` and `answer` select a cell of the confusion matrix."""
     served = await services.answering.find(model_id)
     digits = (await run_in_threadpool(dataset, served.predictor.metadata.data, services.data_dir)).test
     probabilities = await services.answering.by_pieces(served.predictor.predict, digits.images)

@@ -1,4 +1,4 @@
-"""Models: the checkpoints that can be served, and how good they are."""
+"""Models: the checkpoints that can predict, and their evaluations."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def get_models(
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
-@router.get("/{model_id}", summary="Look at a model", responses=problem_responses(404))
+@router.get("/{model_id}", summary="Get a model", responses=problem_responses(404))
 def get_model(services: ServicesDep, model_id: str) -> Model:
-    """Look at a model: `latest`, a job's id (its last checkpoint), or JOB@EPOCH (JOB@0: the initial weights)."""
+    """Get a model: `latest`, an alias, a job's id (its last checkpoint), or JOB@EPOCH (JOB@0: the initial weights)."""
     return model_view(find_model(services.engine, model_id), of_epoch="@" in model_id)
 
 
-@router.get("/{model_id}/evaluation", summary="Show how good a model is", responses=problem_responses(404))
+@router.get("/{model_id}/evaluation", summary="Get the evaluation of a model", responses=problem_responses(404))
 def get_evaluation(services: ServicesDep, model_id: str) -> Evaluation:
-    """Show how good a model is: accuracy with its interval and what it is of, per class, confusion matrix.
+    """Get the evaluation of a model: accuracy with its interval, accuracy per class, confusion matrix.
 
-    The worker stores it with the final epoch of a job.
+    `evaluated_on` names the images. Only the model of a job's final epoch has an evaluation.
     """
     checkpoint = find_model(services.engine, model_id).checkpoint
     if checkpoint.evaluation is None:
         raise NotFound(
-            f"Epoch {checkpoint.epoch} of {checkpoint.job_id} has no evaluation: it is made for the final epoch.",
-            "Wait until the job has succeeded; with validation_images every epoch's metrics have an accuracy.",
+            f"Epoch {checkpoint.epoch} of {checkpoint.job_id} has no evaluation: only the final epoch has one.",
+            "Wait until the job has succeeded. With validation_images the metrics of every epoch have an accuracy.",
         )
     return checkpoint.evaluation

@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2, as KServe, Triton and their clients speak it; see `service.inference.oip`.
+"""Routes of the Open Inference Protocol v2 (KServe, Triton); see `service.inference.oip`.
 
 Model names are those of the rest of the API; versions are epochs.
 """
@@ -28,7 +28,7 @@ MAX_LISTED = 1000
 
 
 class ServerMetadata(BaseModel):
-    """What the server is."""
+    """Name, version and protocol extensions of the server."""
 
     name: str = "fanin"
     version: str
@@ -36,7 +36,7 @@ class ServerMetadata(BaseModel):
 
 
 class Liveness(BaseModel):
-    """Both members say the same: the text of the protocol names `live`, real clients read `ready`."""
+    """Two fields of the same value: the protocol's text names `live`, existing clients read `ready`."""
 
     live: bool = True
     ready: bool = True
@@ -51,23 +51,23 @@ class TensorMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """What a model takes and gives."""
+    """The input and output tensors of a model."""
 
     name: str
-    versions: list[str] = Field(description="Its epochs.")
+    versions: list[str] = Field(description="Epochs that have a checkpoint.")
     platform: str = "fanin_mlp"
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
 
 
 class ModelReady(Liveness):
-    """Whether a model answers."""
+    """Readiness of a model."""
 
     name: str
 
 
 class IndexEntry(BaseModel):
-    """A model of the repository."""
+    """A model or an alias in the index of the repository."""
 
     name: str
     version: str
@@ -78,26 +78,26 @@ class IndexEntry(BaseModel):
 @router.get("", summary="Server metadata", responses=problem_responses())
 @router.get("/", include_in_schema=False)
 def get_server() -> ServerMetadata:
-    """Say what the server is, and which extensions it speaks."""
+    """Get the server's name, version and protocol extensions."""
     return ServerMetadata(version=version_of("fanin"), extensions=EXTENSIONS)
 
 
 @router.get("/health/live", summary="Server liveness", responses=problem_responses())
 def get_live() -> Liveness:
-    """Say that the process answers."""
+    """Report that the process is alive."""
     return Liveness()
 
 
 @router.get("/health/ready", summary="Server readiness", responses=problem_responses(503))
 def get_ready(services: ServicesDep) -> Liveness:
-    """Say whether the database can be asked; models are loaded when they are first asked for."""
+    """Report that the database can be reached; models are loaded on first use."""
     list_models(services.engine, after=None, limit=1)
     return Liveness()
 
 
 @router.get("/models/stats", summary="Statistics of all models", responses=problem_responses())
 async def get_all_stats(services: ServicesDep) -> dict[str, Any]:
-    """Count the inferences that this process has made by each model's name."""
+    """Get the number of inferences in this API process, by model name; only requests under /v2 count."""
     return {"model_stats": [_stats(name, counts) for name, counts in services.answering.counts.items()]}
 
 
@@ -109,7 +109,7 @@ async def get_all_stats(services: ServicesDep) -> dict[str, Any]:
     responses=problem_responses(404, 503),
 )
 async def get_metadata(services: ServicesDep, model_name: str, version: str | None = None) -> ModelMetadata:
-    """Say what a model takes: images [n,28,28], [n,1,28,28] or [n,784], UINT8 0..255 or FP32 0..1."""
+    """Get a model's tensors. The input is [n,28,28], [n,1,28,28] or [n,784], UINT8 0..255 or FP32 0..1."""
     served = await _found(services, model_name, version)
     rows = await run_in_threadpool(list_checkpoints, services.engine, served.row.checkpoint.job_id, "train")
     return ModelMetadata(
@@ -131,14 +131,14 @@ async def get_metadata(services: ServicesDep, model_name: str, version: str | No
     responses=problem_responses(404, 503),
 )
 async def get_model_ready(services: ServicesDep, model_name: str, version: str | None = None) -> ModelReady:
-    """Say that a model is loaded and answers."""
+    """Load a model and report that it is ready."""
     await _found(services, model_name, version)
     return ModelReady(name=model_name)
 
 
 @router.get("/models/{model_name}/config", summary="Model configuration", responses=problem_responses(404, 503))
 async def get_config(services: ServicesDep, model_name: str) -> dict[str, Any]:
-    """Give the spec that the model was trained by."""
+    """Get the spec of the training of a model."""
     served = await _found(services, model_name, None)
     return {"name": model_name, "platform": "fanin_mlp", "max_batch_size": 10_000, "spec": served.row.spec}
 
@@ -153,7 +153,7 @@ _INFER: dict[str, Any] = {
                     "schema": {
                         "type": "string",
                         "format": "binary",
-                        "description": f"JSON of {HEADER_LENGTH} bytes, and then the tensor.",
+                        "description": f"{HEADER_LENGTH} bytes of JSON, then the tensor.",
                     }
                 },
             },
@@ -174,10 +174,10 @@ async def infer(
     request: Request,
     version: str | None = None,
     header_length: Annotated[
-        str | None, Header(alias=HEADER_LENGTH, description="Length of the JSON, if tensors follow it; 0: no JSON.")
+        str | None, Header(alias=HEADER_LENGTH, description="Bytes of JSON before the tensors; 0: no JSON.")
     ] = None,
 ) -> Any:
-    """Say which digits images show: tensors `probabilities` [n,10] and `labels` [n], or `classification` in words."""
+    """Predict digits: tensors `probabilities` [n,10] and `labels` [n], or strings with `classification`."""
     body = await request.body()
     try:
         read = await run_in_threadpool(read_request, body, header_length)
@@ -205,7 +205,7 @@ async def infer(
     responses=problem_responses(404, 503),
 )
 async def get_stats(services: ServicesDep, model_name: str, version: str | None = None) -> dict[str, Any]:
-    """Count the inferences that this process has made by a model's name."""
+    """Get the number of inferences of a model name in this API process; only requests under /v2 count."""
     await _found(services, model_name, version)
     return {"model_stats": [_stats(model_name, services.answering.counts.get(model_name, (0, 0)))]}
 
@@ -216,7 +216,7 @@ def _stats(name: str, counts: tuple[int, int]) -> dict[str, Any]:
 
 @router.post("/repository/index", summary="List the models of the repository", responses=problem_responses())
 def index(services: ServicesDep) -> list[IndexEntry]:
-    """List models, newest first, and aliases; the body may be empty."""
+    """List the models, newest first, then the aliases; the body may be empty."""
     models = [
         IndexEntry(name=row.checkpoint.job_id, version=str(row.checkpoint.epoch))
         for row in list_models(services.engine, after=None, limit=MAX_LISTED)

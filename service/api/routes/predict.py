@@ -1,4 +1,4 @@
-"""Predict which digit an image shows. `service.inference.fast_path` answers first; this documents it."""
+"""Prediction routes. `service.inference.fast_path` handles these requests first; the routes here document them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ router = APIRouter(tags=["predict"])
 
 
 class ReadAs(Answer):
-    """In what way the images were read."""
+    """How the images were read."""
 
-    form: Literal["png", "jpeg", "raw", "npy", "json"] = Field(description="What the bytes were taken for.")
-    scale: Literal["0-255", "0-1"] = Field(description="What the numbers meant.")
-    fitted: bool = Field(description="Whether digits were cropped, scaled and centred by mass, as MNIST was made.")
+    form: Literal["png", "jpeg", "raw", "npy", "json"] = Field(description="Format that the body was read as.")
+    scale: Literal["0-255", "0-1"] = Field(description="Range of the numbers.")
+    fitted: bool = Field(description="Whether digits were cropped, scaled and centred by mass, as in MNIST.")
 
 
 class Likely(Answer):
@@ -33,79 +33,79 @@ class Likely(Answer):
 
 
 class Prediction(Answer):
-    """The answer for one image."""
+    """The prediction for one image."""
 
     label: int = Field(ge=0, le=9, description="The most probable digit.")
-    probabilities: list[float] | None = Field(None, description="Of the digits 0 to 9; they sum to 1.")
+    probabilities: list[float] | None = Field(None, description="Probabilities of the digits 0 to 9; they sum to 1.")
     top: list[Likely] | None = Field(None, description="With ?top_k=: the most probable digits, best first.")
     inverted: bool | None = Field(None, description="With ?fit=true: whether dark ink on light paper was inverted.")
     seen: list[list[int]] | None = Field(None, description="With ?fit=true: the 28x28 pixels that the network saw.")
 
 
 class Warned(Answer):
-    """Why an image is unlikely to be a digit as the network was trained on."""
+    """A warning that an image is unlike the digits of the training set."""
 
-    index: int = Field(ge=0, description="The image, from 0.")
+    index: int = Field(ge=0, description="Index of the image, from 0.")
     kind: InputWarning
-    detail: str = Field(description="The cause, and the hint.")
+    detail: str = Field(description="The cause and a hint.")
 
 
 class _Shared(Answer):
     read_as: ReadAs
-    warnings: list[Warned] | None = Field(None, description="Of images that are unlikely to be digits as trained.")
+    warnings: list[Warned] | None = Field(None, description="About images that are unlike the training digits.")
 
 
 class OneAnswer(Prediction, _Shared):
-    """The answer to one image."""
+    """The response for one image."""
 
     model: PredictedBy
 
 
 class BatchAnswer(_Shared):
-    """The answers to a batch, in its order."""
+    """The response for a batch, in its order."""
 
     predictions: list[Prediction]
     model: PredictedBy
 
 
 class OneOfMany(Prediction):
-    """What one of several models says of one image."""
+    """The prediction of one of several models for one image."""
 
     model: PredictedBy
 
 
 class BatchOfMany(Answer):
-    """What one of several models says of a batch."""
+    """The predictions of one of several models for a batch."""
 
     predictions: list[Prediction]
     model: PredictedBy
 
 
 class ManyAnswers(_Shared):
-    """What several models say, in the order in which they were asked."""
+    """The response of several models, in the order of the request."""
 
     answers: list[OneOfMany | BatchOfMany]
 
 
 BODY = {
     "required": True,
-    "description": "One image or a batch. Without a Content-Type the bytes decide.",
+    "description": "One image or a batch. Without a Content-Type the format is detected from the bytes.",
     "content": {
         "image/png": {"schema": {"type": "string", "format": "binary"}},
         "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
         "application/octet-stream": {
-            "schema": {"type": "string", "format": "binary", "description": "784 bytes an image, row by row."}
+            "schema": {"type": "string", "format": "binary", "description": "784 bytes per image, row by row."}
         },
         "application/x-npy": {
             "schema": {
                 "type": "string",
                 "format": "binary",
-                "description": "An array as numpy.save writes it: [28,28], [n,28,28], [n,1,28,28] or [n,784].",
+                "description": "An array from numpy.save: [28,28], [n,28,28], [n,1,28,28] or [n,784].",
             }
         },
         "application/json": {
             "schema": {
-                "description": "28x28 numbers, or n times 28x28; bare, or under pixels, image or images; or a picture "
+                "description": "28x28 numbers, or n times 28x28, bare or under pixels, image or images; or a picture "
                 "in base64 under image.",
                 "anyOf": [{"type": "array", "items": {}}, {"type": "object"}],
             },
@@ -121,8 +121,8 @@ BODY = {
 }
 BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The answer in JSON; or, by Accept, the probabilities [n, 10] as little-endian float32, or as "
-        ".npy. X-Model names the model.",
+        "description": "JSON; or, by the Accept header, the probabilities [n, 10] as little-endian float32 or as .npy. "
+        "The header X-Model names the model.",
         "content": {
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
@@ -133,7 +133,7 @@ BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     "/models/{model_id}/predict",
-    summary="Ask one model which digit an image shows",
+    summary="Predict digits with one model",
     response_model=OneAnswer | BatchAnswer,
     openapi_extra={"requestBody": BODY},
     responses={**BINARY_ANSWERS, **problem_responses(400, 404, 413, 415, 422, 503)},
@@ -141,24 +141,24 @@ BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
 async def predict_by(
     services: ServicesDep, model_id: str, request: Request, query: Annotated[PredictQuery, Query()]
 ) -> Any:
-    """Ask one model, as POST /predict?model= does."""
-    asked = query.model_copy(update={"model": model_id, "models": None})
-    content, media_type, _ = await respond(services.answering, request.scope, await request.body(), asked)
+    """Predict with the model in the path, like POST /predict?model=."""
+    query_of_model = query.model_copy(update={"model": model_id, "models": None})
+    content, media_type, _ = await respond(services.answering, request.scope, await request.body(), query_of_model)
     return Response(content, media_type=media_type)
 
 
 @router.post(
     "/predict",
-    summary="Say which digit an image shows",
+    summary="Predict digits",
     response_model=OneAnswer | BatchAnswer | ManyAnswers,
     openapi_extra={"requestBody": BODY},
     responses={**BINARY_ANSWERS, **problem_responses(400, 404, 413, 415, 422, 503)},
 )
 async def predict(services: ServicesDep, request: Request, query: Annotated[PredictQuery, Query()]) -> Any:
-    """Say which digit each posted image shows: PNG, JPEG, 784 raw bytes, .npy, JSON 28x28 or a form with files.
+    """Predict the digit in each posted image: PNG, JPEG, 784 raw bytes, .npy, JSON 28x28 or a form with files.
 
-    Numbers in JSON: if any is greater than 1, they are grey levels 0..255; if none is and some are fractions,
-    they are shares of ink 0..1; only zeros and ones are ambiguous and refused unless `scale` says which.
+    Numbers in JSON are grey levels 0..255 if any is greater than 1, and shares of ink 0..1 if none is and some are
+    fractions. Zeros and ones alone are ambiguous and need `scale`, else 422.
     """
     content, media_type, _ = await respond(services.answering, request.scope, await request.body(), query)
     return Response(content, media_type=media_type)

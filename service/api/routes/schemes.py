@@ -1,4 +1,4 @@
-"""Initialization schemes: what there is to choose from, with formula, parameters and source."""
+"""Initialization schemes with formula, parameters and source, and previews of them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ router = APIRouter(prefix="/init-schemes", tags=["init-schemes"])
 
 
 class Parameter(Answer):
-    """A parameter of a scheme and its range."""
+    """A parameter of a scheme, and its range."""
 
     name: str
     description: str
     default: Any
-    types: list[str] = Field(description="JSON types it may have.")
-    choices: list[Any] | None = Field(None, description="The only values, where it has a fixed set of them.")
+    types: list[str] = Field(description="JSON types that its value may have.")
+    choices: list[Any] | None = Field(None, description="Allowed values, if it has a fixed set of them.")
     minimum: float | None = None
     exclusive_minimum: float | None = None
     maximum: float | None = None
@@ -36,13 +36,13 @@ class Parameter(Answer):
 
 
 class InitScheme(Answer):
-    """A rule that fills weights before training. n is fan-in, m fan-out."""
+    """A rule that fills the weights before training. In its formulas n is the fan-in, m the fan-out."""
 
     name: str
     title: str
     summary: str
-    formula: str = Field(description="As text.")
-    formula_tex: str = Field(description="As TeX.")
+    formula: str = Field(description="The formula as text.")
+    formula_tex: str = Field(description="The formula as TeX.")
     source: str
     parameters: list[Parameter]
 
@@ -80,20 +80,20 @@ def _parameter(name: str, schema: dict[str, Any]) -> Parameter:
 
 
 class PreviewBody(BaseModel):
-    """Which network to look at; every field has the default of `POST /jobs`."""
+    """The network to preview; every field has the default of `POST /jobs`."""
 
     model_config = ConfigDict(extra="forbid")
 
     init: dict[str, Any] = Field({}, description="Parameters of the scheme, such as its gain.")
     architecture: Architecture = Field(Architecture(), description="The network.")
-    output_init: OutputInit = Field("same", description="How the output layer's weight starts.")
+    output_init: OutputInit = Field("same", description="Initialization of the output layer's weight.")
     seed: int = Field(DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the weights.")
-    data: DataChoice = Field("auto", description="Whose training images to look with.")
+    data: DataChoice = Field("auto", description="Data set of the training images.")
 
 
 @router.post(
     "/{name}/preview",
-    summary="Look at what a scheme makes of a network",
+    summary="Preview a network with a scheme",
     openapi_extra={
         "requestBody": {
             "content": {
@@ -110,16 +110,16 @@ class PreviewBody(BaseModel):
     responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
 async def preview_scheme(services: ServicesDep, name: str, body: JsonObject) -> Preview:
-    """Look at the layers of a network as a scheme fills it, without training: measured, predicted, and a verdict.
+    """Initialize a network with a scheme and measure its layers without training; with predictions and a verdict.
 
-    The same numbers as the first record of a job's diagnostics, but for dbn, whose layers are shown before they are
-    pre-trained. One preview is made at a time; who waits for more than ten seconds is told so (503).
+    The numbers are those of the first record of a job's diagnostics. Only dbn differs: its layers are measured before
+    they are pre-trained. Previews run one at a time; a request that waits longer than ten seconds gets 503.
     """
     _scheme_named(name)
     try:
-        asked = PreviewBody.model_validate(body)
+        request = PreviewBody.model_validate(body)
         spec = TrainSpec.model_validate(
-            asked.model_dump() | {"init": asked.init | {"scheme": name}, "epochs": 0, "batch_size": 1}
+            request.model_dump() | {"init": request.init | {"scheme": name}, "epochs": 0, "batch_size": 1}
         )
     except ValidationError as error:
         raise invalid_body(error, body) from None
@@ -132,9 +132,9 @@ def get_schemes() -> Page[InitScheme]:
     return Page[InitScheme](data=[_scheme_view(name, scheme) for name, scheme in SCHEMES.items()], has_more=False)
 
 
-@router.get("/{name}", summary="Look at an initialization scheme", responses=problem_responses(404))
+@router.get("/{name}", summary="Get an initialization scheme", responses=problem_responses(404))
 def get_scheme(name: str) -> InitScheme:
-    """Look at one scheme."""
+    """Get a scheme with its formula, its parameters with their ranges, and its source."""
     return _scheme_view(name, _scheme_named(name))
 
 

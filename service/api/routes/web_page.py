@@ -1,7 +1,7 @@
-"""The web page: its own static files, and Plotly's JavaScript from the installed package. Not part of the API.
+"""The web page: its static files, and Plotly's JavaScript from the installed package. Not part of the API.
 
-The page may load nothing but its own files, and send requests to nobody but this service. Its own code runs without
-inline scripts, inline styles and eval; see `PLOTLY_STYLES` for what is allowed to Plotly.
+The page may load only its own files, and send requests only to this service. Its code needs no inline scripts, inline
+styles or eval; `PLOTLY_STYLES` lists the exceptions for Plotly.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"
 
 PLOTLY_STYLES = (
-    "'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='",  # its maps' style sheet, added when it is loaded; not used
+    "'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='",  # style sheet of its maps, added when it loads; not used
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",  # an empty style attribute, on colour bars
     "'sha256-AR/cKIZjWPcPmBUPDA6oti9XBiTbJvz0Cro2J1VzzS8='",  # image-rendering: pixelated, on heat maps
 )
-"""The very styles that Plotly writes into the page as text, by their hashes; no other inline style is let in."""
+"""Hashes of the inline styles that Plotly writes into the page; no other inline style is allowed."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         f"style-src 'self' 'unsafe-hashes' {' '.join(PLOTLY_STYLES)}",
-        "img-src 'self' data: blob:",  # pictures of digits in answers; what was drawn; Plotly's heat maps
+        "img-src 'self' data: blob:",  # digits in responses, drawings, Plotly's heat maps
         "connect-src 'self'",
         "manifest-src 'self'",
         "base-uri 'none'",
@@ -52,7 +52,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 def get_page() -> Response:
-    """Give the page; everything else it needs lies under /web."""
+    """Return the page; everything else that it needs is under /web."""
     headers = {
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         "Referrer-Policy": "no-referrer",
@@ -63,15 +63,15 @@ def get_page() -> Response:
 
 @router.get("/web/plotly.min.js")
 def find_plotly() -> Response:
-    """Lead to the installed Plotly under a name with its version, which a browser may keep."""
+    """Redirect to the installed Plotly under a name with its version, which a browser may cache."""
     return RedirectResponse(f"/web/plotly-{version('plotly')}.min.js", headers={"Cache-Control": REVALIDATE})
 
 
 @router.get("/web/plotly-{asked}.min.js")
 async def get_plotly(request: Request, asked: str) -> Response:
-    """Give Plotly's JavaScript, compressed once for all."""
+    """Return Plotly's JavaScript; it is compressed once per process."""
     if asked != version("plotly"):
-        raise NotFound(f"Plotly {asked} is not here.", "/web/plotly.min.js leads to the one that is.")
+        raise NotFound(f"Plotly {asked} is not installed.", "/web/plotly.min.js redirects to the installed version.")
     headers = {"Cache-Control": FOREVER, "Vary": "Accept-Encoding"}
     if not re.search(r"\bgzip\b", request.headers.get("accept-encoding", "")):
         return FileResponse(_plotly_file(), media_type="text/javascript", headers=headers)
@@ -80,17 +80,17 @@ async def get_plotly(request: Request, asked: str) -> Response:
 
 
 class WebFiles(StaticFiles):
-    """The page's own files; a browser asks each time whether it still has the newest."""
+    """The page's files; browsers revalidate them on every load."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the file, or that it has not changed."""
+        """Return the file, or 304 if it has not changed."""
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = REVALIDATE
         return response
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page and its files."""
+    """Add the routes of the page and its files to `app`."""
     app.include_router(router)
     app.mount("/web", GZipMiddleware(WebFiles(directory=WEB), minimum_size=SMALLEST_COMPRESSED_BYTES))
 

@@ -1,4 +1,4 @@
-"""Weights for other programs: download a model as safetensors, npz or ONNX."""
+"""Downloads of a model's weights as safetensors, npz or ONNX."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MEDIA_TYPES: dict[ExportFormat, str] = {
 _CONTENT = {"schema": {"type": "string", "format": "binary"}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file.", "content": {"application/octet-stream": _CONTENT}},
-    206: {"description": "The part that Range asks for.", "content": {"application/octet-stream": _CONTENT}},
-    304: {"description": "The client has it: If-None-Match."},
-    416: {"description": "The Range lies outside of the file."},
+    206: {"description": "The requested range.", "content": {"application/octet-stream": _CONTENT}},
+    304: {"description": "If-None-Match matches: the client has the file."},
+    416: {"description": "The range lies outside the file."},
 }
 
 
@@ -40,15 +40,17 @@ def get_weights(
     request: Request,
     form: Annotated[
         ExportFormat,
-        Query(alias="format", description="safetensors: layers.{i}.weight [out, in], .bias, and the spec; npz; onnx."),
+        Query(
+            alias="format",
+            description="safetensors: layers.{i}.weight [out, in], layers.{i}.bias and the spec; npz; onnx.",
+        ),
     ] = "safetensors",
-    _range: Annotated[
-        str | None, Header(alias="Range", description="A part of the file, such as bytes=0-1023.")
-    ] = None,
+    _range: Annotated[str | None, Header(alias="Range", description="A byte range, such as bytes=0-1023.")] = None,
 ) -> Response:
-    """Download a model: the checkpoint as it is kept, the same arrays for NumPy, or a network that ONNX runtimes run.
+    """Download a model: the stored checkpoint (safetensors), the same arrays for NumPy (npz), or an ONNX network.
 
-    ETag and Repr-Digest are SHA-256 of the whole file. ONNX: `images` float32 [n, 784] in [0, 1] to `probabilities`.
+    ETag and Repr-Digest are the SHA-256 of the whole file. The ONNX network maps `images` float32 [n, 784] in [0, 1]
+    to `probabilities` [n, 10].
     """
     row = find_model(services.engine, model_id).checkpoint
     content = services.artifacts.read(row.weights_path, row.weights_file_sha256)

@@ -1,4 +1,4 @@
-"""Workers: who is alive, on which device, and what each is training."""
+"""Workers: their devices, whether they are alive, and what they train."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ router = APIRouter(prefix="/workers", tags=["workers"])
 
 @router.get("", summary="List the workers", responses=problem_responses())
 def get_workers(services: ServicesDep) -> Page[WorkerView]:
-    """List the workers of all machines, and whether each has been heard of lately."""
+    """List the workers of all machines; `is_live` is true after a recent heartbeat."""
     views = [worker_view(row, services.worker_ttl_s) for row in list_workers(services.engine)]
     return Page[WorkerView](data=views, has_more=False)

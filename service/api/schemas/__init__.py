@@ -1,1 +1,1 @@
-"""The shapes of answers, a file a noun. Values of `models` (specs, metrics, evaluations) are used as they are."""
+"""Response models of the API, one file per resource. Specs, metrics and evaluations are the classes of `models`."""

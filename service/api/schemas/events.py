@@ -1,4 +1,4 @@
-"""Events as the API shows them."""
+"""Response models of events."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from service.store.events import EventRow, EventType
 
 
 class Event(Answer):
-    """One thing that happened to a job."""
+    """One event of a job."""
 
-    id: int = Field(description="Grows over all jobs; a reader who has seen it has seen all before it.")
+    id: int = Field(description="Increases over all jobs. Events become visible in this order.")
     job_id: str
     type: EventType
     at: datetime
@@ -22,5 +22,5 @@ class Event(Answer):
 
 
 def event_view(row: EventRow) -> Event:
-    """Return an event as it is shown."""
+    """Return the response model of an event."""
     return Event(id=row.id, job_id=row.job_id, type=row.type, at=timestamp(row.at), data=row.data)

@@ -1,4 +1,4 @@
-"""Experiments and recipes as the API shows them."""
+"""Response models of experiments and recipes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from service.store.jobs import JobState
 
 
 class RecipeView(Answer):
-    """A claim about initialization that can be tried."""
+    """A published claim about initialization, and how it is tested."""
 
     name: str
     object: Literal["recipe"] = "recipe"
     title: str
     claim: str
     source: str
-    expected: str = Field(description="When the claim counts as reproduced; fixed before it is tried.")
+    expected: str = Field(description="Criterion for a reproduced claim, fixed before any run.")
     seeds: list[int]
-    least_seeds: int = Field(description="Fewer seeds cannot be judged.")
-    members: int = Field(description="Jobs that it takes.")
-    is_long: bool = Field(description="Whether it takes many minutes.")
+    least_seeds: int = Field(description="Smallest number of seeds that can be judged.")
+    members: int = Field(description="Number of jobs.")
+    is_long: bool = Field(description="Whether it runs for many minutes.")
 
 
 class Verdict(Answer):
-    """What became of a recipe's claim."""
+    """The outcome of a recipe."""
 
-    measured: str | None = Field(description="Null until all members have ended.")
-    holds: bool | None = Field(description="Whether the claim was reproduced; null if that cannot be said.")
-    reason: str | None = Field(description="Why it cannot be said.")
-    table: list[list[str]] = Field([], description="More of what was measured, where there is more; its head first.")
+    measured: str | None = Field(description="What was measured; null until all members have ended.")
+    holds: bool | None = Field(description="Whether the claim was reproduced; null if undecided.")
+    reason: str | None = Field(description="Why it is undecided.")
+    table: list[list[str]] = Field([], description="Further measurements, if any; the first row is the header.")
 
 
 class Member(Answer):
@@ -41,13 +41,13 @@ class Member(Answer):
     job_id: str
     state: JobState
     seed: int
-    name: str = Field(description="The label in short; members that differ in nothing but their seed share it.")
-    label: dict[str, Any] = Field(description="The fields of its spec in which members differ.")
+    name: str = Field(description="Short form of the label; members that differ only in their seed share it.")
+    label: dict[str, Any] = Field(description="The fields of the spec in which the members differ.")
     accuracy: float | None
 
 
 class ExperimentLinks(Answer):
-    """Where to go from an experiment."""
+    """Paths of the resources and actions of an experiment."""
 
     self: str
     events: str
@@ -56,21 +56,21 @@ class ExperimentLinks(Answer):
 
 
 class ExperimentSummary(Answer):
-    """Jobs that were submitted together."""
+    """An experiment without its members."""
 
     id: str
     object: Literal["experiment"] = "experiment"
-    name: str = Field(description="What it tries, in short: its recipe, or its schemes and seeds.")
+    name: str = Field(description="Short description: its recipe, or its schemes and number of seeds.")
     recipe: str | None
-    states: dict[JobState, int] = Field(description="How many members are in each state.")
-    has_ended: bool = Field(description="Whether all members have.")
+    states: dict[JobState, int] = Field(description="Number of members in each state.")
+    has_ended: bool = Field(description="Whether all members have ended.")
     created_at: datetime
     links: ExperimentLinks
 
 
 class Experiment(ExperimentSummary):
-    """Jobs that were submitted together, one by one; of a recipe also its verdict."""
+    """An experiment: jobs that were submitted together; for a recipe also its verdict."""
 
     request: dict[str, Any]
     members: list[Member]
-    verdict: Verdict | None = Field(description="Of a recipe.")
+    verdict: Verdict | None = Field(description="Null without a recipe.")

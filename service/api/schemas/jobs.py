@@ -1,4 +1,4 @@
-"""Jobs as the API shows them."""
+"""Response models of jobs."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ PRIORITY_OF: dict[int, Priority] = {number: name for name, number in PRIORITIES.
 
 
 class Progress(Answer):
-    """How far a running job is."""
+    """Progress of a running job."""
 
-    phase: Phase = Field("train", description="pretrain: the scheme's own training, before the job's.")
-    layer: int | None = Field(None, description="Of pre-training: the hidden layer that learns, from 1.")
-    epoch: int = Field(description="The epoch in progress, from 1; of pre-training, counted over all layers.")
+    phase: Phase = Field("train", description="pretrain: the training of the scheme, before that of the job.")
+    layer: int | None = Field(None, description="In pre-training: the hidden layer in training, from 1; else null.")
+    epoch: int = Field(description="The epoch in progress, from 1; in pre-training counted over all layers.")
     epochs: int
     step: int = Field(description="The step within the epoch, from 1.")
     steps_per_epoch: int
-    percent: float = Field(description="Share of all training images of the phase seen, 0 to 100.")
+    percent: float = Field(description="Processed share of the training images of all epochs of the phase, 0 to 100.")
     running_loss: float | None = Field(
-        description="Mean cross entropy of this epoch so far, in nats an image; null in pre-training."
+        description="Mean cross entropy of this epoch so far, in nats per image; null in pre-training."
     )
     images_per_s: float
-    time_left_s: float = Field(description="At the present speed, in seconds.")
+    time_left_s: float = Field(description="Estimated time left at the current speed, in seconds.")
 
 
 class DeviceView(Answer):
-    """Where a job is or was trained."""
+    """The device that trains or trained a job."""
 
     kind: str = Field(description="cpu or cuda.")
     name: str
     threads: int = Field(description="CPU threads.")
     worker: str | None = Field(description="The worker process, as node:slot.")
-    engine: str = Field(description="Which implementation of the training step ran.")
+    engine: str = Field(description="Implementation of the training step that ran.")
     precision: str
     torch: str = Field(description="Version of torch.")
 
 
 class DataSource(Answer):
-    """Which digits a job is or was trained on."""
+    """The data set of a job."""
 
-    name: str = Field(description="mnist, or mnist_5k.")
-    sha256: str = Field(description="Over the checksums of its files.")
+    name: str = Field(description="mnist or mnist_5k.")
+    sha256: str = Field(description="SHA-256 over the checksums of its files.")
 
 
 class JobLinks(Answer):
-    """Where to go from a job."""
+    """Paths of the resources and actions of a job."""
 
     self: str
     metrics: str
@@ -77,27 +77,29 @@ class JobError(Answer):
 
 
 class Job(Answer):
-    """One spec on its way through the queue."""
+    """A training job."""
 
-    id: str = Field(description="Also the id of the model that the job makes.")
+    id: str = Field(description="Id of the job, and of the model that it trains.")
     object: Literal["job"] = "job"
     state: JobState
     preset: str | None
-    spec: TrainSpec = Field(description="The whole spec, everything resolved.")
-    priority: Priority = Field(description="What is high is taken first; equals in their order.")
-    queue_position: int | None = Field(description="1 is next; null if the job is not queued.")
-    estimated_start_at: datetime | None = Field(
-        description="Of a queued job, from the measured speed of the workers; null if nobody can say yet."
+    spec: TrainSpec = Field(description="The complete spec, with all defaults filled in.")
+    priority: Priority = Field(
+        description="Higher-priority jobs start first; jobs of equal priority start in submission order."
     )
-    epoch: int = Field(description="Epochs that are committed.")
+    queue_position: int | None = Field(description="Place in the queue, 1 is next; null if the job is not queued.")
+    estimated_start_at: datetime | None = Field(
+        description="Estimated start of a queued job, from the workers' measured speed; null if unknown."
+    )
+    epoch: int = Field(description="Number of committed epochs.")
     progress: Progress | None = Field(description="Null before the first step.")
-    attempt: int = Field(description="How often a worker has taken the job up.")
+    attempt: int = Field(description="Number of the current or last attempt; 0 before the first.")
     device: DeviceView | None
     data_source: DataSource | None
     reproducible: bool = Field(description="False if attempts ran on different devices or versions.")
     irreproducible_reason: str | None
     error: JobError | None
-    experiment_id: str | None = Field(description="The experiment that the job is a member of.")
+    experiment_id: str | None = Field(description="The experiment that the job belongs to, if any.")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -108,22 +110,22 @@ class JobWithMetrics(Job):
     """A job with the metrics of its committed epochs."""
 
     metrics: list[EpochMetrics]
-    pretraining: list[PretrainMetrics] = Field(description="Of schemes that pre-train: the metrics of those epochs.")
+    pretraining: list[PretrainMetrics] = Field(description="Metrics of the committed pre-training epochs.")
 
 
 class Validation(Answer):
-    """What a submission would be: nothing is queued."""
+    """The resolved spec and the estimates of a submission that was only validated; nothing is queued."""
 
     object: Literal["validation"] = "validation"
-    spec: TrainSpec = Field(description="The whole spec, everything resolved.")
+    spec: TrainSpec = Field(description="The complete spec, with all defaults filled in.")
     parameter_count: int
-    queue_position: int = Field(description="Where the job would be in the queue; 1 is next.")
-    estimated_start_at: datetime | None = Field(description="Null if nobody can say yet.")
-    estimated_duration_s: float | None = Field(description="From the last jobs' speed; null before the first.")
+    queue_position: int = Field(description="Place that the job would have in the queue; 1 is next.")
+    estimated_start_at: datetime | None = Field(description="Estimated start; null if unknown.")
+    estimated_duration_s: float | None = Field(description="From the speed of recent jobs; null before the first.")
 
 
 class Deleted(Answer):
-    """What was deleted."""
+    """Confirmation that a job was deleted."""
 
     id: str
     object: Literal["job"] = "job"
@@ -131,7 +133,7 @@ class Deleted(Answer):
 
 
 def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
-    """Return the fields of `Job` for a row; `place` is its place in the queue, if it is queued."""
+    """Return the fields of `Job` for a row; `place` is its place in the queue, None if it is not queued."""
     base, pins = f"/jobs/{row.id}", row.pins
     return {
         "id": row.id,
@@ -183,7 +185,7 @@ def _device(pins: dict[str, Any], worker: str | None) -> DeviceView:
 def validation_view(
     spec: TrainSpec, queue_position: int, starts_at: float | None, duration_s: float | None
 ) -> Validation:
-    """Return what a submission would be, as it is shown."""
+    """Return the response model of a validated submission; `starts_at` is in seconds since 1970."""
     return Validation(
         spec=spec,
         parameter_count=spec.architecture.parameter_count,

@@ -1,4 +1,4 @@
-"""Checkpoints, models and aliases as the API shows them."""
+"""Response models of checkpoints, models and aliases."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from service.store.checkpoints import CheckpointRow, ModelRow, Phase
 
 
 class Checkpoint(Answer):
-    """Weights after an epoch; never changed."""
+    """The weights after an epoch; immutable."""
 
-    model: str | None = Field(description="The id to predict with: JOB@EPOCH; null for pre-training.")
+    model: str | None = Field(description="Model id for predictions, JOB@EPOCH; null for a pre-training checkpoint.")
     seq: int
     phase: Phase
-    epoch: int = Field(description="0: the initial weights. Of pre-training, counted over all layers.")
+    epoch: int = Field(description="0 is the initial weights; in pre-training counted over all layers.")
     final: bool
     attempt: int
-    weights_bytes: int = Field(description="Size of the weights file.")
-    weights_sha256: str = Field(description="Over the weight tensors alone: equal means bit-identical weights.")
+    weights_bytes: int = Field(description="Size of the weights file, in bytes.")
+    weights_sha256: str = Field(description="SHA-256 over the weight tensors alone; equal means bit-identical weights.")
     created_at: datetime
 
 
 class ModelLinks(Answer):
-    """Where to go from a model."""
+    """Paths of the resources and actions of a model."""
 
     self: str
     job: str
@@ -37,35 +37,35 @@ class ModelLinks(Answer):
 
 
 class Model(Answer):
-    """A checkpoint that can be served."""
+    """A checkpoint that can predict."""
 
-    id: str = Field(description="The job's id, or JOB@EPOCH for an epoch of it.")
+    id: str = Field(description="The job's id, or JOB@EPOCH for one of its epochs.")
     object: Literal["model"] = "model"
     job_id: str
     epoch: int
     final: bool = Field(description="Whether this is the last epoch of its spec.")
     spec: TrainSpec
     parameter_count: int
-    weights_sha256: str = Field(description="Over the weight tensors alone: equal means bit-identical weights.")
-    weights_bytes: int = Field(description="Size of the weights file.")
-    accuracy: float | None = Field(description="Of the evaluation, if there is one; see `evaluated_on`.")
+    weights_sha256: str = Field(description="SHA-256 over the weight tensors alone; equal means bit-identical weights.")
+    weights_bytes: int = Field(description="Size of the weights file, in bytes.")
+    accuracy: float | None = Field(description="Accuracy on `evaluated_on`; null without an evaluation.")
     evaluated_on: str | None
     created_at: datetime
     links: ModelLinks
 
 
 class Alias(Answer):
-    """A name that means one model, and can be moved."""
+    """A movable name of one model."""
 
     object: Literal["alias"] = "alias"
     name: str
-    model: str = Field(description="JOB@EPOCH: exactly these weights.")
-    version: int = Field(ge=1, description="How often the alias has been set to another model; also its ETag.")
+    model: str = Field(description="The model that the alias names, as JOB@EPOCH.")
+    version: int = Field(ge=1, description="Increases when the alias moves to another model; also its ETag.")
     updated_at: datetime
 
 
 def checkpoint_view(row: CheckpointRow) -> Checkpoint:
-    """Return a checkpoint as it is shown."""
+    """Return the response model of a checkpoint."""
     return Checkpoint(
         model=f"{row.job_id}@{row.epoch}" if row.phase == "train" else None,
         seq=row.seq,
@@ -80,7 +80,7 @@ def checkpoint_view(row: CheckpointRow) -> Checkpoint:
 
 
 def model_view(row: ModelRow, *, of_epoch: bool) -> Model:
-    """Return a model as it is shown; `of_epoch` if it was asked for as JOB@EPOCH."""
+    """Return the response model of a model; with `of_epoch` its id is JOB@EPOCH instead of the job's id."""
     checkpoint, spec = row
     model_id = f"{checkpoint.job_id}@{checkpoint.epoch}" if of_epoch else checkpoint.job_id
     evaluation = checkpoint.evaluation
@@ -106,6 +106,6 @@ def model_view(row: ModelRow, *, of_epoch: bool) -> Model:
 
 
 def alias_view(row: AliasRow) -> Alias:
-    """Return an alias as it is shown."""
+    """Return the response model of an alias."""
     model = f"{row.job_id}@{row.epoch}"
     return Alias(name=row.name, model=model, version=row.version, updated_at=timestamp(row.updated_at))

@@ -1,4 +1,4 @@
-"""Workers as the API shows them."""
+"""Response models of workers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from service.store.workers import WorkerRow
 
 
 class WorkerView(Answer):
-    """A worker process: one device slot of one machine."""
+    """A worker process, which serves one device slot of one machine."""
 
     name: str = Field(description="As node:slot.")
     object: Literal["worker"] = "worker"
-    is_live: bool = Field(description="Whether it has been heard of within FANIN_WORKER_TTL_S.")
+    is_live: bool = Field(description="Whether its last heartbeat is younger than FANIN_WORKER_TTL_S.")
     last_heard_s: float = Field(description="Seconds since its last heartbeat, by the database's clock.")
     device_kind: str = Field(description="cpu or cuda.")
     device_name: str
     threads: int = Field(description="CPU threads.")
-    run_id: str | None = Field(description="The run that it trains; null if it waits.")
+    run_id: str | None = Field(description="The run in training; null if the worker is idle.")
     started_at: datetime
 
 
 def worker_view(row: WorkerRow, ttl_s: float) -> WorkerView:
-    """Return a worker as it is shown."""
+    """Return the response model of a worker; `ttl_s` is the age of a heartbeat from which it counts as dead."""
     return WorkerView(
         name=row.name,
         is_live=row.age_s < ttl_s,

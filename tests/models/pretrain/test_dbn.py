@@ -101,7 +101,7 @@ def test_a_machine_that_diverges_says_where(few: DataSet) -> None:
 
 
 def test_too_few_images_are_refused(few: DataSet) -> None:
-    with pytest.raises(InvalidSpec, match="more than the 19 images"):
+    with pytest.raises(InvalidSpec, match="more than the 19 training images"):
         Pretraining(SETTINGS.settings, SIZES, 5, training_images(SPEC, few)[:20], CPU)
     with pytest.raises(InvalidSpec, match="at least 22"):
         SPEC.first_network(training_images(SPEC, few)[:10])

@@ -245,7 +245,7 @@ def test_too_many_images_are_refused() -> None:
 def test_raw_bytes_must_be_whole_images() -> None:
     with pytest.raises(InvalidImage, match="785 raw bytes are not a multiple of 784"):
         read(bytes(785), "application/octet-stream")
-    with pytest.raises(InvalidImage, match="one image a file"):
+    with pytest.raises(InvalidImage, match="one image per file"):
         read_files([(bytes(784 * 2), "application/octet-stream")], fit=False)
 
 

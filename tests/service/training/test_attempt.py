@@ -281,7 +281,7 @@ def test_a_training_that_nobody_wants_any_more_gives_its_memory_back(bench: Benc
     def stops_when_unwanted() -> weakref.ref[Training]:
         training = Training([SMALL], few, torch.device("cpu"))
         monitor = TrainingMonitor(bench.engine, Attempt("run_1", 1, 0, None, ()), 1.0, lambda: None)
-        monitor._unwanted = Interrupted("No job of the run wants to go on.")
+        monitor._unwanted = Interrupted("No job of the run is left to train.")
         with contextlib.suppress(Interrupted):
             training.run_epoch(lambda _progress: monitor.raise_if_unwanted())
         return weakref.ref(training)

@@ -124,7 +124,7 @@ def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
     assert job.state == "failed"
     assert job.error is not None
     assert job.error["type"] == "too-many-attempts"
-    assert "without a word" in job.error["detail"]
+    assert "without reporting an error" in job.error["detail"]
 
 
 def test_a_worker_that_is_asked_to_stop_does_not_count_as_one_that_died(

@@ -66,18 +66,18 @@ openapi: .venv/ready ## write openapi/openapi.json anew
 	@mv openapi/openapi.json.new openapi/openapi.json
 
 .PHONY: schemes
-schemes: .venv/ready ## write the table of docs/schemes.md anew
-	@$(BIN)/python -m models schemes > docs/schemes.table
-	@sed -i -e '/^<!-- schemes -->$$/r docs/schemes.table' -e '/^<!-- schemes -->$$/,/^<!-- \/schemes -->$$/{/^|/d}' docs/schemes.md
-	@rm docs/schemes.table
+schemes: .venv/ready ## write the table of docs/reference/schemes.md again
+	@$(BIN)/python -m models schemes > docs/reference/schemes.table
+	@cd docs/reference && sed -i -e '/^<!-- schemes -->$$/r schemes.table' -e '/^<!-- schemes -->$$/,/^<!-- \/schemes -->$$/{/^|/d}' schemes.md
+	@rm docs/reference/schemes.table
 
 .PHONY: reproduce
-reproduce: .venv/ready ## try published claims about initialization, write docs/experiments.md (15 minutes)
+reproduce: .venv/ready ## try published claims about initialization, write docs/reference/experiments.md (15 minutes)
 	@$(BIN)/python -m service reproduce
 
 .PHONY: calibrate
-calibrate: .venv/ready ## the same with ten seeds each, write docs/calibration.md (25 minutes)
-	@$(BIN)/python -m service reproduce --seeds 10 --out docs/calibration.md
+calibrate: .venv/ready ## the same with ten seeds each, write docs/reference/calibration.md (25 minutes)
+	@$(BIN)/python -m service reproduce --seeds 10 --out docs/reference/calibration.md
 
 .PHONY: bench
 bench: .venv/ready ## measure training beside the notebook's loop, torch, scikit-learn and JAX (30 minutes)

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="write the final weights here, as safetensors")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     train.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
-    commands.add_parser("schemes", help="print the table of initialization schemes in docs/schemes.md")
+    commands.add_parser("schemes", help="print the table of initialization schemes in docs/reference/schemes.md")
     previews = commands.add_parser("previews", help="read TrainSpecs as JSON lines; answer each with a preview")
     for command in (fetch, train, previews):
         command.add_argument("--data-dir", type=Path, default=Path("data"), help="data folder (default: ./data)")

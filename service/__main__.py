@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     reproduce = _command(commands, "reproduce", _reproduce, "test published claims on initialization; report verdicts")
     reproduce.add_argument("recipes", nargs="*", metavar="RECIPE", help="names such as R7 (default: all but long ones)")
     reproduce.add_argument("--seeds", type=_positive, help="number of seeds, instead of each recipe's own")
-    reproduce.add_argument("--out", type=Path, default=Path("docs/experiments.md"), help="Markdown file to write")
+    reproduce.add_argument(
+        "--out", type=Path, default=Path("docs/reference/experiments.md"), help="Markdown file to write"
+    )
     demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the workflow in two minutes")
     demo.add_argument("--epochs", type=int, help="number of epochs (default: the preset's 15)")
     return parser

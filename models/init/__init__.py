@@ -72,7 +72,7 @@ def replace_output(network: Network, output_init: OutputInit, generators: Genera
 
 
 def markdown_table() -> str:
-    """Return the table of docs/schemes.md."""
+    """Return the table of docs/reference/schemes.md."""
     rows = [
         f"| `{name}` | {_cell(scheme.formula)} | {_parameters(scheme)} | {_cell(scheme.source)} |"
         for name, scheme in SCHEMES.items()

@@ -135,7 +135,7 @@ RECIPES = (
         "R4",
         "weight_variance",
         "Weights have the variance of their formula; orthogonal ones have no singular value but the gain",
-        "the formulas in docs/schemes.md",
+        "the formulas in docs/reference/schemes.md",
         "variance z-test within 5 sd for every matrix; singular values of square layers within 1e-5",
         (777,),
         lambda seeds: (

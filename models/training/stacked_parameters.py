@@ -18,7 +18,7 @@ from torch import Tensor
 from models.errors import CheckpointDamaged
 from models.native.row_layout import LINE, rounded_up
 from models.network.mlp import Layer, Network
-from models.training import huge_pages as large_pages
+from models.training import huge_pages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ class StackedParameters:
         self._pixels = pixels.cpu()
         sizes = (len(pixels), *architecture.sizes[1:])
         self.places, self._length = _lay_out(sizes, stride_of)
-        self.values = large_pages.zeros((self.count, self._length), dtype, device)
+        self.values = huge_pages.zeros((self.count, self._length), dtype, device)
         self.layers = self.views(self.values)
         self._first_rows = [self._in_rows(network.layers[0].weight) for network in networks]
         for index, network in enumerate(networks):
@@ -77,7 +77,7 @@ class StackedParameters:
 
     def zeros(self) -> Tensor:
         """Return a new buffer of zeros, one per parameter, [K, length]."""
-        return large_pages.zeros(tuple(self.values.shape), self.values.dtype, self.values.device)
+        return huge_pages.zeros(tuple(self.values.shape), self.values.dtype, self.values.device)
 
     def views(self, flat: Tensor) -> list[LayerViews]:
         """Return the parts of a flat buffer [K, length] that belong to each layer."""

@@ -14,7 +14,7 @@ from models.data.mnist import DataSet
 from models.data.training_images import raise_if_misfit, training_images
 from models.native.row_layout import LINE, rounded_up
 from models.spec import TrainSpec
-from models.training import huge_pages as large_pages
+from models.training import huge_pages
 from models.vocabulary import PIXELS
 
 
@@ -60,7 +60,7 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
     if device.type != "cpu":
         pixels = _whole_lines(pixels)
     labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)
-    new_set = TrainingSet(images, pixels, large_pages.columns(images, pixels, device), labels)
+    new_set = TrainingSet(images, pixels, huge_pages.columns(images, pixels, device), labels)
     if device.type == "cpu":
         _kept = _Kept(data, key, new_set)
     return new_set

@@ -1,4 +1,4 @@
-"""The curl and httpx lines of the README, run as they stand."""
+"""The curl and httpx lines of the README and the tutorial, run as they stand."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from tests.e2e.conftest import ROOT, Service
 
 pytestmark = pytest.mark.e2e
 
-README = (ROOT / "README.md").read_text()
+TUTORIAL = "docs/tutorial/first-model.md"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_curl_lines_work_as_they_stand(service: Service, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("document", "lines"), [("README.md", 4), (TUTORIAL, 14)])
+def test_the_curl_lines_work_as_they_stand(service: Service, tmp_path: Path, document: str, lines: int) -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl: apt-get install curl")
-    script = "\n".join(block for block in blocks("sh") if "curl" in block)
-    assert script.count("curl") >= 5
+    script = "\n".join(block for block in blocks(document, "sh") if "curl" in block)
+    assert script.count("curl ") >= lines
     # EpochRecords short for a test: a small net on the digits that are on every machine.
     script = script.replace(
         '{"preset": "mnist_nn_xavier"}',
@@ -47,7 +49,7 @@ def test_the_curl_lines_work_as_they_stand(service: Service, tmp_path: Path) -> 
 
 
 def test_the_httpx_example_works_as_it_stands(service: Service, tmp_path: Path) -> None:
-    (program,) = blocks("python")
+    (program,) = blocks(TUTORIAL, "python")
     program = program.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
     program = program.replace('"epochs": 3', '"epochs": 2, "architecture": {"hidden": [16]}, "data": "mnist_5k"')
     environment = os.environ | {"PYTHONPATH": ""}

@@ -1,4 +1,4 @@
-"""The walk-through of docs/schemes.md, done as it says: one new file, and everything else follows."""
+"""The walk-through of docs/how-to/add-a-scheme.md, done as it says: one new file, and everything else follows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from models.init import markdown_table
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "schemes.md").read_text()
+GUIDE = (ROOT / "docs" / "how-to" / "add-a-scheme.md").read_text()
+TABLE = (ROOT / "docs" / "reference" / "schemes.md").read_text()
 
 QUESTIONS = """
 import json
@@ -33,8 +34,8 @@ print(json.dumps({
 
 
 def test_one_new_file_adds_a_scheme_everywhere(tmp_path: Path) -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    (name,) = re.findall(r"for example `(models/init/\w+\.py)`", TEXT)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    (name,) = re.findall(r"for example `(models/init/\w+\.py)`", GUIDE)
     for folder in ("models", "service", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "e2e"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -58,5 +59,5 @@ def test_one_new_file_adds_a_scheme_everywhere(tmp_path: Path) -> None:
 
 
 def test_the_table_is_that_of_the_code() -> None:
-    between = TEXT.partition("<!-- schemes -->\n")[2].partition("\n<!-- /schemes -->")[0]
-    assert between == markdown_table(), "run `make schemes` and commit docs/schemes.md"
+    between = TABLE.partition("<!-- schemes -->\n")[2].partition("\n<!-- /schemes -->")[0]
+    assert between == markdown_table(), "run `make schemes` and commit docs/reference/schemes.md"

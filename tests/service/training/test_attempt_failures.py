@@ -202,7 +202,7 @@ def test_a_run_that_no_worker_has_the_data_for_fails_and_says_so(bench: Bench, m
     error = get_job(bench.engine, job_id).error
     assert error is not None
     assert error["type"] == "too-many-attempts"
-    assert "other files of mnist_5k" in error["detail"]
+    assert "has files of mnist_5k that differ" in error["detail"]
     assert error["hint"] == "Give all machines the same files."
 
 

@@ -126,7 +126,6 @@ def _api(options: argparse.Namespace) -> int:
     import uvicorn
 
     from service.app import create_application
-    from service.inference.coalesced_write import OneWriteProtocol
 
     settings = _listening_settings(options)
     set_up_logging(settings, "api")
@@ -148,7 +147,7 @@ def _api(options: argparse.Namespace) -> int:
         return EXIT_WRONG_USE
     config = uvicorn.Config(
         create_application(settings),
-        http=OneWriteProtocol,
+        http="httptools",
         access_log=False,
         server_header=False,
         proxy_headers=False,  # no code needs the client's address, and parsing costs time

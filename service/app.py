@@ -40,14 +40,8 @@ from service.api.routes import job_actions as job_actions
 from service.api.routes import web_page as page
 from service.artifacts import Artifacts
 from service.http import problems
-from service.http.middleware import (
-    AnswerHead,
-    AnswerUnexpected,
-    InvalidateModelCache,
-    LimitBody,
-    RequireKey,
-    SecurityHeaders,
-)
+from service.http.guard import Guard
+from service.http.middleware import AnswerHead, InvalidateModelCache
 from service.inference import oip as oip_protocol
 from service.inference.batching import MicroBatcher
 from service.inference.fast_path import PredictFastPath
@@ -106,21 +100,21 @@ def create_app(settings: Settings) -> FastAPI:
     page.install(app)
     problems.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    app.add_middleware(LimitBody, limit_bytes=settings.max_body_bytes)
-    if settings.api_key is not None:
-        app.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
-    app.add_middleware(InvalidateModelCache, forget=lambda: app.state.services.answering.look_again())
+    app.add_middleware(InvalidateModelCache, forget=lambda: app.state.services.answering.invalidate())
     app.add_middleware(AnswerHead)
-    app.add_middleware(AnswerUnexpected)
-    app.add_middleware(SecurityHeaders)
     return app
 
 
 def create_application(settings: Settings) -> ASGIApp:
-    """Return the ASGI application of a server: the API behind the fast path of predictions."""
+    """Return the ASGI application of a server: a guard, and behind it the fast path of predictions and the API."""
     app = create_app(settings)
+    return guarded(PredictFastPath(app, lambda: app.state.services.answering), settings)
+
+
+def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Return an application behind the guard, with the key and the limits of `settings`."""
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    return PredictFastPath(app, lambda: app.state.services.answering, key, settings.max_body_bytes)
+    return Guard(app, key, settings.max_body_bytes)
 
 
 def _lifespan_of(settings: Settings) -> Any:

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from models.errors import FaninError
 from service.errors import STATUS_OF, Unavailable, error_name
@@ -84,6 +85,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(FaninError, _of_own_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http_exception)
+    app.add_exception_handler(Exception, _of_unexpected)
     for lost in OUT_OF_REACH:
         app.add_exception_handler(lost, _of_lost_database)
 
@@ -91,6 +93,10 @@ def install(app: FastAPI) -> None:
 async def _of_own_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FaninError)
     return problem_of(request.scope["path"], error)
+
+
+async def _of_unexpected(request: Request, error: Exception) -> Response:
+    return problem_for(request.scope, error)
 
 
 async def _of_lost_database(request: Request, error: Exception) -> Response:
@@ -128,18 +134,38 @@ def problem_of_validation(path: str, error: RequestValidationError) -> Response:
 
 async def _of_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path, status = request.scope["path"], error.status_code
-    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        path, allowed = request.scope["path"], ", ".join(_allowed_methods(request.app, request.scope["path"]))
+        detail = f"{request.method} is not allowed at {path}; allowed: {allowed}."
+        headers = {"Allow": allowed}
+        return problem_response(path, error.status_code, "method-not-allowed", detail, headers=headers)
+    return problem_of_http_exception(request.scope["path"], error)
+
+
+def problem_of_http_exception(path: str, error: HTTPException) -> Response:
+    """Return the problem document of an HTTP error of the framework."""
+    status = error.status_code
     if status == HTTPStatus.NOT_FOUND:
         return problem_response(
-            path, status, "no-such-path", f"The path {path} does not exist. /docs lists all operations."
+            path, status, "no-such-path", f"There is nothing at {path}. /docs lists all operations."
         )
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_allowed_methods(request.app, path))
-        detail = f"{request.method} is not allowed at {path}; allowed: {headers['Allow']}."
-        return problem_response(path, status, "method-not-allowed", detail, headers=headers)
     name = "body-too-large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else f"http-{status}"
-    return problem_response(path, status, name, str(error.detail), headers=headers)
+    return problem_response(path, status, name, str(error.detail), headers=dict(error.headers or {}))
+
+
+def problem_for(scope: Scope, error: Exception) -> Response:
+    """Return the problem document of any error that a request has raised; an unexpected one is logged."""
+    path = scope["path"]
+    if isinstance(error, FaninError):
+        return problem_of(path, error)
+    if isinstance(error, RequestValidationError):
+        return problem_of_validation(path, error)
+    if isinstance(error, HTTPException):
+        return problem_of_http_exception(path, error)
+    if isinstance(error, OUT_OF_REACH):
+        return problem_of_lost_database(path, error)
+    log.error("unexpected error at %s %s", scope["method"], path, exc_info=error)
+    return problem_of_unknown(path)
 
 
 def invalid_body(error: ValidationError, body: Any) -> RequestValidationError:

@@ -96,9 +96,9 @@ class MicroBatcher:
         self.counts: dict[str, tuple[int, int]] = {}
         """Open Inference Protocol statistics: number of requests and number of images, by model name."""
 
-    def look_again(self) -> None:
+    def invalidate(self) -> None:
         """Invalidate the model-name cache, because this process has just sent something newer."""
-        self._served.look_again()
+        self._served.invalidate()
 
     def count(self, name: str, images: int) -> None:
         """Count one inference of `images` images; ignores new names beyond `MAX_NAMES`."""
@@ -156,12 +156,12 @@ class MicroBatcher:
 
     async def find(self, name: str) -> ResolvedModel:
         """Return the model that a name resolves to now. Raises `NotFound`, `CheckpointDamaged`."""
-        return self._served.known(name) or await self._served.find(name)
+        return self._served.cached(name) or await self._served.resolve(name)
 
     async def _for_all(self, name: str, images: NDArray[np.uint8], others: Sequence[_Waiting]) -> BatchPrediction:
         """Predict for a request and the others of its batch; set the part or the error of each in its future."""
         try:
-            served = self._served.known(name) or await self._served.find(name)
+            served = self._served.cached(name) or await self._served.resolve(name)
             together = np.concatenate([images, *(request.images for request in others)]) if others else images
             probabilities = served.predictor.predict(together)
             result = BatchPrediction(served, probabilities, JsonFragments.of(together, probabilities))

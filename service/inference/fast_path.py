@@ -1,7 +1,7 @@
 """Predictions without the framework, which would take as long as the prediction itself.
 
-`POST /predict` and `POST /models/{id}/predict` are handled here, before any middleware. This module therefore also
-checks the key, limits the body, and returns the same problem documents. FastAPI only documents both operations.
+`POST /predict` and `POST /models/{id}/predict` are handled here, behind the guard. FastAPI documents both
+operations and answers them by the same code.
 """
 
 from __future__ import annotations
@@ -10,27 +10,20 @@ import logging
 import re
 from collections.abc import Callable
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.errors import FaninError
 from service.errors import MalformedBody
-from service.http.middleware import body_too_large, has_key, no_key
-from service.http.problems import problem_of, problem_of_lost_database, problem_of_unknown, problem_of_validation
 from service.inference.batching import MicroBatcher, answer
-from service.inference.coalesced_write import hold_of
 from service.inference.image_decoding import media_type_of, read_body, read_files
 from service.inference.images import MAX_IMAGES, ReadImages
 from service.inference.query import PredictQuery, read_query
-from service.store.engine import OUT_OF_REACH
 
 log = logging.getLogger(__name__)
 
-NOSNIFF = (b"x-content-type-options", b"nosniff")
 OF_MODEL = re.compile(r"/models/([^/]+)/predict")
 QUICK_BYTES = 16_384
 """Larger bodies are decoded on another thread: decoding takes longer than switching threads."""
@@ -39,11 +32,9 @@ QUICK_BYTES = 16_384
 class PredictFastPath:
     """Answers predictions, and passes all other requests to the application (ASGI)."""
 
-    def __init__(self, app: ASGIApp, answering: Callable[[], MicroBatcher], key: str | None, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, answering: Callable[[], MicroBatcher]) -> None:
         self._app = app
         self._answering = answering
-        self._key = key
-        self._limit_bytes = limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -57,47 +48,27 @@ class PredictFastPath:
             if named is None:
                 await self._app(scope, receive, send)
                 return
-        try:
-            if self._key is not None and not has_key(scope, self._key):
-                raise no_key()
-            query = read_query(scope["query_string"])
-            if named is not None:
-                query = query.model_copy(update={"model": named[1], "models": None})
-            content, media_type, model = await respond(
-                self._answering(), scope, await self._body(scope, receive), query
-            )
-        except Exception as error:  # noqa: BLE001 - unexpected errors are logged and reported
-            response = _problem(path, error)
-            response.headers["X-Content-Type-Options"] = "nosniff"
-            await response(scope, receive, send)
-            return
+        query = read_query(scope["query_string"])
+        if named is not None:
+            query = query.model_copy(update={"model": named[1], "models": None})
+        content, media_type, model = await respond(self._answering(), scope, await _body(receive), query)
         headers = [
             (b"content-type", media_type.encode()),
             (b"content-length", b"%d" % len(content)),
             (b"x-model", model.encode()),
-            NOSNIFF,
         ]
-        hold = hold_of(scope)
-        if hold is not None:
-            hold()
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        declared = header(scope, b"content-length")
-        if declared and (not declared.isdigit() or int(declared) > self._limit_bytes):
-            raise body_too_large(self._limit_bytes)
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            part: bytes = message.get("body", b"")
-            size += len(part)
-            if size > self._limit_bytes:
-                raise body_too_large(self._limit_bytes)
-            if not message.get("more_body", False):
-                return b"".join((*parts, part)) if parts else part
-            parts.append(part)
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        part: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return b"".join((*parts, part)) if parts else part
+        parts.append(part)
 
 
 async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:
@@ -131,15 +102,3 @@ def header(scope: Scope, name: bytes) -> str:
         if key == name:
             return str(value.decode("latin-1"))
     return ""
-
-
-def _problem(path: str, error: Exception) -> Response:
-    """Return the problem document of an error that a prediction raised."""
-    if isinstance(error, FaninError):
-        return problem_of(path, error)
-    if isinstance(error, RequestValidationError):
-        return problem_of_validation(path, error)
-    if isinstance(error, OUT_OF_REACH):
-        return problem_of_lost_database(path, error)
-    log.error("unexpected error at POST %s", path, exc_info=error)
-    return problem_of_unknown(path)

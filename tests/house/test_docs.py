@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.init import SCHEMES
-from service.inference.model_resolver import FILE_TRUST_S, NETWORK_TRUST_S
+from service.inference.model_resolver import NETWORK_TRUST_S
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,7 @@ def test_the_numbers_of_the_readme_are_those_that_were_measured() -> None:
 
 
 def test_the_times_for_which_names_may_be_old_are_those_of_the_code() -> None:
-    said = f"may take {FILE_TRUST_S * 1000:.0f} ms to notice, on PostgreSQL {NETWORK_TRUST_S * 1000:.0f} ms."
+    said = f"on PostgreSQL another API process may take {NETWORK_TRUST_S * 1000:.0f} ms to notice."
     assert said in (REFERENCE / "http-rules.md").read_text()
 
 

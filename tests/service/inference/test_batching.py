@@ -40,22 +40,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.fixture
-def no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names are looked up for every prediction."""
-    for name in ("FILE_TRUST_S", "NETWORK_TRUST_S"):
-        monkeypatch.setattr(served_module, name, -1)
-
-
-@pytest.fixture
-def long_trust(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FILE_TRUST_S", "NETWORK_TRUST_S"):
-        monkeypatch.setattr(served_module, name, 3600)
-
-
-def within(bench: Bench, work: Callable[[MicroBatcher], Awaitable[None]], limit_bytes: int = 10**9) -> None:
+def within(
+    bench: Bench,
+    work: Callable[[MicroBatcher], Awaitable[None]],
+    limit_bytes: int = 10**9,
+    trust_s: float | None = None,
+) -> None:
     async def run() -> None:
-        answering = MicroBatcher(ModelResolver(bench.engine, Predictors(bench.engine, bench.artifacts, limit_bytes)), 2)
+        predictors = Predictors(bench.engine, bench.artifacts, limit_bytes)
+        answering = MicroBatcher(ModelResolver(bench.engine, predictors, trust_s), 2)
         try:
             await work(answering)
         finally:
@@ -121,7 +114,7 @@ def test_large_batches_go_to_other_threads_in_pieces(bench: Bench, calls: list[i
     within(bench, work)
 
 
-def test_a_name_means_what_it_means_at_each_look(bench: Bench, no_trust: None) -> None:
+def test_a_name_means_what_it_means_at_each_look(bench: Bench) -> None:
     first = bench.trained()
     set_alias(bench.engine, "champion", f"{first}@1", None)
 
@@ -142,7 +135,7 @@ def test_a_name_means_what_it_means_at_each_look(bench: Bench, no_trust: None) -
     within(bench, work)
 
 
-def test_a_look_is_trusted_for_a_while_and_until_this_process_tells_something(bench: Bench, long_trust: None) -> None:
+def test_a_look_is_trusted_for_a_while_and_until_this_process_tells_something(bench: Bench) -> None:
     job_id = bench.trained()
     set_alias(bench.engine, "champion", f"{job_id}@1", None)
 
@@ -153,15 +146,13 @@ def test_a_look_is_trusted_for_a_while_and_until_this_process_tells_something(be
         assert await epoch() == 1
         await asyncio.to_thread(set_alias, bench.engine, "champion", f"{job_id}@2", None)
         assert await epoch() == 1
-        answering.look_again()
+        answering.invalidate()
         assert await epoch() == 2
 
-    within(bench, work)
+    within(bench, work, trust_s=3600)
 
 
-def test_a_look_during_which_something_was_told_is_not_trusted(
-    bench: Bench, long_trust: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_look_during_which_something_was_told_is_not_trusted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = bench.trained()
     set_alias(bench.engine, "champion", f"{job_id}@1", None)
 
@@ -172,19 +163,19 @@ def test_a_look_during_which_something_was_told_is_not_trusted(
         def look_while_others_are_told(engine: Engine) -> int:
             found = last_event_id(engine)
             set_alias(bench.engine, "champion", f"{job_id}@2", None)
-            answering.look_again()
+            answering.invalidate()
             return found
 
         assert await epoch() == 1
         with monkeypatch.context() as patch:
             patch.setattr(served_module, "last_event_id", look_while_others_are_told)
-            await answering._served.find("champion")  # as where the database is a server
+            await answering._served.resolve("champion")  # as where the database is a server
         assert await epoch() == 2
 
-    within(bench, work)
+    within(bench, work, trust_s=3600)
 
 
-def test_a_model_that_was_deleted_answers_no_more(bench: Bench, no_trust: None) -> None:
+def test_a_model_that_was_deleted_answers_no_more(bench: Bench) -> None:
     job_id = bench.trained()
 
     async def work(answering: MicroBatcher) -> None:

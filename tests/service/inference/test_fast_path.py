@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from models.checkpoint import decode
 from models.data.mnist import DataSet
-from service.app import create_app
+from service.app import create_app, guarded
 from service.inference.model_resolver import ModelResolver, ResolvedModel
 from service.inference.pictures import encode_png
 from service.settings import Settings
@@ -52,7 +52,7 @@ def test_it_answers_what_the_documented_operation_answers(
         {"content": image.tobytes(), "params": {"top_k": 11}},
         {"content": image.tobytes(), "params": {"model": "none"}},
     ]
-    with Api(settings, create_app) as documented:
+    with Api(settings, lambda of: guarded(create_app(of), of)) as documented:
         for request in requests:
             quick, slow = (client.post("/predict", **request) for client in (api, documented))
             assert (quick.status_code, quick.json()) == (slow.status_code, slow.json())
@@ -78,7 +78,7 @@ def test_who_is_told_anything_is_answered_by_what_was_there_then(
         answer = api.post("/predict?model=champion", content=few.test.images[0].tobytes())
         return int(answer.headers["x-model"].partition("@")[2])
 
-    monkeypatch.setattr(ModelResolver, "known", trusting(ModelResolver.known))
+    monkeypatch.setattr(ModelResolver, "cached", trusting(ModelResolver.cached))
     set_alias(bench.engine, "champion", f"{job_id}@1", None)
     assert epoch() == 1
     if told != "PUT /aliases/champion":
@@ -95,13 +95,13 @@ def test_who_is_told_anything_is_answered_by_what_was_there_then(
 
 
 def trusting(
-    known: Callable[[ModelResolver, str], ResolvedModel | None],
+    cached: Callable[[ModelResolver, str], ResolvedModel | None],
 ) -> Callable[[ModelResolver, str], ResolvedModel | None]:
-    """Return a `known` that trusts each look for an hour."""
+    """Return a `cached` that trusts each read of the counter for an hour."""
 
     def for_an_hour(self: ModelResolver, name: str) -> ResolvedModel | None:
         self._trust_s = 3600
-        return known(self, name)
+        return cached(self, name)
 
     return for_an_hour
 

@@ -27,7 +27,6 @@ from benchmarks.report import print_table, write_json
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data import read_mnist
 from models.spec import PRESETS, TrainSpec
-from models.team import FREE_CORES
 from models.train import Snapshot, Training
 from service.artifacts import Artifacts
 from service.worker_environment import prepare_interpreter, worker_environment
@@ -59,9 +58,7 @@ def main() -> None:
                 seconds["record"].append(_timed(partial(training.diagnose, 0)))
                 started = time.perf_counter()
                 snapshot = training.snapshot(0)
-                FREE_CORES.take()
                 writing = beside.submit(_timed, partial(_write_checkpoint, snapshot, spec, artifacts))
-                writing.add_done_callback(lambda _written: FREE_CORES.give_back())
                 training.run_epoch()
                 seconds["checkpoint"].append(time.perf_counter() - started - seconds["epoch"][-1])
                 seconds["write"].append(writing.result())

@@ -2,7 +2,7 @@
 
 A disk may take as long to keep a checkpoint as a GPU needs for an epoch, and a commit of many jobs takes seconds: so
 one thread writes what the training has handed over, and the training waits for it only before it hands over the next,
-and where somebody waits for the result. On a CPU the training leaves that thread a core meanwhile.
+and where somebody waits for the result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Self
 
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data import DataSet
-from models.team import FREE_CORES
 from models.train import Snapshot
 from service.artifacts import attempt_folder
 from service.committing import commit
@@ -66,7 +65,6 @@ class Commits:
 
     def begin(self, ready: Sequence[Ready]) -> None:
         """Begin to commit these checkpoints; those before must have been `collected`."""
-        FREE_CORES.take()  # before that thread wakes, or it would wait for one that the training is about to use
         self._running = self._pool.submit(self._commit_all, ready)
 
     def collected(self) -> Ended:
@@ -75,10 +73,7 @@ class Commits:
         return {} if running is None else running.result()
 
     def _commit_all(self, ready: Sequence[Ready]) -> Ended:
-        try:
-            states = {one.index: self._commit_one(one) for one in ready}
-        finally:
-            FREE_CORES.give_back()
+        states = {one.index: self._commit_one(one) for one in ready}
         return {index: state for index, state in states.items() if state != "running"}
 
     def _commit_one(self, ready: Ready) -> JobState:

@@ -14,7 +14,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: pyproject.toml constraints.txt $(wildcard models/native/*.[ch])
 	@test -n "$(PYTHON)" || { echo "Fanin needs Python 3.11 or newer; none was found. Say which: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -105,6 +105,10 @@ bench-rbm: .venv/ready ## measure RBM training beside scikit-learn's (3 minutes)
 .PHONY: bench-diagnostics
 bench-diagnostics: .venv/ready ## measure what the records of layers cost (1 minute)
 	@$(BIN)/python -m benchmarks.diagnostics
+
+.PHONY: bench-neighbour
+bench-neighbour: .venv/ready ## measure training with one and two threads beside busy processes (5 minutes)
+	@$(BIN)/python -m benchmarks.neighbour
 
 .PHONY: screenshots
 screenshots: .venv/ready ## take pictures of the page's views into var/screenshots, with Chromium (3 minutes)

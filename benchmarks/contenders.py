@@ -167,7 +167,7 @@ def kernel(contest: Contest) -> Iterator[Answers]:
 
     engine = best_engine(contest.spec, torch.device("cpu"))
     if engine == STACKED:
-        raise SystemExit("The kernel is not built: it needs a C compiler with OpenMP when installing Fanin.")
+        raise SystemExit("The kernel is not built: it needs a C compiler when installing Fanin.")
     return _fanin(contest, engine)
 
 

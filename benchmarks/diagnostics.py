@@ -28,7 +28,6 @@ from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights
 from models.data.mnist import read_mnist
 from models.spec import PRESETS, TrainSpec
 from models.training.snapshot import Snapshot
-from models.training.threads import FREE_CORES
 from models.training.train import Training
 from service.artifacts import Artifacts
 from service.processes.worker_environment import prepare_interpreter, worker_environment
@@ -60,9 +59,7 @@ def main() -> None:
                 seconds["record"].append(_timed(partial(training.diagnose, 0)))
                 started = time.perf_counter()
                 snapshot = training.snapshot(0)
-                FREE_CORES.take()
                 writing = pool.submit(_timed, partial(_write_checkpoint, snapshot, spec, artifacts))
-                writing.add_done_callback(lambda _written: FREE_CORES.give_back())
                 training.run_epoch()
                 seconds["checkpoint"].append(time.perf_counter() - started - seconds["epoch"][-1])
                 seconds["write"].append(writing.result())

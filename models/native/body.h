@@ -31,7 +31,7 @@ struct NAME(step) {
     double *loss_sum; /* grows by the batch's sum */
     int64_t *hit_sum;
     int64_t threads;
-    const volatile int64_t *free_cores; /* no more threads than this take a step; others change it meanwhile */
+    struct pace *pace; /* of steps of this batch, kept between calls */
 };
 
 /* dh becomes dz; h is what `activate` left. */
@@ -202,70 +202,36 @@ static void NAME(run_rows)(const struct NAME(step) *step, long l, long block, ui
             transposed[column * layer->transposed_stride + row] = weight[row * stride + column];
 }
 
+/* One of the equal parts of a batch. */
+static void NAME(work_on_images)(const void *context, long part, long parts, long thread) {
+    const struct NAME(step) *step = context;
+    NAME(run_images)(step, step->batch * part / parts, step->batch * (part + 1) / parts);
+    (void)thread;
+}
+
+/* One of the blocks of rows of all layers. */
+static void NAME(work_on_rows)(const void *context, long unit, long units, long thread) {
+    const struct NAME(step) *step = context;
+    const long first = thread * (BLOCK_ROWS + 1) * step->batch;
+    long l = 0;
+    while (unit >= step->inputs[l].blocks - 1) unit -= step->inputs[l++].blocks - 1;
+    NAME(run_rows)(step, l, unit, step->gathered_images + first, step->gathered_values + first);
+    (void)units;
+}
+
 /* Take one step: `values` and the optimizer's moments change; with `gradients` given, only those are written. */
-static void NAME(take_step)(const struct NAME(step) *step, long threads) {
-    const long batch = step->batch;
+static void NAME(take_step)(const struct NAME(step) *step, struct team *team) {
     long units = 0;
     for (long l = 0; l < step->layer_count; l++) units += step->inputs[l].blocks - 1;
-#pragma omp parallel num_threads((int)threads) if (threads > 1)
-    {
-        const unsigned mode = flush_denormals();
-#pragma omp for schedule(static)
-        for (long part = 0; part < threads; part++)
-            NAME(run_images)(step, batch * part / threads, batch * (part + 1) / threads);
-        uint16_t *images = step->gathered_images;
-        REAL *values = step->gathered_values;
-        images += thread_number() * (BLOCK_ROWS + 1) * batch;
-        values += thread_number() * (BLOCK_ROWS + 1) * batch;
-#pragma omp for schedule(static, 1)
-        for (long unit = 0; unit < units; unit++) {
-            long l = 0, block = unit;
-            while (block >= step->inputs[l].blocks - 1) block -= step->inputs[l++].blocks - 1;
-            NAME(run_rows)(step, l, block, images, values);
-        }
-        restore_mode(mode);
-    }
+    run_phase(team, NAME(work_on_images), step, team->helper_count > 0 ? team->threads : 1);
+    run_phase(team, NAME(work_on_rows), step, units);
     double sum = 0;
-    for (long image = 0; image < batch; image++) {
+    for (long image = 0; image < step->batch; image++) {
         sum += step->image_losses[image];
         *step->hit_sum += step->image_hits[image];
     }
-    *step->loss = (REAL)(sum / (double)batch);
+    *step->loss = (REAL)(sum / (double)step->batch);
     *step->loss_sum += sum;
-}
-
-/* Steps on one batch of `chosen` after another, see `fanin_steps`. */
-struct NAME(steps) {
-    struct NAME(step) step;
-    struct optimizer optimizer;
-    int64_t taken, count;
-    const double *rates, *roots_of_correction;
-    REAL *losses;
-    int64_t apart;
-};
-
-static void NAME(take_next)(struct NAME(steps) *steps, long threads) {
-    struct NAME(step) *step = &steps->step;
-    steps->optimizer.rate = steps->rates[steps->taken];
-    steps->optimizer.root_of_correction = steps->roots_of_correction[steps->taken];
-    NAME(take_step)(step, threads);
-    steps->losses[steps->taken++ * steps->apart] = *step->loss;
-    if (!isfinite(*step->loss)) steps->count = steps->taken;
-    step->chosen += step->batch;
-}
-
-/* Take steps with one thread for as long as one core is free, while the rest of the team sleeps. A member that is not
-   needed looks for work all the time, for some 4 ms, and it would on the very core that was left to somebody else. */
-static void NAME(take_alone)(struct NAME(steps) *steps) {
-    const int64_t members = steps->step.threads;
-    volatile int is_over = 0;
-#pragma omp parallel num_threads((int)members)
-    if (thread_number() == 0) {
-        while (steps->taken < steps->count && *steps->step.free_cores == 1) NAME(take_next)(steps, 1);
-        is_over = 1;
-    } else {
-        while (!is_over) nap();
-    }
 }
 
 /* Take up to `count` steps, on one batch of `chosen` after another: each with its `rates` and `roots_of_correction`
@@ -273,17 +239,28 @@ static void NAME(take_alone)(struct NAME(steps) *steps) {
    finite. Returns how many steps were taken. */
 int64_t NAME(fanin_steps)(const struct NAME(step) *first, int64_t count, const double *rates,
                           const double *roots_of_correction, REAL *losses, int64_t apart) {
-    struct NAME(steps) steps = {*first, *first->optimizer, 0, count, rates, roots_of_correction, losses, apart};
-    steps.step.optimizer = &steps.optimizer;
-    const int64_t threads = first->threads;
-    while (steps.taken < steps.count) {
-        const int64_t free_cores = *first->free_cores;
-        if (free_cores == 1 && threads > 1)
-            NAME(take_alone)(&steps);
-        else
-            NAME(take_next)(&steps, threads < free_cores ? threads : free_cores);
-    }
-    return steps.taken;
+    struct optimizer optimizer = *first->optimizer;
+    struct NAME(step) step = *first;
+    struct team nobody = {.threads = 1}, team = {.threads = 0};
+    const long threads = step.threads < MOST_THREADS ? step.threads : MOST_THREADS;
+    const unsigned mode = flush_denormals();
+    step.optimizer = &optimizer;
+    int64_t taken = 0, started = now_ns();
+    do {
+        const int with_team = threads > 1 && is_worth_a_team(step.pace, started);
+        if (with_team && team.threads == 0) start_team(&team, threads);
+        optimizer.rate = rates[taken];
+        optimizer.root_of_correction = roots_of_correction[taken];
+        NAME(take_step)(&step, with_team ? &team : &nobody);
+        losses[taken++ * apart] = *step.loss;
+        step.chosen += step.batch;
+        const int64_t ended = now_ns();
+        note_step(step.pace, with_team, started, ended);
+        started = ended;
+    } while (taken < count && isfinite(*step.loss));
+    if (team.threads > 0) end_team(&team);
+    restore_mode(mode);
+    return taken;
 }
 
 #undef LANES

@@ -8,13 +8,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
-#endif
-#ifdef _OPENMP
-#include <omp.h>
 #endif
 
 #ifndef VECTOR_BYTES
@@ -53,24 +49,10 @@ struct optimizer {
     double root_of_correction; /* Adam: sqrt(1 - beta2^t) */
 };
 
-/* Within its team; 0 where there is none. */
-static inline long thread_number(void) {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
-static inline void nap(void) {
-    const struct timespec duration = {0, 200 * 1000};
-    nanosleep(&duration, NULL);
-}
-
 /* Numbers below 1.2e-38 count as zero while a thread takes its part in a step. Adam's mean of a gradient that stays
    zero for some hundred steps, of a pixel that few digits light, becomes so small, and Intel's processors then need a
    hundred times as long for a multiplication. No weight is changed by it: what is added to one is smaller still.
-   torch's own setting does not reach the threads of a team that was there before it was made. */
+   torch's own setting reaches only the thread that makes it. */
 #if defined(__SSE__)
 #include <xmmintrin.h>
 static inline unsigned flush_denormals(void) {
@@ -83,6 +65,9 @@ static inline void restore_mode(unsigned before) { _mm_setcsr(before); }
 static inline unsigned flush_denormals(void) { return 0; }
 static inline void restore_mode(unsigned before) { (void)before; }
 #endif
+
+#include "pace.h"
+#include "team.h"
 
 #define LIST_VALUES NAME(list_values)
 #define LIST_BYTES NAME(list_bytes)
@@ -154,10 +139,11 @@ static inline long list_float_bytes(const uint8_t *from, const float *of_byte, l
 #include "body.h"
 
 /* What `models/training/kernel_library.py` compares with its own structures before it trusts this library. */
-const int64_t fanin_layout[5] = {
-    3, /* raised whenever a structure keeps its size and changes its meaning */
+const int64_t fanin_layout[6] = {
+    4, /* raised whenever a structure keeps its size and changes its meaning */
     sizeof(struct layer),
     sizeof(struct optimizer),
     sizeof(struct lists_float32),
     sizeof(struct step_float32),
+    sizeof(struct pace),
 };

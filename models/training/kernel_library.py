@@ -1,6 +1,6 @@
 """Load the compiled kernel: the installed variants, those that this processor can run, and the kernel's structures.
 
-`models/native` is built in up to three variants if Fanin is installed with a C compiler that has OpenMP. Without one,
+`models/native` is built in up to three variants if Fanin is installed with a C compiler. Without one,
 training runs on `models.training.step.StackedStep`, and every job says so. This file mirrors the structures of `step.c`
 and `body.h`, field by field.
 """
@@ -16,6 +16,8 @@ import torch
 from models.native import ACTIVATIONS, load
 
 BLOCK_ROWS = 32
+PACE_FIELDS = 5
+"""Of `struct pace`, int64 each."""
 KERNEL_ACTIVATIONS = ACTIVATIONS[:4]
 """Those of the kernel, in the order of its numbers; for the others torch's vectorized exponentials are faster."""
 
@@ -78,11 +80,12 @@ class StepOfKernel(ctypes.Structure):
             )
         ),
         ("threads", ctypes.c_int64),
-        ("free_cores", ctypes.c_void_p),
+        ("pace", ctypes.c_void_p),
     ]
 
 
-LAYOUT = (3, *map(ctypes.sizeof, (LayerOfKernel, OptimizerOfKernel, ListsOfKernel, StepOfKernel)))
+STRUCTURES = (LayerOfKernel, OptimizerOfKernel, ListsOfKernel, StepOfKernel)
+LAYOUT = (4, *map(ctypes.sizeof, STRUCTURES), 8 * PACE_FIELDS)
 
 
 class Kernel(NamedTuple):
@@ -106,7 +109,6 @@ def runnable() -> tuple[Variant, ...]:
 @cache
 def load_kernel(variant: Variant) -> Kernel | None:
     """Return one variant, or None if it was not built. The processor must be able to run it."""
-    # torch is already loaded, so the kernel shares its OpenMP; two would keep two pools of threads.
     library = load(f"step_{variant}", LAYOUT)
     if library is None:
         return None

@@ -1,8 +1,8 @@
 """The training step as a compiled kernel that skips zeros: four fifths of MNIST's pixels, and half of ReLU's outputs.
 
-The mathematics are those of `models.training.step`, and so are the numbers up to the order in which sums are added. A
-batch is worked through image by image and then row of weights by row of weights, each gradient being used while it is
-in registers, see `models/native/body.h`. Members of a run take turns. The bits do not depend on the number of threads.
+The formulas are those of `models.training.step`, and so are the numbers, up to the order in which sums are added. The
+kernel works through a batch image by image and then through the weights row by row, and uses each gradient while it is
+in registers (`models/native/body.h`). Members of a run take turns. The bits do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from models.native.row_layout import LINE, columns_of, stride_of
-from models.training import huge_pages as large_pages
+from models.training import huge_pages
 from models.training.kernel_library import (
     BLOCK_ROWS,
     KERNEL_ACTIVATIONS,
+    PACE_FIELDS,
     Kernel,
     LayerOfKernel,
     ListsOfKernel,
@@ -28,7 +29,6 @@ from models.training.kernel_library import (
 )
 from models.training.stacked_parameters import StackedParameters
 from models.training.step import Step
-from models.training.threads import FREE_CORES, Team
 from models.vocabulary import LEAKY_RELU_SLOPE
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 
 KINDS = {"sgd": 0, "adam": 1}
 SECONDS_AT_ONCE = 0.05
-"""How long steps may take before the host looks at them, and at its signals, again."""
+"""How long the steps of one call may take: the host checks losses and signals between calls."""
 MIN_IMAGES_OF_A_THREAD = 25
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-class _Given(NamedTuple):
-    """Steps to take.
+class _Steps(NamedTuple):
+    """The steps of one call.
 
     `images`, `labels`, `chosen` as in `Step.run_steps`; of each step the optimizer's rate and root of correction, see
-    `struct optimizer`. Those `beside` other work take longer, which tells nothing about others.
+    `struct optimizer`.
     """
 
     images: Tensor
@@ -57,7 +57,6 @@ class _Given(NamedTuple):
     chosen: Tensor
     rates: ctypes.Array[ctypes.c_double]
     roots_of_correction: ctypes.Array[ctypes.c_double]
-    beside: bool
 
     @property
     def batch(self) -> int:
@@ -90,7 +89,7 @@ class KernelStep(Step):
         self._gradients = self.parameters.zeros()
         self._kept_alive: list[object] = []
         self._layers, transposed_length = self._lay_out_transposed()
-        self._transposed = large_pages.zeros((self.count, transposed_length), dtype, cpu)
+        self._transposed = huge_pages.zeros((self.count, transposed_length), dtype, cpu)
         self._transpose()
         self._optimizer = OptimizerOfKernel(
             kind=KINDS[optimizer.name],
@@ -101,8 +100,7 @@ class KernelStep(Step):
             epsilon=EPSILON,
         )
         self._structures: dict[int, list[StepOfKernel]] = {}
-        self._teams: dict[int, Team] = {}
-        self._steps_in_time = self._steps_of_team = 1
+        self._steps_at_once = 1
 
     @property
     def lr(self) -> float:
@@ -124,8 +122,8 @@ class KernelStep(Step):
 
     @property
     def steps_at_once(self) -> int:
-        """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones; few while some try."""
-        return self._steps_in_time if FREE_CORES.are_taken() else min(self._steps_in_time, self._steps_of_team)
+        """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones."""
+        return self._steps_at_once
 
     def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float] | Tensor) -> Tensor:
         """Take some steps, each network all of its own in turn; see `Step.run_steps`.
@@ -139,54 +137,41 @@ class KernelStep(Step):
             rates = [lr / (1 - BETA1**count) for lr, count in zip(rates, counts, strict=True)]
             roots = [math.sqrt(1 - BETA2**count) for count in counts]
             self._steps += len(lrs)
-        given = _Given(images, labels, chosen, _doubles(rates), _doubles(roots), FREE_CORES.are_taken())
-        team, started = self._team_for(given.batch), time.perf_counter()
+        steps = _Steps(images, labels, chosen, _doubles(rates), _doubles(roots))
+        started = time.perf_counter()
         losses = torch.full((len(lrs), self.count), math.nan, dtype=self.losses.dtype)
         for index in range(self.count):
             if index not in self.masked:
-                self._call(index, given, losses)
+                self._call(index, steps, losses)
         step_s = (time.perf_counter() - started) / len(lrs)
-        if not given.beside:
-            self._steps_in_time = max(1, int(SECONDS_AT_ONCE / step_s))
-        self._steps_of_team = team.steps_at_once
+        self._steps_at_once = max(1, int(SECONDS_AT_ONCE / step_s))
         return losses
 
     def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
-        given = _Given(images, labels, chosen, _doubles([0.0]), _doubles([1.0]), FREE_CORES.are_taken())
+        steps = _Steps(images, labels, chosen, _doubles([0.0]), _doubles([1.0]))
         losses = torch.empty((1, self.count), dtype=self.losses.dtype)
         for index in range(self.count):
-            self._call(index, given, losses, self._gradients[index].data_ptr())
+            self._call(index, steps, losses, self._gradients[index].data_ptr())
         return self._gradients
 
-    def _call(self, index: int, given: _Given, losses: Tensor, gradients: int | None = None) -> None:
+    def _call(self, index: int, steps: _Steps, losses: Tensor, gradients: int | None = None) -> None:
         """Let the kernel take the steps of one network, or, with the address of `gradients`, fill those only."""
-        team = self._team_for(given.batch)
-        structure, own = self._structures[given.batch][index], given.chosen[index]
-        assert given.images.is_contiguous()
+        if steps.batch not in self._structures:
+            self._structures[steps.batch] = self._structures_for(steps.batch)
+        structure, own = self._structures[steps.batch][index], steps.chosen[index]
+        assert steps.images.is_contiguous()
         assert own.is_contiguous()
-        structure.images, structure.labels = given.images.data_ptr(), given.labels.data_ptr()
+        structure.images, structure.labels = steps.images.data_ptr(), steps.labels.data_ptr()
         structure.chosen = own.data_ptr()
-        structure.gradients, structure.threads = gradients, team.usual if given.beside else team.threads
-        started = time.perf_counter()
-        taken = self._function(
+        structure.gradients = gradients
+        self._function(
             ctypes.byref(structure),
-            len(given.rates),
-            given.rates,
-            given.roots_of_correction,
+            len(steps.rates),
+            steps.rates,
+            steps.roots_of_correction,
             losses[:, index].data_ptr(),
             losses.stride(0),
         )
-        if not given.beside:
-            team.took(time.perf_counter() - started, taken)
-
-    def _team_for(self, batch: int) -> Team:
-        """Return the team that takes steps of so many images; at first, lay out the memory that it works in."""
-        if batch not in self._teams:
-            # Every thread goes through all weights for its share of the images, which must be worth the way.
-            most_threads = min(torch.get_num_threads(), max(1, batch // MIN_IMAGES_OF_A_THREAD))
-            self._structures[batch] = self._structures_for(batch, most_threads)
-            self._teams[batch] = Team(most_threads)
-        return self._teams[batch]
 
     # -- memory ------------------------------------------------------------------------------------------
 
@@ -207,7 +192,9 @@ class KernelStep(Step):
             rows = self._transposed[:, layer.transposed_at : end].view(self.count, layer.fan_out, -1)
             rows[:, :, : layer.fan_in].copy_(views.weight.transpose(1, 2))
 
-    def _structures_for(self, batch: int, most_threads: int) -> list[StepOfKernel]:
+    def _structures_for(self, batch: int) -> list[StepOfKernel]:
+        # Every thread goes through all weights for its share of the images, which must be worth the way.
+        threads = min(torch.get_num_threads(), max(1, batch // MIN_IMAGES_OF_A_THREAD))
         count, dtype = len(self._layers), self.parameters.values.dtype
         inputs = [self._lists(layer.fan_in, batch) for layer in self._layers]
         scratch = [self._lists(layer.fan_out, batch) for layer in self._layers]
@@ -226,11 +213,12 @@ class KernelStep(Step):
             "scratch": self._address((ListsOfKernel * count)(*scratch)),
             "h": self._address(h),
             "dz": self._address(dz),
-            "free_cores": ctypes.addressof(FREE_CORES.count),
             "image_losses": self._new((batch,), torch.float64),
             "image_hits": self._new((batch,), torch.int64),
-            "gathered_images": self._new((most_threads, BLOCK_ROWS + 1, batch), torch.uint16),
-            "gathered_values": self._new((most_threads, BLOCK_ROWS + 1, batch), dtype),
+            "gathered_images": self._new((threads, BLOCK_ROWS + 1, batch), torch.uint16),
+            "gathered_values": self._new((threads, BLOCK_ROWS + 1, batch), dtype),
+            "threads": threads,
+            "pace": self._new((PACE_FIELDS,), torch.int64),
         }
         return [StepOfKernel(**shared, **self._of_member(index)) for index in range(self.count)]
 
@@ -256,7 +244,7 @@ class KernelStep(Step):
 
     def _new(self, shape: tuple[int, ...], dtype: torch.dtype) -> int:
         """Return the address of new memory that lives as long as this step."""
-        tensor = large_pages.zeros(shape, dtype, torch.device("cpu"))
+        tensor = huge_pages.zeros(shape, dtype, torch.device("cpu"))
         self._kept_alive.append(tensor)
         return tensor.data_ptr()
 

@@ -20,8 +20,8 @@ class Guard:
     """Checks a request before any other code reads it, and answers every error that is raised for it (ASGI).
 
     A request without `Authorization: Bearer <key>` gets 401, except for `/` and `OPEN_PATHS`. A body over the limit
-    gets 413, by its declared length or when more bytes than that arrive. An unexpected error gets 500, and the connection
-    stays open: the server would close it under the client's next request if the exception reached it.
+    gets 413, by its declared length or when more bytes than that arrive. An unexpected error gets 500, and the
+    connection stays open: the server would close it under the client's next request if the exception reached it.
     """
 
     def __init__(self, app: ASGIApp, key: str | None, limit_bytes: int) -> None:

@@ -2,8 +2,7 @@
 
 Writing a checkpoint to disk can take as long as an epoch on a GPU, and a commit of many jobs takes seconds. One thread
 therefore writes what the training thread submits. The training thread waits for it only before the next submission, and
-where it needs the result: after the last epoch or a divergence, before a pause or a shutdown. On a CPU, training leaves
-that thread a free core.
+where it needs the result: after the last epoch or a divergence, before a pause or a shutdown.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Self
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data.mnist import DataSet
 from models.training.snapshot import Snapshot
-from models.training.threads import FREE_CORES
 from service.artifacts import attempt_folder
 from service.store.attempts import Attempt, Member
 from service.store.checkpoints import NewCheckpoint
@@ -69,7 +67,6 @@ class CheckpointWriter:
 
     def submit(self, ready: Sequence[PendingCheckpoint]) -> None:
         """Start committing these checkpoints; call `wait` for the previous ones first."""
-        FREE_CORES.take()  # before the thread wakes: else it would wait for a core that training takes next
         self._running = self._pool.submit(self._commit_all, ready)
 
     def wait(self) -> EndedJobs:
@@ -78,10 +75,7 @@ class CheckpointWriter:
         return {} if running is None else running.result()
 
     def _commit_all(self, ready: Sequence[PendingCheckpoint]) -> EndedJobs:
-        try:
-            states = {checkpoint.index: self._commit_one(checkpoint) for checkpoint in ready}
-        finally:
-            FREE_CORES.give_back()
+        states = {checkpoint.index: self._commit_one(checkpoint) for checkpoint in ready}
         return {index: state for index, state in states.items() if state != "running"}
 
     def _commit_one(self, ready: PendingCheckpoint) -> JobState:

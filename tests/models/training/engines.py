@@ -46,9 +46,7 @@ def step_of(
         return StackedStep(networks, architecture, optimizer, CPU, dtype, **options)
     found = load_kernel(engine) if engine in runnable() else None
     if found is None:
-        pytest.skip(
-            f"no {engine} kernel: it needs such a processor, and a C compiler with OpenMP when installing Fanin"
-        )
+        pytest.skip(f"no {engine} kernel: it needs such a processor, and a C compiler when installing Fanin")
     return KernelStep(networks, architecture, optimizer, found, dtype, **options)
 
 

@@ -18,7 +18,7 @@ from models.training.kernel_library import RUNS, kernel, load_kernel, runnable
 def test_the_best_variant_that_runs_here_is_taken() -> None:
     found = kernel()
     if found is None:
-        pytest.skip("no kernel: it needs a C compiler with OpenMP when installing Fanin")
+        pytest.skip("no kernel: it needs a C compiler when installing Fanin")
     built = [variant for variant in runnable() if load_kernel(variant) is not None]
     assert found.variant == built[0]
 

@@ -1,24 +1,27 @@
-"""What only the compiled step does: several steps a call, members in turn, threads and a core for others."""
+"""What only the compiled step does: several steps a call, members in turn, and threads."""
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.machines import wait_until
 from models.data.mnist import DataSet
 from models.network.architecture import Architecture
 from models.spec import SGD, Adam
 from models.training import kernel_step
-from models.training import threads as team
-from models.training.kernel_library import Variant
+from models.training.kernel_library import PACE_FIELDS, Variant
+from models.training.kernel_step import KernelStep
 from models.training.step import Step
-from models.training.threads import FREE_CORES, FreeCores, Team
 from tests.models.training.engines import BATCH, ENGINES, network_of, on_device, step_of, taken
 
 
@@ -31,59 +34,71 @@ def test_models_that_take_turns_in_the_kernel_get_the_bits_of_those_trained_alon
     assert torch.equal(first, taken(step_of(engine, networks[:1], architecture, Adam()), few)[0])
 
 
-@pytest.mark.skipif(FREE_CORES.count.value < 2, reason="needs two cores")
-@pytest.mark.parametrize("engine", ENGINES[1:])
-def test_the_kernel_leaves_a_core_to_work_that_asks_for_it(
-    engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def used_by_others(step: Step) -> float:
-        """Return the processor time of the other threads over that of this one, while many steps are taken."""
-        order = torch.arange(400).repeat(100).view(1, -1)
-        process, own = time.process_time(), time.thread_time()
-        step.run_steps(*on_device(few), order, [1e-3] * 400)
-        own = time.thread_time() - own
-        return (time.process_time() - process - own) / own
+LARGE = Architecture(hidden=(128,))
 
-    monkeypatch.setattr(team, "STEPS_BETWEEN_TRIALS", 10**6)
-    cores, before = FreeCores(2), torch.get_num_threads()
-    monkeypatch.setattr(kernel_step, "FREE_CORES", cores)
+
+def pace_of(step: Step) -> ctypes.Array[ctypes.c_int64]:
+    """Return the fields of `struct pace` of steps of 40 images; see `pace.h`."""
+    assert isinstance(step, KernelStep)
+    return (ctypes.c_int64 * PACE_FIELDS).from_address(step._structures[40][0].pace)
+
+
+def take(step: Step, few: DataSet, count: int) -> None:
+    step.run_steps(*on_device(few), torch.arange(400).repeat(count // 10).view(1, -1), [1e-3] * count)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    try:
-        step = step_of(engine, [network_of(Architecture(hidden=(128,)), 0)], Architecture(hidden=(128,)), Adam())
-        assert used_by_others(step) > 0.2
-        cores.take()
-        assert used_by_others(step) < 0.2
-        cores.give_back()
-        assert used_by_others(step) > 0.2
-    finally:
-        torch.set_num_threads(before)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
-def test_how_long_steps_take_beside_other_work_decides_nothing(
+@pytest.mark.usefixtures("two_threads")
+def test_a_team_that_loses_time_is_given_up_for_a_while(
     engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[int] = []
+    monkeypatch.setattr(kernel_step, "MIN_IMAGES_OF_A_THREAD", 20)
+    step = step_of(engine, [network_of(LARGE, 0)], LARGE, Adam())
+    take(step, few, 10)
+    pace = pace_of(step)
+    pace[:] = [3, 1, 0, 0, 0]  # nothing is quicker than one thread that takes a step in a nanosecond
 
-    def noted(_self: Team, _seconds: float, steps: int = 1) -> None:
-        told.append(steps)
+    def paused_longer() -> bool:
+        take(step, few, 100)
+        return pace[3] >= 2 * 20_000_000
 
-    def sizes_of_steps(step: Step, count: int) -> tuple[int, int]:
-        step.run_steps(*on_device(few), torch.arange(40 * count).view(1, -1), [1e-3] * count)
-        return step.steps_at_once, len(told)
+    wait_until(paused_longer, what="a second, longer pause of the team")
+    assert pace[1] > 1
+    assert pace[4] > 0
 
-    monkeypatch.setattr(Team, "took", noted)
-    monkeypatch.setattr(kernel_step, "FREE_CORES", cores := FreeCores(2))
-    step = step_of(engine, [network_of(Architecture(hidden=(16,)), 0)], Architecture(hidden=(16,)), Adam())
-    before, calls = sizes_of_steps(step, 3)
-    assert calls == 1
-    cores.take()
-    monkeypatch.setattr(kernel_step, "SECONDS_AT_ONCE", 0.0)  # whoever measured now would go on step by step
-    assert sizes_of_steps(step, 5)[1] == 1
-    assert step.steps_at_once >= before
-    cores.give_back()
-    assert sizes_of_steps(step, 4) == (1, 2)
-    assert told == [3, 4]
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.usefixtures("two_threads")
+def test_helpers_work_unless_they_are_paused_and_end_with_the_call(
+    engine: str, few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_step, "MIN_IMAGES_OF_A_THREAD", 20)
+    step = step_of(engine, [network_of(LARGE, 0)], LARGE, Adam())
+    take(step, few, 10)
+    pace = pace_of(step)
+
+    def used_by_helpers() -> float:
+        process, thread = time.process_time(), time.thread_time()
+        take(step, few, 1000)
+        return time.process_time() - process - (time.thread_time() - thread)
+
+    pace[:] = [3, 2**60, 0, 0, 0]  # every step with a team saves time
+    with_team = used_by_helpers()
+    pace[:] = [3, 2**60, 0, 0, 2**62]
+    assert used_by_helpers() < with_team / 2
+    if (tasks := Path("/proc/self/task")).exists():
+        before = len(list(tasks.iterdir()))
+        pace[:] = [3, 2**60, 0, 0, 0]
+        take(step, few, 100)
+        assert len(list(tasks.iterdir())) == before
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])
@@ -129,11 +144,13 @@ def test_where_nobody_wants_any_model_the_kernel_trains_none(engine: str, few: D
 @pytest.mark.parametrize("engine", ENGINES[1:])
 def test_the_kernels_bits_do_not_depend_on_the_number_of_threads(engine: str, few: DataSet) -> None:
     architecture, before = Architecture(hidden=(300, 17)), torch.get_num_threads()
-    weights = []
+    order, weights = torch.arange(400).repeat(20).view(1, -1), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            weights += taken(step_of(engine, [network_of(architecture, 5)], architecture, Adam()), few)
+            step = step_of(engine, [network_of(architecture, 5)], architecture, Adam())
+            step.run_steps(*on_device(few), order, [1e-3] * 100)
+            weights.append(step.network(0).layers[0].weight)
     finally:
         torch.set_num_threads(before)
     assert torch.equal(weights[0], weights[1])

@@ -267,7 +267,7 @@ def test_the_optimizer_goes_on_from_its_saved_state(engine: str, optimizer: Adam
 def test_one_engine_goes_on_from_the_others_state(optimizer: Adam | SGD, few: DataSet) -> None:
     found = kernel()
     if found is None:
-        pytest.skip("no kernel: it needs a C compiler with OpenMP when installing Fanin")
+        pytest.skip("no kernel: it needs a C compiler when installing Fanin")
     architecture = Architecture(hidden=(20, 10))
     network = network_of(architecture, 0)
     by_kernel = KernelStep([network], architecture, optimizer, found, torch.float64)

@@ -233,7 +233,7 @@ def test_zeros_with_relu_give_exactly_the_share_of_ones_on_mnist(mnist: DataSet)
 def engine(request: pytest.FixtureRequest) -> str:
     name = best_engine(SMALL, CPU) if request.param == "kernel" else STACKED
     if request.param == "kernel" and name == STACKED:
-        pytest.skip("no kernel: it needs a C compiler with OpenMP when installing Fanin")
+        pytest.skip("no kernel: it needs a C compiler when installing Fanin")
     return name
 
 

@@ -113,7 +113,7 @@ def test_jobs_that_go_on_without_one_of_them_say_that_bits_may_differ_if_their_p
     bench: Bench, monkeypatch: pytest.MonkeyPatch, same_bits: bool
 ) -> None:
     if same_bits and kernel() is None:
-        pytest.skip("needs the compiled kernel: install a C compiler with OpenMP, then Fanin again")
+        pytest.skip("needs the compiled kernel: install a C compiler, then Fanin again")
     if not same_bits:
         monkeypatch.setattr("service.training.reproducibility.best_engine", lambda *_spec: STACKED)
     jobs, (run_id, *_) = submitted(bench, seeds(3))

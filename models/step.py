@@ -171,6 +171,18 @@ def _remembered(optimizer: Adam | SGD) -> tuple[str, ...]:
     return ("momentum_buffer",) if optimizer.momentum else ()
 
 
+class CapturableStep(Step):
+    """A step that keeps all that it changes in tensors on its device, so that steps can be captured in a CUDA graph."""
+
+    gathers_images: bool
+    """Whether the images of all steps of a call are gathered before the first, in memory of their own."""
+
+    @property
+    @abstractmethod
+    def changing(self) -> list[Tensor]:
+        """Return every tensor that a step changes and a later one reads."""
+
+
 @dataclass(frozen=True)
 class _Buffers:
     """Intermediates of a few steps of one batch size.
@@ -192,7 +204,7 @@ class _Buffers:
     dz: list[Tensor]
 
 
-class StackedStep(Step):
+class StackedStep(CapturableStep):
     """The step in torch, on a CPU or a GPU; see `Step`.
 
     `networks` give the first weights. Everything lives on `device` as `dtype` (float32; float64 for checks). On a GPU
@@ -203,6 +215,7 @@ class StackedStep(Step):
     """
 
     engine = "stacked-step"
+    gathers_images = True
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""How networks are trained: the engines that take the steps."""

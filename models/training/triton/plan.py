@@ -1,0 +1,166 @@
+"""What is launched for a network: tile sizes, and the cases that are left to the step in torch.
+
+Everything here is a function of network, batch, precision and card, never of the number of networks side by side: tiles
+decide in which order inner sums are added up, so the same job has the same bits whatever its neighbours are. No tile has
+more than 32 rows in its product: from 64 on the compiler takes wgmma for what it takes mma.sync for below, and wgmma's
+sums were five times as coarse (tf32x3, H100). This file imports neither Triton nor torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+LINE = 16
+"""Widths between layers are whole multiples of this, in float32 numbers."""
+MOST_HIDDEN_LAYERS = 64
+LEAST_CAPABILITY = (8, 0)
+PDL_FROM = (9, 0)
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity")
+WHOLE_INNER = 1024
+"""Inner sums up to this are read at once by the warps of a block, a part each; longer ones in a loop."""
+WHOLE_BATCH = 128
+
+
+class Card(NamedTuple):
+    """What of a GPU decides: its compute capability and how many multiprocessors it has."""
+
+    capability: tuple[int, int]
+    multiprocessors: int
+
+
+@dataclass(frozen=True)
+class ProductTile:
+    """A tile [rows, columns] of a product, whose inner sum is taken in parts of `split` x `inner`, a part a warp.
+
+    `whole`: one such part is all of the inner sum.
+    """
+
+    rows: int
+    columns: int
+    inner: int
+    split: int
+    whole: bool
+    warps: int = 4
+    stages: int = 1
+
+
+@dataclass(frozen=True)
+class UpdateTile:
+    """The weights of `inputs` inputs to `units` units, updated together; the sum over a batch goes by `images`.
+
+    `whole`: the batch is not larger than `images`. `state` as STATE in `backward.weights_updated`.
+    """
+
+    inputs: int
+    units: int
+    images: int
+    whole: bool
+    warps: int = 4
+    stages: int = 1
+    state: int = 0
+    registers: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tiles of a step of L layers.
+
+    `forward` of layers 1 .. L-1; `head`; `backward`: of dz_l for l = L-1 .. 2 with the update of layer l + 1, in that
+    order; `last`: the updates of layers 1 and 2. `pdl`: a kernel may start before its predecessor ends.
+    """
+
+    forward: tuple[ProductTile, ...]
+    head: ProductTile
+    backward: tuple[tuple[ProductTile, UpdateTile], ...]
+    last: tuple[UpdateTile, UpdateTile]
+    pdl: bool = field(default=False)
+
+
+def unsupported(hidden: Sequence[int], activation: str, card: Card) -> str | None:
+    """Say why the kernels cannot train such a network on a card, or return None."""
+    if len(hidden) > MOST_HIDDEN_LAYERS:
+        return f"the network has {len(hidden)} hidden layers, more than {MOST_HIDDEN_LAYERS}"
+    if activation not in ACTIVATIONS:
+        return f"the activation {activation} has no kernel"
+    if card.capability < LEAST_CAPABILITY:
+        return f"the GPU has compute capability {card.capability[0]}.{card.capability[1]}, and 8.0 is needed"
+    return None
+
+
+def plan_of(sizes: Sequence[int], batch: int, precision: str, card: Card) -> Plan:
+    """Return the plan for layers of `sizes` (inputs that take part, hidden widths, classes) and a batch size."""
+    layers = len(sizes) - 1
+    whole_batch = batch <= WHOLE_BATCH
+    images = _power_of_2(batch) if whole_batch else 32
+    updates = [_update_tile(sizes[number + 1], images, whole=whole_batch) for number in range(layers)]
+    backward = []
+    for layer in range(layers - 1, 1, -1):
+        product = _back_tile(batch, sizes[layer - 1], sizes[layer], card)
+        backward.append((product, updates[layer]))
+    return Plan(
+        forward=tuple(_forward_tile(batch, sizes, layer, card) for layer in range(1, layers)),
+        head=_head_tile(batch, sizes[-2], card),
+        backward=tuple(backward),
+        last=(updates[0], updates[1]),
+        pdl=card.capability >= PDL_FROM,
+    )
+
+
+def padded(width: int) -> int:
+    """Return the width that what lies between layers has in memory."""
+    return -(-width // LINE) * LINE
+
+
+def tiles(length: int, tile: int) -> int:
+    """Return how many tiles cover a length."""
+    return -(-length // tile)
+
+
+def _power_of_2(number: int) -> int:
+    return int(max(LINE, 1 << (number - 1).bit_length()))
+
+
+def _few(batch: int, width: int, card: Card) -> bool:
+    """Say whether tiles of 16 x 16 are so few that a card computes them in two rounds or less."""
+    return tiles(batch, 16) * tiles(width, 16) <= 2 * card.multiprocessors
+
+
+def _forward_tile(batch: int, sizes: Sequence[int], layer: int, card: Card) -> ProductTile:
+    inner, width = sizes[layer - 1], sizes[layer]
+    if not _few(batch, width, card):
+        return ProductTile(32, 64, 64 if layer == 1 else 32, 1, whole=False, stages=3)
+    if inner > WHOLE_INNER:
+        return ProductTile(16, 16, 64, 4, whole=False, stages=3)
+    if layer == 1 and inner > 512 and tiles(batch, 16) * tiles(width, 16) > card.multiprocessors:
+        return ProductTile(32, 16, _power_of_2(inner) // 8, 8, whole=True, warps=8)
+    return _split_among_warps(16, 16, inner, 2 if inner <= 256 else 4)
+
+
+def _back_tile(batch: int, width: int, inner: int, card: Card) -> ProductTile:
+    if not _few(batch, width, card):
+        return ProductTile(32, 64, 32, 1, whole=False, stages=3)
+    if inner > WHOLE_INNER:
+        return ProductTile(16, 16, 64, 4, whole=False, stages=3)
+    return _split_among_warps(16, 16, inner, 4, always_four=True)
+
+
+def _head_tile(batch: int, inner: int, card: Card) -> ProductTile:
+    few_rows = tiles(batch, 16) <= card.multiprocessors
+    columns = min(256, max(32, _power_of_2(inner) // 8)) if few_rows else min(256, _power_of_2(inner))
+    if inner > WHOLE_INNER:
+        return ProductTile(16, columns, 64, 4, whole=False, stages=2)
+    return _split_among_warps(16, columns, inner, 4, always_four=True)
+
+
+def _split_among_warps(rows: int, columns: int, inner: int, warps: int, *, always_four: bool = False) -> ProductTile:
+    """Return a tile whose warps share all of an inner sum, or do not share it where it is too short."""
+    whole = _power_of_2(inner)
+    split = warps if whole >= LINE * warps else 1
+    return ProductTile(rows, columns, whole // split, split, whole=True, warps=4 if always_four else warps)
+
+
+def _update_tile(units: int, images: int, *, whole: bool) -> UpdateTile:
+    narrow = units <= LINE
+    return UpdateTile(32 if narrow else 64, 16 if narrow else 32, images, whole=whole, stages=1 if whole else 3)

@@ -1,4 +1,7 @@
-"""Which engine takes the training steps: the compiled kernel where it is the faster one, torch everywhere else."""
+"""Which engine takes the training steps: compiled kernels where they are the faster ones, torch everywhere else.
+
+On a CPU that is the kernel in C, on a CUDA GPU the kernels in Triton, which only making such a step imports.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from models.errors import EngineMissing
 from models.kernel import KERNEL_ACTIVATIONS, Kernel, Variant, kernel, load_kernel, runnable
 from models.kernel_step import KernelStep
 from models.step import StackedStep
+from models.training.triton.availability import card_of, why_unavailable
+from models.training.triton.plan import unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
 STACKED = StackedStep.engine
 KERNEL_PREFIX = "sparse-kernel-"
+TRITON = "triton-step"
 
 
 def best_engine(spec: TrainSpec, device: torch.device) -> str:
@@ -28,11 +34,21 @@ def best_engine(spec: TrainSpec, device: torch.device) -> str:
     found = kernel()
     if device.type == "cpu" and found is not None and spec.architecture.activation in KERNEL_ACTIVATIONS:
         return f"{KERNEL_PREFIX}{found.variant}"
-    return STACKED
+    return TRITON if why_not_triton(spec, device) is None else STACKED
+
+
+def why_not_triton(spec: TrainSpec, device: torch.device) -> str | None:
+    """Say why the kernels in Triton cannot train a spec on a device here, or return None: then they are the best."""
+    reason = why_unavailable(device)
+    if reason is not None:
+        return reason
+    return unsupported(spec.architecture.hidden, spec.architecture.activation, card_of(device))
 
 
 def is_available(engine: str, device: torch.device) -> bool:
     """Say whether this installation on this processor can train by an engine on a device."""
+    if engine == TRITON:
+        return why_unavailable(device) is None
     return engine == STACKED or (device.type == "cpu" and _kernel_of(engine) is not None)
 
 
@@ -41,6 +57,8 @@ def make_step(engine: str, networks: Sequence[Network], spec: TrainSpec, device:
     if engine == STACKED:
         precision = spec.precision if device.type == "cuda" else "float32"
         return StackedStep(networks, spec.architecture, spec.optimizer, device, pixels=pixels, precision=precision)
+    if engine == TRITON:
+        return _triton_step(networks, spec, device, pixels)
     found = _kernel_of(engine) if device.type == "cpu" else None
     if found is None or spec.architecture.activation not in KERNEL_ACTIVATIONS:
         raise EngineMissing(
@@ -48,6 +66,19 @@ def make_step(engine: str, networks: Sequence[Network], spec: TrainSpec, device:
             f"Use {best_engine(spec, device)}; the kernel is built by installing Fanin where a C compiler is.",
         )
     return KernelStep(networks, spec.architecture, spec.optimizer, found, pixels=pixels)
+
+
+def _triton_step(networks: Sequence[Network], spec: TrainSpec, device: torch.device, pixels: Tensor) -> Step:
+    reason = why_not_triton(spec, device)
+    if reason is not None:
+        raise EngineMissing(
+            f"The engine {TRITON} cannot train this network on {device.type} here: {reason}.",
+            f"Use {best_engine(spec, device)}.",
+        )
+    from models.training.triton.step import Options, TritonStep  # imports Triton, which nobody else needs
+
+    options = Options(spec.batch_size, card_of(device), spec.precision)
+    return TritonStep(networks, spec.architecture, spec.optimizer, pixels, device, options)
 
 
 def _kernel_of(engine: str) -> Kernel | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.step import StackedStep, Step
+    from models.step import CapturableStep, Step
 
 AfterSteps = Callable[[int, Tensor | None], None]
 STEPS_PER_GRAPH = 20
@@ -80,12 +80,13 @@ class _Captured(NamedTuple):
 class DeviceLoop:
     """Steps that a device takes by itself; captured in a CUDA graph on a GPU, and as they are on a CPU (for tests)."""
 
-    def __init__(self, step: StackedStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
+    def __init__(self, step: CapturableStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
         self._step, self._images, self._labels, self._batch = step, images, labels, batch
         self._device = images.device
         self._whole_batches = images_per_epoch // batch
         bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
-        self._few = max(1, min(STEPS_PER_GRAPH, LARGEST_GATHERED_BYTES // bytes_of_step))
+        most = LARGEST_GATHERED_BYTES // bytes_of_step if step.gathers_images else STEPS_PER_GRAPH
+        self._few = max(1, min(STEPS_PER_GRAPH, most))
         worth_it = self._device.type == "cuda" and self._whole_batches >= self._few
         self._captured = self._capture() if worth_it else None
 

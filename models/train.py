@@ -33,7 +33,7 @@ from models.pretrain.dbn import Pretraining
 from models.randomness import generator
 from models.results import EpochMetrics, Evaluation
 from models.spec import TrainSpec
-from models.step import StackedStep
+from models.step import CapturableStep
 from models.step_progress import StepProgress
 from models.training_set import training_set
 
@@ -207,7 +207,7 @@ class Training:
         self._slots = members
         self._step = make_step(self._engine, networks, self._shared, self._device, self._pixels)
         self._loop: EpochLoop
-        if isinstance(self._step, StackedStep) and self._device.type == "cuda":
+        if isinstance(self._step, CapturableStep) and self._device.type == "cuda":
             batch, of_epoch = self._shared.batch_size, self.images_per_epoch
             self._loop = DeviceLoop(self._step, self._images, self._labels, batch, of_epoch)
         else:

@@ -31,6 +31,8 @@ def why_unavailable(device: torch.device) -> str | None:
     reason = why_not_compiled()
     if reason is None and torch.version.hip is not None:
         reason = "it is written for CUDA, and this torch is for ROCm"
+    if reason is None and not torch.cuda.is_available():
+        reason = "torch sees no CUDA GPU"
     if reason is None:
         major, minor = torch.cuda.get_device_capability(device)
         if (major, minor) < LEAST_CAPABILITY:

@@ -12,7 +12,7 @@ from models.parameters import StackedParameters
 def gradients_in_torch(
     parameters: StackedParameters, images: Tensor, labels: Tensor, chosen: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients [K, length], flat as the parameters, and the mean losses [K], by the formulas of `models.step`.
+    """Return the gradients [K, length], flat as the parameters, and the mean losses [K]; see `models.step`.
 
     `images` uint8 [N, pixels that take part], `labels` int64 [N], `chosen` int64 [K, B]. Products are what
     `torch.backends.cuda.matmul` allows.

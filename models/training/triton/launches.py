@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from models.parameters import StackedParameters
-from models.training.triton.backward import backward, last
-from models.training.triton.forward import forward, head
+from models.training.triton.kernels.backward import backward, last
+from models.training.triton.kernels.forward import forward, head
 from models.training.triton.plan import Plan, UpdateTile, tiles
 
 CLASS_PLACES = 16

@@ -1,9 +1,9 @@
 """What is launched for a network: tile sizes, and the cases that are left to the step in torch.
 
-Everything here is a function of network, batch, precision and card, never of the number of networks side by side: tiles
-decide in which order inner sums are added up, so the same job has the same bits whatever its neighbours are. No tile has
-more than 32 rows in its product: from 64 on the compiler takes wgmma for what it takes mma.sync for below, and wgmma's
-sums were five times as coarse (tf32x3, H100). This file imports neither Triton nor torch.
+Everything here is a function of network, batch and card, never of the number of networks side by side: tiles
+decide in which order inner sums are added up, so the same job has the same bits whatever its neighbours are. No tile
+has more than 32 rows in its product: from 64 on the compiler takes wgmma for what it takes mma.sync for below, and
+wgmma's sums were five times as coarse (tf32x3, H100). This file imports neither Triton nor torch.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def unsupported(hidden: Sequence[int], activation: str, card: Card) -> str | Non
     return None
 
 
-def plan_of(sizes: Sequence[int], batch: int, precision: str, card: Card) -> Plan:
+def plan_of(sizes: Sequence[int], batch: int, card: Card) -> Plan:
     """Return the plan for layers of `sizes` (inputs that take part, hidden widths, classes) and a batch size."""
     layers = len(sizes) - 1
     whole_batch = batch <= WHOLE_BATCH

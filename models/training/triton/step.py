@@ -13,11 +13,11 @@ from torch import Tensor
 from models.cache_lines import columns_of
 from models.parameters import StackedParameters
 from models.step import CapturableStep
-from models.training.triton.arithmetic import INTERPRETED
 from models.training.triton.gradients import gradients_in_torch
+from models.training.triton.kernels.arithmetic import INTERPRETED
+from models.training.triton.kernels.updates import add_up, prepare
 from models.training.triton.launches import Between, Call, Launches, Rule
 from models.training.triton.plan import Card, Plan, padded, plan_of
-from models.training.triton.updates import add_up, prepare
 
 if TYPE_CHECKING:
     from models.mlp import Network
@@ -65,7 +65,7 @@ class TritonStep(CapturableStep):
         self._device, self._rule = device, _rule(optimizer, parameters.values, self.memory)
         self._activation = architecture.activation
         sizes = (len(pixels), *architecture.sizes[1:])
-        plan = options.plan or plan_of(sizes, options.batch, options.precision, options.card)
+        plan = options.plan or plan_of(sizes, options.batch, options.card)
         self._launches = Launches(plan, parameters, self._rule, architecture.activation, options.precision)
         self._counter = torch.zeros(1, dtype=torch.int64, device=device)
         self._lr = torch.full((1,), optimizer.lr, device=device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from models.training.triton.arithmetic import (
+from models.training.triton.kernels.arithmetic import (
     EXACT_RIGHT,
     left_indices,
     no_sum,
@@ -15,8 +15,11 @@ from models.training.triton.arithmetic import (
     whole,
     whole_sum,
 )
-from models.training.triton.updates import prefetch, remembered, update
-from models.training.triton.waiting import wait
+from models.training.triton.kernels.updates import prefetch, remembered, update
+from models.training.triton.kernels.waiting import wait
+
+# A kernel's many arguments read better in groups than one a line.
+# fmt: off
 
 
 @triton.jit
@@ -52,17 +55,25 @@ def gradient_below(
 
 
 @triton.jit
-def weights_updated(
-    pid_m, pid_n, k, A, ROWS, a_stride, DZ, P, M, V, w, bias, RATES, decay, momentum, n_in, n_out, batch,
+def biases_updated(P, M, V, at, inside, gradient, rate, root, decay, momentum, OPT: tl.constexpr):
+    value = tl.load(P + at, mask=inside, other=0.0)
+    first = remembered(M, at, inside, OPT != "sgd")
+    second = remembered(V, at, inside, OPT == "adam")
+    update(P, M, V, at, inside, value, first, second, gradient, rate, root, decay, momentum, OPT)
+
+
+@triton.jit
+def weights_updated(  # noqa: C901 - its branches are the compiler's
+    pid_m, pid_n, A, ROWS, a_stride, DZ, P, M, V, w, bias, RATES, decay, momentum, n_in, n_out, batch,
     BYTES: tl.constexpr, ONE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PREC: tl.constexpr,
     OPT: tl.constexpr, EARLY: tl.constexpr, STATE: tl.constexpr, PDL: tl.constexpr,
 ):
-    """The gradient of BM inputs' weights to BN units, summed over the batch, and the optimizer's step on them, in place.
+    """The gradient of BM inputs' weights to BN units, summed over the batch, and the optimizer's step on them.
 
     All pointers are those of the network. The gradient is computed turned, dz^T h [BN, BM]: with BN <= 32 the compiler
-    takes mma.sync, whose sums are as exact as float32's. BYTES: h are the rows of the images A that ROWS choose. EARLY: all
-    that is read is older than the launch before. STATE says when parameter and memory are read: 0 before the wait; 1 after
-    the product; 2 as 1, but fetched into the second-level cache before anything else. ONE: BK >= batch.
+    takes mma.sync, whose sums are as exact as float32's. BYTES: h are the rows of the images A that ROWS choose. EARLY:
+    all that is read is older than the launch before. STATE says when parameter and memory are read: 0 before the wait;
+    1 after the product; 2 as 1, but fetched into the second-level cache before anything else. ONE: BK >= batch.
     """
     m = pid_m * BM + tl.arange(0, BM)
     n = pid_n * BN + tl.arange(0, BN)
@@ -73,12 +84,10 @@ def weights_updated(
     h_inside = (m < a_width)[None, :]
     dz_inside = (n < n_out)[:, None]
     dz_at = DZ + inner[None, :] * n_out + n[:, None]
-    if BYTES:
-        exact: tl.constexpr = EXACT_RIGHT
-    else:
-        exact: tl.constexpr = 0
+    exact: tl.constexpr = EXACT_RIGHT if BYTES else 0
     if STATE == 2:
-        lines = w + tl.minimum(m, n_in - 1)[None, :] * n_out + (pid_n * BN + tl.arange(0, (BN + 31) // 32) * 32)[:, None]
+        starts = pid_n * BN + tl.arange(0, (BN + 31) // 32) * 32
+        lines = w + tl.minimum(m, n_in - 1)[None, :] * n_out + starts[:, None]
         prefetch(P, lines)
         if OPT != "sgd":
             prefetch(M, lines)
@@ -134,12 +143,7 @@ def weights_updated(
         acc = acc * (1.0 / 255.0)
     update(P, M, V, at, inside, value, first, second, acc, rate, root, decay, momentum, OPT)
     if pid_m == 0:
-        at_bias = bias + n
-        of_bias = n < n_out
-        value = tl.load(P + at_bias, mask=of_bias, other=0.0)
-        first = remembered(M, at_bias, of_bias, OPT != "sgd")
-        second = remembered(V, at_bias, of_bias, OPT == "adam")
-        update(P, M, V, at_bias, of_bias, value, first, second, bias_gradient, rate, root, decay, momentum, OPT)
+        biases_updated(P, M, V, bias + n, n < n_out, bias_gradient, rate, root, decay, momentum, OPT)
 
 
 @triton.jit(do_not_specialize=["d_tiles", "d_tiles_n", "w_tiles_n", "batch", "g"])
@@ -161,7 +165,7 @@ def backward(
     else:
         pid = pid - d_tiles
         weights_updated(
-            pid // w_tiles_n, pid % w_tiles_n, k, A2 + k * a2_ks, A2, n_out, DZ2 + k * dz2_ks, P + k * p_ks,
+            pid // w_tiles_n, pid % w_tiles_n, A2 + k * a2_ks, A2, n_out, DZ2 + k * dz2_ks, P + k * p_ks,
             M + k * p_ks, V + k * p_ks, w2, bias2, RATES + 2 * g, decay, momentum, n_in2, n_out2, batch,
             False, WONE, WM, WN, WK, PREC, OPT, False, STATE, PDL,
         )
@@ -181,19 +185,19 @@ def last(
     """The update of layer 1, from the images' bytes, and that of layer 2."""
     pid = tl.program_id(0)
     k = tl.program_id(1).to(tl.int64)
-    P += k * p_ks
-    M += k * p_ks
-    V += k * p_ks
+    P += k * p_ks  # noqa: N806
+    M += k * p_ks  # noqa: N806
+    V += k * p_ks  # noqa: N806
     if pid < tiles1:
         weights_updated(
-            pid // tiles1_n, pid % tiles1_n, k, X, ROWS + k * rows_ks + g * batch, x_stride, DZ1 + k * dz1_ks, P, M, V,
+            pid // tiles1_n, pid % tiles1_n, X, ROWS + k * rows_ks + g * batch, x_stride, DZ1 + k * dz1_ks, P, M, V,
             w1, bias1, RATES + 2 * g, decay, momentum, n_in1, n_out1, batch,
             True, ONE, BM, BN, BK, PREC, OPT, False, STATE, PDL,
         )
     else:
         pid = pid - tiles1
         weights_updated(
-            pid // tiles2_n, pid % tiles2_n, k, A2 + k * a2_ks, ROWS, n_out1, DZ2 + k * dz2_ks, P, M, V,
+            pid // tiles2_n, pid % tiles2_n, A2 + k * a2_ks, ROWS, n_out1, DZ2 + k * dz2_ks, P, M, V,
             w2, bias2, RATES + 2 * g, decay, momentum, n_in2, n_out2, batch,
             False, ONE, WM, WN, WK, PREC, OPT, EARLY, STATE, PDL,
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from models.training.triton.arithmetic import INTERPRETED
+from models.training.triton.kernels.arithmetic import INTERPRETED
 
 BETA_1 = tl.constexpr(0.9)
 BETA_2 = tl.constexpr(0.999)
 EPSILON = tl.constexpr(1e-8)
+
+# A kernel's many arguments read better in groups than one a line.
+# fmt: off
 
 
 @triton.jit
@@ -25,8 +28,8 @@ def remembered(MEMORY, at, inside, NEEDED: tl.constexpr):
 def update(P, M, V, at, inside, value, first, second, gradient, rate, root, decay, momentum, OPT: tl.constexpr):
     """Take an optimizer's step on some parameters: write them, and what the optimizer remembers of them.
 
-    OPT adam: M and V are the moments; rate = lr / (1 - beta_1^t), root = 1 / sqrt(1 - beta_2^t). sgd: rate = lr; momentum:
-    M is the momentum buffer. `decay` times the parameter is added to its gradient.
+    OPT adam: M and V are the moments; rate = lr / (1 - beta_1^t), root = 1 / sqrt(1 - beta_2^t). sgd: rate = lr;
+    momentum: so too, and M is the momentum buffer. `decay` times the parameter is added to its gradient.
     """
     gradient = gradient + decay * value
     if OPT == "adam":
@@ -85,7 +88,8 @@ def prepare(LRS, COUNTER, RATES, LR, steps, GG: tl.constexpr, OPT: tl.constexpr)
 
 @triton.jit(do_not_specialize=["steps", "count", "batch", "counted"])
 def add_up(
-    LOSS, HIT, LOSSES, LAST, LOSS_SUMS, HIT_SUMS, COUNTER, steps, count, batch, counted, GG: tl.constexpr, BB: tl.constexpr
+    LOSS, HIT, LOSSES, LAST, LOSS_SUMS, HIT_SUMS, COUNTER, steps, count, batch, counted,
+    GG: tl.constexpr, BB: tl.constexpr,
 ):
     """Of one network: write the mean loss of each step, and add losses and right answers to the sums.
 

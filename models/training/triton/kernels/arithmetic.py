@@ -130,11 +130,9 @@ def whole_sum(acc, S: tl.constexpr):
 @triton.jit
 def exp(x):
     """Return e^x. The machine's 2^y, with what rounding took from y = x log2(e) put back."""
-    y = x * LOG2_E
-    lost = tl.fma(x, LOG2_E, -y)
-    # An infinite y has no rest: inf - inf is not a number.
-    lost = tl.where(tl.abs(y) < 200.0, lost, 0.0)
-    return tl.exp2(y) * (1.0 + lost * LN_2)
+    near = tl.where(tl.abs(x) < 100.0, x, 0.0)  # an infinite product has no rest: inf - inf is not a number
+    lost = tl.fma(near, LOG2_E, -(near * LOG2_E))
+    return tl.exp2(x * LOG2_E) * (1.0 + lost * LN_2)
 
 
 @triton.jit

@@ -4,8 +4,8 @@
     | last: the updates of layers 1 and 2
 
 Names as in `models.step`. Network k is `program_id(1)`; its parameters begin at P + k p_ks, those of a layer at `w` and
-`bias` within, rows of the weight [fan_in, n_out] lie `n_out` apart. Widths of what is between the layers are rounded up to
-16: weights and gradients are zero in the padding. No launch reads what another block of it writes, nothing is added
+`bias` within; rows of the weight [fan_in, n_out] lie `n_out` apart. Widths of what is between the layers are rounded up
+to 16: weights and gradients are zero in the padding. No launch reads what another block of it writes, nothing is added
 atomically, and no sum depends on K.
 
 With programmatic dependent launch (PDL) a kernel may start before its predecessor ends. What stands before `wait` reads
@@ -17,7 +17,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from models.training.triton.arithmetic import (
+from models.training.triton.kernels.arithmetic import (
     EXACT_LEFT,
     activated,
     exp,
@@ -29,7 +29,10 @@ from models.training.triton.arithmetic import (
     whole,
     whole_sum,
 )
-from models.training.triton.waiting import wait
+from models.training.triton.kernels.waiting import wait
+
+# A kernel's many arguments read better in groups than one a line.
+# fmt: off
 
 
 @triton.jit(
@@ -43,8 +46,8 @@ def forward(
 ):
     """A tile of h_l = phi(h_{l-1} V_l + b_l). BYTES: of the first layer, from the images X that ROWS choose.
 
-    `a_stride` is the distance of rows of X, or of A. ONE: S BK >= n_in, so that the inner sum takes no loop. For gelu also
-    writes Z.
+    `a_stride` is the distance of rows of X, or of A. ONE: S BK >= n_in, so that the inner sum takes no loop. For gelu
+    also writes Z.
     """
     k = tl.program_id(1).to(tl.int64)
     m = tl.program_id(0) // tiles_n * BM + tl.arange(0, BM)
@@ -52,16 +55,15 @@ def forward(
     inner = tl.arange(0, BK)
     row, ka = left_indices(m, inner, BK, S)
     kb, column = right_indices(n, inner, BK, S)
-    P += k * p_ks
+    P += k * p_ks  # noqa: N806
     a_width = n_in if BYTES else a_stride
+    exact: tl.constexpr = EXACT_LEFT if BYTES else 0
     if BYTES:
         chosen = tl.load(ROWS + k * rows_ks + g * batch + m, mask=m < batch, other=0)
         chosen, _ = left_indices(chosen, inner, BK, S)
         a_at = X + chosen * a_stride + ka
-        exact: tl.constexpr = EXACT_LEFT
     else:
         a_at = A + k * a_ks + row * a_stride + ka
-        exact: tl.constexpr = 0
     b_at = P + w + kb * n_out + column
     acc = no_sum(BM, BN, S)
     if ONE:
@@ -117,7 +119,7 @@ def head(
     n = pid_n * BN + tl.arange(0, BN)
     c = tl.arange(0, CC)
     inner = tl.arange(0, BK)
-    P += k * p_ks
+    P += k * p_ks  # noqa: N806
     label = tl.load(LABELS + tl.load(ROWS + k * rows_ks + g * batch + m, mask=m < batch, other=0)).to(tl.int32)
     row, ka = left_indices(m, inner, BK, S)
     kb, column = right_indices(c, inner, BK, S)

@@ -1,0 +1,68 @@
+"""What is launched for a network, and what is left to the step in torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.engine import best_engine, is_available, make_step, why_not_triton
+from models.errors import EngineMissing
+from models.mlp import Network
+from models.spec import Architecture, TrainSpec
+from models.training.triton.plan import Card, plan_of, unsupported
+
+H100, SMALL = Card((9, 0), 132), Card((8, 6), 20)
+SIZES = [(784, 256, 256, 10), (720, 512, 512, 512, 512, 10), (37, 1, 10), (784, 8192, 10), (784, *[100] * 64, 10)]
+
+
+@pytest.mark.parametrize("card", [H100, SMALL], ids=str)
+@pytest.mark.parametrize("batch", [1, 100, 129, 60_000])
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes) - 1} layers")
+def test_tiles_cover_every_sum_and_are_small_enough_for_mma(sizes: tuple[int, ...], batch: int, card: Card) -> None:
+    plan, layers = plan_of(sizes, batch, card), len(sizes) - 1
+    assert len(plan.forward) + 1 + len(plan.backward) + 1 == 2 * layers - 1
+    back = [product for product, _ in plan.backward]
+    inner = [sizes[layer] for layer in range(layers - 1)] + [sizes[layer] for layer in range(layers - 1, 1, -1)]
+    for tile, length in zip((*plan.forward, *back), inner, strict=True):
+        assert not tile.whole or tile.split * tile.inner >= length
+        assert tile.inner >= 16
+        assert tile.split in (1, tile.warps)
+        assert tile.rows <= 32
+    assert not plan.head.whole or plan.head.split * plan.head.inner >= sizes[-2]
+    for update in (*plan.last, *(update for _, update in plan.backward)):
+        assert update.units <= 32
+        assert update.whole == (batch <= update.images)
+    assert plan.pdl == (card.capability >= (9, 0))
+
+
+def test_wider_layers_have_no_smaller_tiles() -> None:
+    tiles = [plan_of((784, width, width, 10), 100, H100).forward[1] for width in (64, 256, 512, 1024, 4096)]
+    assert all(small.columns <= large.columns for small, large in pairwise(tiles))
+
+
+def test_what_the_kernels_cannot_is_said() -> None:
+    assert unsupported((256,) * 64, "gelu", H100) is None
+    assert "65 hidden layers" in str(unsupported((8,) * 65, "relu", H100))
+    assert "compute capability 7.5" in str(unsupported((8,), "relu", Card((7, 5), 40)))
+    assert "activation swish" in str(unsupported((8,), "swish", H100))
+
+
+def test_without_a_gpu_the_engine_is_not_there_and_says_why() -> None:
+    spec, cpu = TrainSpec(architecture=Architecture(hidden=(8,))), torch.device("cpu")
+    assert "CUDA" in str(why_not_triton(spec, cpu))
+    assert not is_available("triton-step", cpu)
+    assert best_engine(spec, cpu) != "triton-step"
+    with pytest.raises(EngineMissing, match="runs on CUDA GPUs"):
+        make_step("triton-step", [Network.empty(spec.architecture)], spec, cpu, torch.arange(784))
+
+
+@pytest.mark.parametrize("module", ["models.engine", "models.train", "models.training.triton.availability"])
+def test_who_makes_no_such_step_imports_no_triton(module: str) -> None:
+    code = f"import sys, torch; before = 'triton' in sys.modules; import {module}; sys.exit('triton' in sys.modules and not before)"
+    root = Path(__file__).parents[4]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

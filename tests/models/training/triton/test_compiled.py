@@ -39,9 +39,7 @@ def test_float32_is_summed_by_mma_and_registers_suffice(hidden: tuple[int, ...],
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_lower_precisions_take_fewer_products(precision: Precision) -> None:
-    products = [
-        sum(code.instructions["HMMA"] for code in codes((256, 256), 90, one)) for one in ("float32", precision)
-    ]
+    products = [sum(code.instructions["HMMA"] for code in codes((256, 256), 90, one)) for one in ("float32", precision)]
     assert products[1] * 2 <= products[0]
 
 

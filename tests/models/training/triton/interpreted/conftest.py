@@ -1,6 +1,6 @@
 """Tests of the kernels in Triton's interpreter, which must be chosen before the kernels are imported.
 
-`test_interpreted` runs them in a process of their own; alone: TRITON_INTERPRET=1 pytest tests/models/training/triton/interpreted
+`test_interpreted` runs them in a process of their own. By hand: TRITON_INTERPRET=1 pytest this-folder.
 """
 
 import os

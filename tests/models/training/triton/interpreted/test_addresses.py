@@ -67,11 +67,11 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 @pytest.mark.parametrize(
     ("hidden", "activation", "optimizer", "batch", "card"),
     [
-        ((256, 256), "relu", Adam(), 100, Card((9, 0), 132)),
+        ((128, 64, 64), "relu", Adam(), 100, Card((9, 0), 132)),
         ((40, 24, 33, 20), "gelu", SGD(momentum=0.9), 7, CARD),
         ((33, 70), "tanh", SGD(), 150, Card((8, 0), 1)),
     ],
-    ids=["preset", "odd", "loops"],
+    ids=["whole", "odd", "loops"],
 )
 def test_no_kernel_touches_what_is_not_its_own(
     hidden: tuple[int, ...],

@@ -39,7 +39,7 @@ def assert_as_near_as_torch(
     card: Card = CARD,
     pixels: Tensor = PIXELS,
 ) -> None:
-    """Parameters, memory, losses, sums and hits are as near to float64's as those of torch in float32, by a factor 2."""
+    """Parameters and memory are at most twice as far from float64's as those of torch in float32."""
     architecture = architecture_of(hidden, activation)
     networks, (images, labels) = networks_of(architecture, count), training_images(len(pixels))
     ours = kernels_of(networks, architecture, optimizer, batch, card=card, pixels=pixels)
@@ -55,7 +55,8 @@ def assert_as_near_as_torch(
         for name, flat in exact.memory.items():
             best = distance(whole(single, index, single.memory[name]), whole(exact, index, flat))
             assert distance(whole(ours, index, ours.memory[name]), whole(exact, index, flat)) <= 2 * best + LEAST_ERROR
-    assert (ours.steps, ours.lr) == (exact.steps, pytest.approx(rates[-1]))
+    assert ours.steps == exact.steps
+    assert ours.lr == pytest.approx(rates[-1])
     (our_sums, our_hits), (sums, hits) = ours.take_sums(), exact.take_sums()
     assert our_sums == pytest.approx(sums, rel=1e-6)
     assert our_hits == hits

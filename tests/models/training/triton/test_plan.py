@@ -63,6 +63,8 @@ def test_without_a_gpu_the_engine_is_not_there_and_says_why() -> None:
 
 @pytest.mark.parametrize("module", ["models.engine", "models.train", "models.training.triton.availability"])
 def test_who_makes_no_such_step_imports_no_triton(module: str) -> None:
-    code = f"import sys, torch; there = set(sys.modules); import {module}; sys.exit('triton' in set(sys.modules) - there)"
+    code = (
+        f"import sys, torch; there = set(sys.modules); import {module}; sys.exit('triton' in set(sys.modules) - there)"
+    )
     root = Path(__file__).parents[4]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -1,0 +1,116 @@
+"""What only a GPU can show of the kernels: distance from float64, bits, graphs, learning."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.data import DataSet
+from models.engine import make_step, why_not_triton
+from models.epoch_loops import DeviceLoop
+from models.mlp import Network
+from models.spec import Adam, Architecture, Precision, TrainSpec
+from models.step import CapturableStep, StackedStep
+from models.train import Training, first_network
+from models.training.triton.availability import why_unavailable
+from models.training_set import TrainingSet, training_set
+
+CUDA = torch.device("cuda")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available() or why_unavailable(CUDA) is not None,
+    reason="needs a GPU and Triton: run benchmarks/gpu.sh where they are",
+)
+STEPS, BATCH = 100, 100
+REFERENCE, DEEP = (256, 256), (512,) * 4
+
+
+def spec_of(hidden: tuple[int, ...], precision: Precision = "float32", seed: int = 0) -> TrainSpec:
+    architecture = Architecture(hidden=hidden)
+    return TrainSpec(architecture=architecture, precision=precision, data="mnist_5k", seed=seed)
+
+
+def networks_of(spec: TrainSpec, count: int, images: Tensor) -> list[Network]:
+    return [first_network(spec.model_copy(update={"seed": seed}), images) for seed in range(count)]
+
+
+def kernels_of(spec: TrainSpec, count: int, found: TrainingSet) -> CapturableStep:
+    step = make_step("triton-step", networks_of(spec, count, found.images), spec, CUDA, found.pixels)
+    assert isinstance(step, CapturableStep)
+    return step
+
+
+def orders_of(count: int, images: int, steps: int = STEPS) -> Tensor:
+    generators = [torch.Generator().manual_seed(seed) for seed in range(count)]
+    return torch.stack([torch.randint(images, (steps * BATCH,), generator=one) for one in generators]).to(CUDA)
+
+
+def trained(step: CapturableStep, found: TrainingSet, orders: Tensor, at_once: int = 5) -> Tensor:
+    """Take steps of lr 1e-3 and return all parameters [K, n] in float64."""
+    for chosen in torch.split(orders, at_once * BATCH, dim=1):
+        step.run_steps(found.lit, found.labels, chosen, torch.full((chosen.shape[1] // BATCH,), 1e-3, device=CUDA))
+    return parameters_of(step)
+
+
+def parameters_of(step: CapturableStep) -> Tensor:
+    parts = [part.reshape(step.count, -1) for layer in step.parameters.layers for part in (layer.weight, layer.bias)]
+    return torch.cat(parts, dim=1).double()
+
+
+@pytest.mark.parametrize(("hidden", "count"), [(REFERENCE, 1), (REFERENCE, 4), (REFERENCE, 64), (DEEP, 1)], ids=str)
+def test_a_hundred_steps_are_as_near_to_float64_as_those_of_torch(
+    hidden: tuple[int, ...], count: int, five_thousand: DataSet
+) -> None:
+    spec = spec_of(hidden)
+    found = training_set(spec, five_thousand, CUDA)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    networks, orders = networks_of(spec, count, found.images), orders_of(count, len(found.labels))
+    exact, single = (
+        trained(StackedStep(networks, spec.architecture, Adam(), CUDA, dtype, pixels=found.pixels), found, orders)
+        for dtype in (torch.float64, torch.float32)
+    )
+    ours = trained(kernels_of(spec, count, found), found, orders)
+    assert (ours - exact).norm() <= 2 * (single - exact).norm()
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("hidden", [REFERENCE, DEEP, (37, 50)], ids=str)
+def test_a_network_has_the_same_bits_whatever_its_neighbours_are(
+    hidden: tuple[int, ...], precision: Precision, five_thousand: DataSet
+) -> None:
+    spec = spec_of(hidden, precision)
+    found = training_set(spec, five_thousand, CUDA)
+    orders = orders_of(16, len(found.labels))
+    alone, few, many = (trained(kernels_of(spec, count, found), found, orders[:count]) for count in (1, 3, 16))
+    assert torch.equal(alone[0], many[0])
+    assert torch.equal(few, many[:3])
+
+
+@pytest.mark.parametrize("hidden", [REFERENCE, (20,)], ids=str)
+def test_replayed_steps_have_the_bits_of_those_launched_one_by_one(
+    hidden: tuple[int, ...], five_thousand: DataSet
+) -> None:
+    spec = spec_of(hidden)
+    found = training_set(spec, five_thousand, CUDA)
+    orders = orders_of(2, len(found.labels), 45)  # two graphs of 20, and 5 that are launched
+    replayed = kernels_of(spec, 2, found)
+    loop = DeviceLoop(replayed, found.lit, found.labels, BATCH, orders.shape[1])
+    losses = loop.run(orders, [1e-3] * 45, lambda _done, _losses: None)
+    launched = kernels_of(spec, 2, found)
+    assert torch.equal(trained(launched, found, orders, at_once=1), parameters_of(replayed))
+    assert torch.equal(launched.losses, losses[-1])
+    assert launched.take_sums() == replayed.take_sums()
+
+
+def test_a_training_chooses_the_kernels_and_learns_as_well_as_by_torch(five_thousand: DataSet) -> None:
+    specs = [spec_of(REFERENCE, seed=seed).model_copy(update={"epochs": 5}) for seed in range(10)]
+    assert why_not_triton(specs[0], CUDA) is None
+    accuracies = []
+    for engine in (None, "stacked-step"):
+        training = Training(specs, five_thousand, CUDA, engine=engine)
+        assert training.engine == (engine or "triton-step")
+        while not training.finished:
+            training.run_epoch()
+        accuracies.append(sum(training.evaluate(index).accuracy for index in range(10)) / 10)
+    assert accuracies[0] > 0.9
+    assert abs(accuracies[0] - accuracies[1]) < 0.01  # of 1,000 digits, means of ten: three standard deviations

@@ -31,6 +31,8 @@ FIRST = [
     ProductTile(32, 32, 64, 4, whole=False, stages=3),
     ProductTile(32, 32, 64, 1, whole=False, stages=3),
     ProductTile(32, 64, 64, 1, whole=False, stages=3),
+    ProductTile(32, 64, 64, 4, whole=False, warps=8, stages=2, serial=True),
+    ProductTile(32, 64, 64, 4, whole=False, stages=2, serial=True),
 ]
 HIDDEN = {
     REFERENCE: [
@@ -40,6 +42,8 @@ HIDDEN = {
         ProductTile(32, 32, 64, 4, whole=True),
         ProductTile(32, 32, 64, 1, whole=False, stages=3),
         ProductTile(32, 64, 32, 1, whole=False, stages=3),
+        ProductTile(32, 64, 64, 4, whole=False, warps=8, stages=2, serial=True),
+        ProductTile(32, 64, 64, 4, whole=False, stages=2, serial=True),
     ],
     DEEP: [
         ProductTile(16, 16, 128, 4, whole=True),
@@ -47,8 +51,10 @@ HIDDEN = {
         ProductTile(16, 32, 32, 4, whole=False, stages=3),
         ProductTile(32, 32, 64, 1, whole=False, stages=3),
         ProductTile(32, 64, 32, 1, whole=False, stages=3),
+        ProductTile(32, 64, 128, 4, whole=False, stages=1, serial=True),
     ],
 }
+WIDE = ProductTile(32, 64, 64, 4, whole=False, stages=2, serial=True)
 LAST = [
     UpdateTile(64, 16, 128, whole=True),
     UpdateTile(64, 16, 128, whole=True, state=1),
@@ -67,6 +73,12 @@ LAST = [
 
 def candidates(plan: Plan, hidden: tuple[int, ...]) -> Iterator[tuple[str, str, Plan]]:
     """Return plans that differ from one in a part: the part's name, the candidate in words, and the plan."""
+    if hidden == REFERENCE:
+        wide = dataclasses.replace(WIDE, warps=8)
+        back = tuple((WIDE, update) for _, update in plan.backward)
+        head = dataclasses.replace(plan.head, columns=256)
+        forward = (wide,) * len(plan.forward)
+        yield "all", "wide", dataclasses.replace(plan, forward=forward, backward=back, head=head)
     for tile in FIRST:
         yield "forward 1", str(tile), dataclasses.replace(plan, forward=(tile, *plan.forward[1:]))
     for tile in HIDDEN[hidden]:

@@ -105,7 +105,7 @@ class Launches:
             *(out, between.kept[layer - 1], out.stride(0), place.fan_in, place.stride, columns, call.batch),
         )
         constants = {"BYTES": first, "ONE": tile.whole, "BM": tile.rows, "BN": tile.columns, "BK": tile.inner}
-        constants |= {"S": tile.split, "num_warps": tile.warps, "num_stages": tile.stages}
+        constants |= {"S": tile.split, "SERIAL": tile.serial, "num_warps": tile.warps, "num_stages": tile.stages}
         grid = (tiles(call.batch, tile.rows) * columns, len(self._values))
         return Launch(forward, grid, arguments, constants | self._every | self._activation)
 
@@ -139,7 +139,13 @@ class Launches:
             *(units, *self._state(), call.rates, self._rule.decay, self._rule.momentum, call.batch),
         )
         constants = {"ONE": tile.whole, "BM": tile.rows, "BN": tile.columns, "BK": tile.inner, "S": tile.split}
-        constants |= {"WONE": update.whole, "WM": update.inputs, "WN": update.units, "WK": update.images}
+        constants |= {
+            "SERIAL": tile.serial,
+            "WONE": update.whole,
+            "WM": update.inputs,
+            "WN": update.units,
+            "WK": update.images,
+        }
         constants |= {"num_warps": tile.warps, "num_stages": max(tile.stages, update.stages)}
         grid = (of_product + tiles(above.fan_in, update.inputs) * units, count)
         return Launch(backward, grid, arguments, constants | self._of_update(update) | self._activation)

@@ -34,7 +34,8 @@ class Card(NamedTuple):
 class ProductTile:
     """A tile [rows, columns] of a product, whose inner sum is taken in parts of `split` x `inner`, a part a warp.
 
-    `whole`: one such part is all of the inner sum.
+    `whole`: one such part is all of the inner sum. `serial` (not with `whole`): all warps take each part, with the bits
+    of a tile whose warps share the sum; for larger tiles. Of a tile `inner` and `split` alone decide the bits.
     """
 
     rows: int
@@ -44,6 +45,7 @@ class ProductTile:
     whole: bool
     warps: int = 4
     stages: int = 1
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,11 @@ def _forward_tile(batch: int, sizes: Sequence[int], layer: int, card: Card) -> P
     inner, width = sizes[layer - 1], sizes[layer]
     if not _few(batch, width, card):
         return ProductTile(32, 64, 64 if layer == 1 else 32, 1, whole=False, stages=3)
-    if inner > WHOLE_INNER:
-        return ProductTile(16, 16, 64, 4, whole=False, stages=3)
-    if layer == 1 and inner > 512 and tiles(batch, 16) * tiles(width, 16) > card.multiprocessors:
+    if layer == 1 and 512 < inner <= WHOLE_INNER and tiles(batch, 16) * tiles(width, 16) > card.multiprocessors:
         return ProductTile(32, 16, _power_of_2(inner) // 8, 8, whole=True, warps=8)
-    return _split_among_warps(16, 16, inner, 2 if inner <= 256 else 4)
+    if inner > WHOLE_INNER or (layer == 1 and inner > 256):
+        return ProductTile(16, 16, 64, 4, whole=False, stages=3)
+    return _split_among_warps(16, 16, inner, 4, always_four=True)
 
 
 def _back_tile(batch: int, width: int, inner: int, card: Card) -> ProductTile:
@@ -162,5 +164,8 @@ def _split_among_warps(rows: int, columns: int, inner: int, warps: int, *, alway
 
 
 def _update_tile(units: int, images: int, *, whole: bool) -> UpdateTile:
-    narrow = units <= LINE
-    return UpdateTile(32 if narrow else 64, 16 if narrow else 32, images, whole=whole, stages=1 if whole else 3)
+    if units <= LINE:
+        return UpdateTile(32, 16, images, whole=whole, stages=1 if whole else 3)
+    if whole:  # 32 units would need more registers than there are
+        return UpdateTile(64, 16, images, whole=True)
+    return UpdateTile(64, 32, images, whole=False, stages=3)

@@ -85,45 +85,6 @@ def product(left, right, acc, PREC: tl.constexpr, EXACT: tl.constexpr):
     return acc
 
 
-# -- tiles whose inner sum is split among the warps of a block --------------------------------------------
-
-
-@triton.jit
-def left_indices(rows, inner, BK: tl.constexpr, S: tl.constexpr):
-    """Return row and inner index of a left operand, [BM, BK], or [S, BM, BK] where S warps share the inner sum."""
-    if S == 1:
-        return rows[:, None], inner[None, :]
-    else:
-        return rows[None, :, None], (tl.arange(0, S) * BK)[:, None, None] + inner[None, None, :]
-
-
-@triton.jit
-def right_indices(columns, inner, BK: tl.constexpr, S: tl.constexpr):
-    """Return inner and column index of a right operand, [BK, BN] or [S, BK, BN]."""
-    if S == 1:
-        return inner[:, None], columns[None, :]
-    else:
-        return (tl.arange(0, S) * BK)[:, None, None] + inner[None, :, None], columns[None, None, :]
-
-
-@triton.jit
-def no_sum(BM: tl.constexpr, BN: tl.constexpr, S: tl.constexpr):
-    """Return the zeros that a product starts from."""
-    if S == 1:
-        return tl.zeros((BM, BN), tl.float32)
-    else:
-        return tl.zeros((S, BM, BN), tl.float32)
-
-
-@triton.jit
-def whole_sum(acc, S: tl.constexpr):
-    """Return the sum [BM, BN] of what the warps have summed."""
-    if S == 1:
-        return acc
-    else:
-        return tl.sum(acc, 0)
-
-
 # -- functions -------------------------------------------------------------------------------------------
 
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from models.training.triton.kernels.arithmetic import (
-    EXACT_RIGHT,
-    left_indices,
-    no_sum,
-    product,
-    right_indices,
-    through,
-    whole,
-    whole_sum,
-)
+from models.training.triton.kernels.arithmetic import EXACT_RIGHT, product, through, whole
+from models.training.triton.kernels.sums import left_indices, no_sum, right_indices, summed, whole_sum
 from models.training.triton.kernels.updates import prefetch, remembered, update
 from models.training.triton.kernels.waiting import wait
 
@@ -25,33 +17,31 @@ from models.training.triton.kernels.waiting import wait
 @triton.jit
 def gradient_below(
     pid_m, pid_n, k, DZ, dz_ks, P, p_ks, w, KEPT, a_ks, a_stride, DA, n_in, n_out, batch,
-    ONE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, S: tl.constexpr,
+    ONE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, S: tl.constexpr, SERIAL: tl.constexpr,
     PREC: tl.constexpr, ACT: tl.constexpr, PDL: tl.constexpr,
 ):
     """A tile of dz_{l-1} = (dz_l V_l^T) * phi'; `n_out` is the width of dz_l with its padding."""
     m = pid_m * BM + tl.arange(0, BM)
     n = pid_n * BN + tl.arange(0, BN)
     inner = tl.arange(0, BK)
-    row, ka = left_indices(m, inner, BK, S)
-    kb, column = right_indices(n, inner, BK, S)
+    row, ka = left_indices(m, inner, BK, 1 if SERIAL else S)
+    kb, column = right_indices(n, inner, BK, 1 if SERIAL else S)
     inside = (m < batch)[:, None] & (n < a_stride)[None, :]
     at = k * a_ks + m[:, None] * a_stride + n[None, :]
     a_at = DZ + k * dz_ks + row * n_out + ka
     b_at = P + k * p_ks + w + column * n_out + kb
     kept = tl.load(KEPT + at, mask=inside, other=0.0)
-    acc = no_sum(BM, BN, S)
     if ONE:
         b = tl.load(b_at, mask=(kb < n_out) & (column < n_in), other=0.0)
         wait(PDL)
         a = tl.load(a_at, mask=(row < batch) & (ka < n_out), other=0.0)
-        acc = product(a, b, acc, PREC, 0)
+        below = whole_sum(product(a, b, no_sum(BM, BN, S), PREC, 0), S)
     else:
         wait(PDL)
-        for k0 in range(0, n_out, S * BK):
-            a = tl.load(a_at + k0, mask=(row < batch) & (ka + k0 < n_out), other=0.0)
-            b = tl.load(b_at + k0, mask=(kb + k0 < n_out) & (column < n_in), other=0.0)
-            acc = product(a, b, acc, PREC, 0)
-    tl.store(DA + at, through(whole_sum(acc, S), kept, ACT), mask=inside)
+        below = summed(
+            a_at, b_at, row, ka, kb, column, batch, n_out, n_out, n_in, 1, False, BM, BN, BK, S, SERIAL, PREC
+        )
+    tl.store(DA + at, through(below, kept, ACT), mask=inside)
 
 
 @triton.jit
@@ -150,7 +140,7 @@ def weights_updated(  # noqa: C901 - its branches are the compiler's
 def backward(
     DZ, dz_ks, KEPT, a_ks, a_stride, DA, w, n_in, n_out, d_tiles, d_tiles_n,
     DZ2, dz2_ks, A2, a2_ks, w2, bias2, n_in2, n_out2, w_tiles_n, P, M, V, p_ks, RATES, decay, momentum, batch, g,
-    ONE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, S: tl.constexpr,
+    ONE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, S: tl.constexpr, SERIAL: tl.constexpr,
     WONE: tl.constexpr, WM: tl.constexpr, WN: tl.constexpr, WK: tl.constexpr,
     PREC: tl.constexpr, ACT: tl.constexpr, OPT: tl.constexpr, STATE: tl.constexpr, PDL: tl.constexpr,
 ):
@@ -160,7 +150,7 @@ def backward(
     if pid < d_tiles:
         gradient_below(
             pid // d_tiles_n, pid % d_tiles_n, k, DZ, dz_ks, P, p_ks, w, KEPT, a_ks, a_stride, DA, n_in, n_out, batch,
-            ONE, BM, BN, BK, S, PREC, ACT, PDL,
+            ONE, BM, BN, BK, S, SERIAL, PREC, ACT, PDL,
         )
     else:
         pid = pid - d_tiles

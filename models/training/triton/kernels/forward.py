@@ -17,18 +17,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from models.training.triton.kernels.arithmetic import (
-    EXACT_LEFT,
-    activated,
-    exp,
-    left_indices,
-    no_sum,
-    product,
-    right_indices,
-    through,
-    whole,
-    whole_sum,
-)
+from models.training.triton.kernels.arithmetic import EXACT_LEFT, activated, exp, product, through, whole
+from models.training.triton.kernels.sums import left_indices, no_sum, right_indices, summed, whole_sum
 from models.training.triton.kernels.waiting import wait
 
 # A kernel's many arguments read better in groups than one a line.
@@ -42,30 +32,28 @@ from models.training.triton.kernels.waiting import wait
 def forward(
     X, ROWS, rows_ks, A, a_ks, a_stride, P, p_ks, w, bias, H, Z, o_ks, n_in, n_out, tiles_n, batch, g,
     BYTES: tl.constexpr, ONE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, S: tl.constexpr,
-    PREC: tl.constexpr, ACT: tl.constexpr, PDL: tl.constexpr,
+    SERIAL: tl.constexpr, PREC: tl.constexpr, ACT: tl.constexpr, PDL: tl.constexpr,
 ):
     """A tile of h_l = phi(h_{l-1} V_l + b_l). BYTES: of the first layer, from the images X that ROWS choose.
 
-    `a_stride` is the distance of rows of X, or of A. ONE: S BK >= n_in, so that the inner sum takes no loop. For gelu
-    also writes Z.
+    `a_stride` is the distance of rows of X, or of A. ONE: S BK >= n_in, so that the inner sum takes no loop; SERIAL
+    (not with ONE): see `summed`. For gelu also writes Z.
     """
     k = tl.program_id(1).to(tl.int64)
     m = tl.program_id(0) // tiles_n * BM + tl.arange(0, BM)
     n = tl.program_id(0) % tiles_n * BN + tl.arange(0, BN)
     inner = tl.arange(0, BK)
-    row, ka = left_indices(m, inner, BK, S)
-    kb, column = right_indices(n, inner, BK, S)
+    row, ka = left_indices(m, inner, BK, 1 if SERIAL else S)
+    kb, column = right_indices(n, inner, BK, 1 if SERIAL else S)
     P += k * p_ks  # noqa: N806
     a_width = n_in if BYTES else a_stride
-    exact: tl.constexpr = EXACT_LEFT if BYTES else 0
     if BYTES:
         chosen = tl.load(ROWS + k * rows_ks + g * batch + m, mask=m < batch, other=0)
-        chosen, _ = left_indices(chosen, inner, BK, S)
+        chosen, _ = left_indices(chosen, inner, BK, 1 if SERIAL else S)
         a_at = X + chosen * a_stride + ka
     else:
         a_at = A + k * a_ks + row * a_stride + ka
     b_at = P + w + kb * n_out + column
-    acc = no_sum(BM, BN, S)
     if ONE:
         if BYTES:  # the images do not depend on the launch before; its weights do
             a = tl.load(a_at, mask=(row < batch) & (ka < a_width), other=0)
@@ -78,17 +66,13 @@ def forward(
             shift = tl.load(P + bias + n, mask=n < n_out, other=0.0)
             wait(PDL)
             a = tl.load(a_at, mask=(row < batch) & (ka < a_width), other=0.0)
-        acc = product(a, b, acc, PREC, exact)
+        z = whole_sum(product(a, b, no_sum(BM, BN, S), PREC, EXACT_LEFT if BYTES else 0), S)
     else:
         wait(PDL)
         shift = tl.load(P + bias + n, mask=n < n_out, other=0.0)
-        for k0 in range(0, n_in, S * BK):
-            a = tl.load(a_at + k0, mask=(row < batch) & (ka + k0 < a_width), other=0)
-            b = tl.load(b_at + k0 * n_out, mask=(kb + k0 < n_in) & (column < n_out), other=0.0)
-            if BYTES:
-                a = whole(a, PREC)
-            acc = product(a, b, acc, PREC, exact)
-    z = whole_sum(acc, S)
+        z = summed(
+            a_at, b_at, row, ka, kb, column, batch, a_width, n_in, n_out, n_out, BYTES, BM, BN, BK, S, SERIAL, PREC
+        )
     if BYTES:
         z = z * (1.0 / 255.0)
     z = z + shift[None, :]
@@ -131,21 +115,19 @@ def head(
     shift = tl.load(P + bias + c, mask=c < n_out, other=0.0)
     inside = (m < batch)[:, None] & (n < a_stride)[None, :]
     at = k * a_ks + m[:, None] * a_stride + n[None, :]
-    acc = no_sum(BM, CC, S)
     if ONE:
         v = tl.load(v_at, mask=(kb < n_in) & (column < n_out), other=0.0)
         wait(PDL)
         h = tl.load(h_at, mask=(row < batch) & (ka < a_stride), other=0.0)
         kept = tl.load(KEPT + at, mask=inside, other=0.0)
-        acc = product(h, v, acc, PREC, 0)
+        z = whole_sum(product(h, v, no_sum(BM, CC, S), PREC, 0), S)
     else:
         wait(PDL)
         kept = tl.load(KEPT + at, mask=inside, other=0.0)
-        for k0 in range(0, n_in, S * BK):
-            h = tl.load(h_at + k0, mask=(row < batch) & (ka + k0 < a_stride), other=0.0)
-            v = tl.load(v_at + k0 * n_out, mask=(kb + k0 < n_in) & (column < n_out), other=0.0)
-            acc = product(h, v, acc, PREC, 0)
-    z = tl.where((c < C)[None, :], whole_sum(acc, S) + shift[None, :], -float("inf"))
+        z = summed(
+            h_at, v_at, row, ka, kb, column, batch, a_stride, n_in, n_out, n_out, False, BM, CC, BK, S, False, PREC
+        )
+    z = tl.where((c < C)[None, :], z + shift[None, :], -float("inf"))
     z = z - tl.max(z, 1)[:, None]
     e = exp(z)
     total = tl.sum(e, 1)

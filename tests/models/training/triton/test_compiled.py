@@ -6,26 +6,28 @@ import pytest
 
 pytest.importorskip("triton", reason="Triton is not installed: it comes with torch for CUDA on Linux")
 
-from models.spec import SGD, Adam, Precision
+from models.spec import SGD, Adam
 from models.training.triton.availability import why_not_compiled
 from tests.models.training.triton.compiled import TOOLS, Code, compiled, launches_of
 
 pytestmark = pytest.mark.skipif(
     not (TOOLS / "nvdisasm").exists(), reason="this Triton carries no nvdisasm to read machine code with"
 )
-MOST_SPILLED = 1100
-"""Bytes a thread; what does not fit into 255 registers. The largest that were faster than tiles that fit (H100)."""
+MOST_SPILLED = 512
+"""Bytes a thread: what does not fit into 255 registers. Triton 3.8 spills more than 3.6."""
 
 
-def codes(hidden: tuple[int, ...], capability: int, precision: Precision = "float32", **options: object) -> list[Code]:
+def codes(hidden: tuple[int, ...], capability: int, **options: object) -> list[Code]:
     return [
         compiled(launch, capability)
-        for launch in launches_of(hidden, capability, precision=precision, **options)  # type: ignore[arg-type]
+        for launch in launches_of(hidden, capability, **options)  # type: ignore[arg-type]
     ]
 
 
-@pytest.mark.parametrize("capability", [80, 90, 100])
-@pytest.mark.parametrize("hidden", [(256, 256), (512,) * 4], ids=["two hidden layers", "four"])
+PRESETS = [((256, 256), 80), ((256, 256), 90), ((256, 256), 100), ((512,) * 4, 90)]
+
+
+@pytest.mark.parametrize(("hidden", "capability"), PRESETS, ids=str)
 def test_float32_is_summed_by_mma_and_registers_suffice(hidden: tuple[int, ...], capability: int) -> None:
     found = codes(hidden, capability)
     assert {code.kernel for code in found} == {"forward", "head", "backward", "last"}
@@ -37,10 +39,12 @@ def test_float32_is_summed_by_mma_and_registers_suffice(hidden: tuple[int, ...],
         assert (waits > 0) == (capability >= 90), code
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_lower_precisions_take_fewer_products(precision: Precision) -> None:
-    products = [sum(code.instructions["HMMA"] for code in codes((256, 256), 90, one)) for one in ("float32", precision)]
-    assert products[1] * 2 <= products[0]
+def test_lower_precisions_take_fewer_products() -> None:
+    products = []
+    for precision in ("float32", "tf32", "bf16"):
+        hidden_layer = launches_of((256, 256), 90, precision=precision)[1]
+        products.append(compiled(hidden_layer, 90).instructions["HMMA"])
+    assert products[0] == 3 * products[1] == 6 * products[2]
 
 
 def test_other_shapes_compile_too() -> None:

@@ -10,7 +10,7 @@ from models.init.by_fans import XavierUniform
 from models.mlp import Network
 from models.spec import SGD, Activation, Adam, Architecture, Precision
 from models.step import StackedStep, Step
-from models.training.triton.plan import Card
+from models.training.triton.plan import Card, Plan
 from models.training.triton.step import Options, TritonStep
 
 CPU = torch.device("cpu")
@@ -56,8 +56,9 @@ def kernels_of(
     card: Card = CARD,
     precision: Precision = "float32",
     pixels: Tensor = PIXELS,
+    plan: Plan | None = None,
 ) -> TritonStep:
-    return TritonStep(networks, architecture, optimizer, pixels, CPU, Options(batch, card, precision))
+    return TritonStep(networks, architecture, optimizer, pixels, CPU, Options(batch, card, precision, plan))
 
 
 def torch_of(

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from models.mlp import Network
     from models.spec import SGD, Adam, Architecture, Precision
 
-IMAGES_AT_ONCE = 128
+IMAGES_AT_ONCE, STEPS_AT_ONCE = 128, 32
+"""What the sums of a call's losses take at once; more steps than usual take kernels of their own."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class TritonStep(CapturableStep):
         rows = chosen if chosen.stride(1) == 1 else chosen.contiguous()
         call = Call(images, labels, rows, batch, notes.loss, notes.hit, notes.rates)
         with self._on_device():
-            places = _power_of_2(steps)
+            places = _places_of(steps)
             arguments = (rates, self._counter, notes.rates, self._lr, steps)
             prepare[1,](*arguments, GG=places, OPT=self._rule.name, num_warps=1)
             launches = list(self._launches.of(call, self._between_of(batch)))
@@ -126,10 +127,10 @@ class TritonStep(CapturableStep):
         call = Call(images, nothing[0], nothing, batch, notes.loss, notes.hit, notes.rates)
         with self._on_device():
             arguments = (self._lr, self._counter, notes.rates, self._lr, 1)
-            prepare.warmup(*arguments, grid=(1,), GG=1, OPT=self._rule.name, num_warps=1)
+            prepare.warmup(*arguments, grid=(1,), GG=STEPS_AT_ONCE, OPT=self._rule.name, num_warps=1)
             for launch in self._launches.of(call, self._between_of(batch)):
                 launch.compile()
-            add_up.warmup(*self._added_up(notes, 1, batch), grid=(1,), GG=1, BB=IMAGES_AT_ONCE)
+            add_up.warmup(*self._added_up(notes, 1, batch), grid=(1,), GG=STEPS_AT_ONCE, BB=IMAGES_AT_ONCE)
 
     def _gradients_of(self, images: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
         gradients, losses = gradients_in_torch(self.parameters, images, labels, chosen)
@@ -192,5 +193,5 @@ def _rule(optimizer: Adam | SGD, values: Tensor, memory: dict[str, Tensor]) -> R
     return Rule("sgd", values, values, optimizer.weight_decay, 0.0)
 
 
-def _power_of_2(number: int) -> int:
-    return 1 << (number - 1).bit_length()
+def _places_of(steps: int) -> int:
+    return max(STEPS_AT_ONCE, 1 << (steps - 1).bit_length())

@@ -38,6 +38,22 @@ TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 MULTIPROCESSORS = {80: 108, 90: 132, 100: 148}
 
 
+class PretendedDriver:
+    """What Triton asks of a GPU before it launches: enough to compile as a launch would."""
+
+    def __init__(self, capability: int) -> None:
+        self.target = GPUTarget("cuda", capability, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, _device: int = 0) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+
 @dataclass(frozen=True)
 class Code:
     """What a kernel was compiled to; `spilled` bytes a thread keeps in memory for want of registers."""

@@ -84,9 +84,11 @@ class DeviceLoop:
         self._step, self._images, self._labels, self._batch = step, images, labels, batch
         self._device = images.device
         self._whole_batches = images_per_epoch // batch
-        bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
-        most = LARGEST_GATHERED_BYTES // bytes_of_step if step.gathers_images else STEPS_PER_GRAPH
-        self._few = max(1, min(STEPS_PER_GRAPH, most))
+        if step.gathers_images:
+            bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
+            self._few = max(1, min(STEPS_PER_GRAPH, LARGEST_GATHERED_BYTES // bytes_of_step))
+        else:
+            self._few = _fewest_left_over(self._whole_batches)
         worth_it = self._device.type == "cuda" and self._whole_batches >= self._few
         self._captured = self._capture() if worth_it else None
 
@@ -125,6 +127,11 @@ class DeviceLoop:
         for tensor, old in zip(self._step.changing, before, strict=True):
             tensor.copy_(old)
         return _Captured(graph, chosen, lrs, losses)
+
+
+def _fewest_left_over(batches: int) -> int:
+    """Return of how many steps, at least half the most, graphs leave the fewest batches of an epoch to the host."""
+    return max(range(max(1, STEPS_PER_GRAPH // 2), STEPS_PER_GRAPH + 1), key=lambda few: (-(batches % few), few))
 
 
 @cache

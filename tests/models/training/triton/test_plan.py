@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models.engine import best_engine, is_available, make_step, why_not_triton
+from models.epoch_loops import _fewest_left_over
 from models.errors import EngineMissing
 from models.mlp import Network
 from models.spec import Architecture, TrainSpec
@@ -50,6 +51,11 @@ def test_what_the_kernels_cannot_is_said() -> None:
     assert "65 hidden layers" in str(unsupported((8,) * 65, "relu", H100))
     assert "compute capability 7.5" in str(unsupported((8,), "relu", Card((7, 5), 40)))
     assert "activation swish" in str(unsupported((8,), "swish", H100))
+
+
+@pytest.mark.parametrize(("batches", "few"), [(600, 20), (468, 18), (47, 15), (7, 20)])
+def test_graphs_leave_few_steps_to_the_host(batches: int, few: int) -> None:
+    assert _fewest_left_over(batches) == few
 
 
 def test_without_a_gpu_the_engine_is_not_there_and_says_why() -> None:

@@ -32,7 +32,8 @@ done
 wait "${compilers[@]}"
 echo "compiled at $SECONDS s"
 if command -v compute-sanitizer >/dev/null; then
-    BEFORE=(compute-sanitizer --tool memcheck --error-exitcode 9)
+    # Each tensor in memory of its own, so that what lies beside it is seen to be nobody's.
+    BEFORE=(env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool memcheck --error-exitcode 9)
     part 60 memcheck
     BEFORE=()
 else

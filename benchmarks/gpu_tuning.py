@@ -22,6 +22,7 @@ from models.training.triton.step import TritonStep
 
 CASES = [Case(), Case(count=64), Case(DEEP)]
 STEPS, REPLAYS = 20, 6
+PARTS = ("forward 1", "forward", "head", "backward", "update", "last")
 FIRST = [
     ProductTile(16, 16, 256, 4, whole=True),
     ProductTile(16, 16, 64, 4, whole=False, stages=3),
@@ -97,26 +98,64 @@ def candidates(plan: Plan, hidden: tuple[int, ...]) -> Iterator[tuple[str, str, 
 
 
 def tune(bench: Bench, until: float) -> Iterator[dict[str, Any]]:
-    """Time every candidate of every case until a time of `time.monotonic`; yield a row for each."""
+    """Time every candidate of every case until a time of `time.monotonic`, then the best of all parts together.
+
+    Yields a row for each. The best of all parts twice: of all candidates, and of those that keep the plan's bits.
+    """
     for case in CASES:
-        plan, step = bench.default_plan(case), bench.kernels(case)
-        start = [tensor.clone() for tensor in step.changing]
-        orders = bench.orders(case.count, STEPS * BATCH)
-        usual_us, usual = _timed(bench, step, orders, start)
-        yield {"case": case.name, "part": "plan", "tile": "", "us": usual_us, "bits": True}
-        for part, words, candidate in candidates(plan, case.hidden):
+        measured = _Measured(bench, case)
+        yield measured.row("plan", "", measured.plan)
+        for part, words, candidate in candidates(measured.plan, case.hidden):
             if time.monotonic() > until:
+                break
+            yield measured.row(part, words, candidate)
+            if measured.broken:
                 return
-            row = {"case": case.name, "part": part, "tile": words}
-            step._launches = launches_with(step, candidate, case)  # noqa: SLF001 - nobody else changes a plan
-            try:
-                us, values = _timed(bench, step, orders, start)
-            except Exception as error:  # noqa: BLE001 - a candidate that fails is told, and the others go on
-                yield row | {"failed": repr(error)[:200]}
-                if "CUDA error" in repr(error):
-                    return
-            else:
-                yield row | {"us": us, "bits": torch.equal(values, usual)}
+        for words, same_bits in (("of all", False), ("with the plan's bits", True)):
+            yield measured.row("together", words, measured.best(same_bits=same_bits))
+
+
+class _Measured:
+    """What has been measured of a case."""
+
+    def __init__(self, bench: Bench, case: Case) -> None:
+        self.bench, self.case, self.plan = bench, case, bench.default_plan(case)
+        self.broken = False
+        self._step = bench.kernels(case)
+        self._start = [tensor.clone() for tensor in self._step.changing]
+        self._orders = bench.orders(case.count, STEPS * BATCH)
+        self._usual: Tensor | None = None
+        self._fastest: dict[tuple[str, bool], tuple[float, Plan]] = {}
+
+    def row(self, part: str, words: str, plan: Plan) -> dict[str, Any]:
+        """Time a plan; the first is the one whose bits the others are compared with."""
+        row = {"case": self.case.name, "part": part, "tile": words}
+        self._step._launches = launches_with(self._step, plan, self.case)  # noqa: SLF001 - nobody else changes a plan
+        try:
+            us, values = _timed(self.bench, self._step, self._orders, self._start)
+        except Exception as error:  # noqa: BLE001 - a candidate that fails is told, and the others go on
+            self.broken = "CUDA error" in repr(error)
+            return row | {"failed": repr(error)[:200]}
+        self._usual = values if self._usual is None else self._usual
+        bits = torch.equal(values, self._usual)
+        for same_bits in (False, True) if bits else (False,):
+            before = self._fastest.get((part, same_bits), self._fastest["plan", True] if part != "plan" else None)
+            if before is None or us < before[0]:
+                self._fastest[part, same_bits] = (us, plan)
+        return row | {"us": us, "bits": bits}
+
+    def best(self, *, same_bits: bool) -> Plan:
+        """Return the plan of the fastest tiles of each part, each measured by itself."""
+        of = {part: self._fastest.get((part, same_bits), (0.0, self.plan))[1] for part in PARTS}
+        products = [product for product, _ in of["backward"].backward]
+        updates = [update for _, update in of["update"].backward]
+        return dataclasses.replace(
+            self.plan,
+            forward=(of["forward 1"].forward[0], *of["forward"].forward[1:]),
+            head=of["head"].head,
+            backward=tuple(zip(products, updates, strict=True)),
+            last=of["last"].last,
+        )
 
 
 def launches_with(step: TritonStep, plan: Plan, case: Case) -> Launches:

@@ -22,6 +22,7 @@ from benchmarks import gpu_tuning
 from benchmarks.gpu_steps import BATCH, CUDA, DEEP, LR, Bench, Case, parameters_of
 from models.spec import SGD, Activation, Adam
 from models.step import CapturableStep
+from models.training.triton.plan import for_many
 
 CHECKED_STEPS = 100
 NEARNESS = [Case(), Case(count=4), Case(count=64), Case(DEEP)]
@@ -41,6 +42,7 @@ TIMED = [
     *((dataclasses.replace(case, count=64), 1) for case in PRECISE),
     *((case, 1) for case in PRECISE[1:]),
 ]
+MANY = [Case(count=64)]
 TIMED_IN_TORCH = [(Case(), 1), (Case(DEEP), 1), (Case(count=64), 1)]
 
 
@@ -99,6 +101,10 @@ def _compile(bench: Bench, share: int, shares: int) -> None:
 
 def _memcheck(bench: Bench) -> Iterator[dict[str, Any]]:
     """Take one step of each case, with and without PDL: each kernel in each shape is launched once."""
+    many = bench.kernels(Case(count=2), for_many(bench.default_plan(Case())))
+    losses = bench.steps(many, bench.orders(2, BATCH), 1)
+    torch.cuda.synchronize()
+    yield {"case": "larger tiles", "finite": bool(losses.isfinite().all())}
     for case in (Case(count=2), *VARIED[:2], *VARIED[8:11], *PRECISE[1:], Case(DEEP)):
         step = bench.kernels(case)
         losses = bench.steps(step, bench.orders(case.count, case.batch), 1, batch=case.batch)
@@ -152,6 +158,7 @@ def _same_bits(bench: Bench, case: Case) -> dict[str, Any]:
     together = {count: dataclasses.replace(case, count=count) for count in counts}
     values = {count: _after(bench, bench.kernels(one), orders[:count]) for count, one in together.items()}
     plain = bench.kernels(case, dataclasses.replace(bench.default_plan(case), pdl=False))
+    many = bench.kernels(together[4], for_many(bench.default_plan(case)))
     graphed = bench.kernels(case)
     bench.graphed(graphed, orders[:1].contiguous())
     again = bench.kernels(case)
@@ -162,6 +169,7 @@ def _same_bits(bench: Bench, case: Case) -> dict[str, Any]:
         "beside_others": {count: torch.equal(alone, found[0]) for count, found in values.items()},
         "all_of_4_in_64": torch.equal(values[4], values[64][:4]) if 64 in values else None,
         "without_pdl": torch.equal(alone, _after(bench, plain, orders[:1])[0]),
+        "for_many": torch.equal(values[4], _after(bench, many, orders[:4])),
         "by_graph": torch.equal(alone, parameters_of(graphed)[0]),
         "one_by_one": torch.equal(alone, parameters_of(again)[0]),
     }
@@ -179,6 +187,10 @@ def _times(bench: Bench) -> Iterator[dict[str, Any]]:
     bench.graphed(bench.kernels(Case()), bench.orders(1, 100 * BATCH))
     for case, repeats in TIMED:
         yield {"case": case.name, "engine": "triton-step"} | bench.timed(lambda one=case: bench.kernels(one), repeats)  # type: ignore[misc]
+    for case in MANY:
+        plan = for_many(bench.default_plan(case))
+        made = bench.timed(lambda one=case, plan=plan: bench.kernels(one, plan))  # type: ignore[misc]
+        yield {"case": case.name, "engine": "triton-step, larger tiles"} | made
     for case, repeats in TIMED_IN_TORCH:
         yield {"case": case.name, "engine": "stacked-step"} | bench.timed(lambda one=case: bench.torch(one), repeats)  # type: ignore[misc]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.gpu_steps import BATCH, CUDA, DEEP, LR, REFERENCE, Bench, Case
 from models.training.triton.launches import Launches
-from models.training.triton.plan import Plan, ProductTile, UpdateTile
+from models.training.triton.plan import Plan, ProductTile, UpdateTile, for_many
 from models.training.triton.step import TritonStep
 
 CASES = [Case(), Case(count=64), Case(DEEP)]
@@ -55,7 +55,6 @@ HIDDEN = {
         ProductTile(32, 64, 128, 4, whole=False, stages=1, serial=True),
     ],
 }
-WIDE = ProductTile(32, 64, 64, 4, whole=False, stages=2, serial=True)
 LAST = [
     UpdateTile(64, 16, 128, whole=True),
     UpdateTile(64, 16, 128, whole=True, state=1),
@@ -74,12 +73,7 @@ LAST = [
 
 def candidates(plan: Plan, hidden: tuple[int, ...]) -> Iterator[tuple[str, str, Plan]]:
     """Return plans that differ from one in a part: the part's name, the candidate in words, and the plan."""
-    if hidden == REFERENCE:
-        wide = dataclasses.replace(WIDE, warps=8)
-        back = tuple((WIDE, update) for _, update in plan.backward)
-        head = dataclasses.replace(plan.head, columns=256)
-        forward = (wide,) * len(plan.forward)
-        yield "all", "wide", dataclasses.replace(plan, forward=forward, backward=back, head=head)
+    yield "all", "for many", for_many(plan)
     for tile in FIRST:
         yield "forward 1", str(tile), dataclasses.replace(plan, forward=(tile, *plan.forward[1:]))
     for tile in HIDDEN[hidden]:

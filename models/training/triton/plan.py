@@ -9,7 +9,7 @@ wgmma's sums were five times as coarse (tf32x3, H100). This file imports neither
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 LINE = 16
@@ -108,6 +108,27 @@ def plan_of(sizes: Sequence[int], batch: int, card: Card) -> Plan:
         last=(updates[0], updates[1]),
         pdl=card.capability >= PDL_FROM,
     )
+
+
+def for_many(plan: Plan) -> Plan:
+    """Return a plan for many networks side by side: larger tiles that add up in the same order, so with the same bits.
+
+    One network needs many small tiles to keep a card busy; many networks need few that read less.
+    """
+    return replace(
+        plan,
+        forward=tuple(_larger(tile, warps=8) for tile in plan.forward),
+        head=replace(plan.head, columns=256),
+        backward=tuple((_larger(tile, warps=tile.warps), update) for tile, update in plan.backward),
+    )
+
+
+def _larger(tile: ProductTile, *, warps: int) -> ProductTile:
+    """Return a tile of 32 x 64 with the bits of one of 16 x 16 whose sums four warps share; any other as it is."""
+    if tile.split != 4 or tile.rows != 16:
+        return tile
+    stages = 2 if tile.inner <= 64 else 1
+    return replace(tile, rows=32, columns=64, whole=False, warps=warps, stages=stages, serial=True)
 
 
 def padded(width: int) -> int:

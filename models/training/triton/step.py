@@ -17,7 +17,7 @@ from models.training.triton.gradients import gradients_in_torch
 from models.training.triton.kernels.arithmetic import INTERPRETED
 from models.training.triton.kernels.updates import add_up, prepare
 from models.training.triton.launches import Between, Call, Launches, Rule
-from models.training.triton.plan import Card, Plan, padded, plan_of
+from models.training.triton.plan import Card, Plan, for_many, padded, plan_of
 
 if TYPE_CHECKING:
     from models.mlp import Network
@@ -31,13 +31,15 @@ IMAGES_AT_ONCE, STEPS_AT_ONCE = 128, 32
 class Options:
     """How a `TritonStep` is made: the size of its batches (a smaller last one may come), the card, the precision.
 
-    `plan` replaces the plan that follows from those, for measurements. `warm`: compile all kernels at once.
+    `plan` replaces the plan that follows from those, for measurements. `many`: from how many networks side by side on
+    `plan.for_many` is taken (None: never). `warm`: compile all kernels at once.
     """
 
     batch: int
     card: Card
     precision: Precision = "float32"
     plan: Plan | None = field(default=None)
+    many: int | None = None
     warm: bool = True
 
 
@@ -67,6 +69,8 @@ class TritonStep(CapturableStep):
         self._activation = architecture.activation
         sizes = (len(pixels), *architecture.sizes[1:])
         plan = options.plan or plan_of(sizes, options.batch, options.card)
+        if options.many is not None and self.count >= options.many:
+            plan = for_many(plan)
         self._launches = Launches(plan, parameters, self._rule, architecture.activation, options.precision)
         self._counter = torch.zeros(1, dtype=torch.int64, device=device)
         self._lr = torch.full((1,), optimizer.lr, device=device)

@@ -74,8 +74,9 @@ def launches_of(
     optimizer: Adam | SGD | None = None,
     batch: int = 100,
     pixels: int = 784,
+    many: int | None = None,
 ) -> list[Launch]:
-    """Return the launches of a step of one network, each kernel in each shape once."""
+    """Return the launches of a step of one network, each kernel in each shape once; `many` as in `Options`."""
     architecture = Architecture(hidden=hidden, activation=activation)
     card = Card(divmod(capability, 10), MULTIPROCESSORS[capability])
     step = TritonStep(
@@ -84,7 +85,7 @@ def launches_of(
         optimizer or Adam(),
         torch.arange(pixels),
         torch.device("cpu"),
-        Options(batch, card, precision, warm=False),
+        Options(batch, card, precision, many=many, warm=False),
     )
     rows, notes = torch.zeros((1, batch), dtype=torch.int64), _Notes.of(1, 1, batch, torch.device("cpu"))
     call = Call(torch.zeros((1, pixels), dtype=torch.uint8), rows[0], rows, batch, notes.loss, notes.hit, notes.rates)

@@ -37,12 +37,20 @@ def codes(hidden: tuple[int, ...], capability: int, **options: object) -> list[C
     ]
 
 
-PRESETS = [((256, 256), 80), ((256, 256), 90), ((256, 256), 100), ((512,) * 4, 90)]
+PRESETS = [
+    ((256, 256), 80, None),
+    ((256, 256), 90, None),
+    ((256, 256), 100, None),
+    ((512,) * 4, 90, None),
+    ((256, 256), 90, 1),
+]
 
 
-@pytest.mark.parametrize(("hidden", "capability"), PRESETS, ids=str)
-def test_float32_is_summed_by_mma_and_registers_suffice(hidden: tuple[int, ...], capability: int) -> None:
-    found = codes(hidden, capability)
+@pytest.mark.parametrize(("hidden", "capability", "many"), PRESETS, ids=str)
+def test_float32_is_summed_by_mma_and_registers_suffice(
+    hidden: tuple[int, ...], capability: int, many: int | None
+) -> None:
+    found = codes(hidden, capability, many=many)
     assert {code.kernel for code in found} == {"forward", "head", "backward", "last"}
     for code in found:
         assert code.instructions["HMMA"] > 0, code

@@ -15,7 +15,7 @@ from models.epoch_loops import _fewest_left_over
 from models.errors import EngineMissing
 from models.mlp import Network
 from models.spec import Architecture, TrainSpec
-from models.training.triton.plan import Card, plan_of, unsupported
+from models.training.triton.plan import Card, for_many, plan_of, unsupported
 
 H100, SMALL = Card((9, 0), 132), Card((8, 6), 20)
 SIZES = [(784, 256, 256, 10), (720, 512, 512, 512, 512, 10), (37, 1, 10), (784, 8192, 10), (784, *[100] * 64, 10)]
@@ -44,6 +44,19 @@ def test_tiles_cover_every_sum_and_are_small_enough_for_mma(sizes: tuple[int, ..
 def test_wider_layers_have_no_smaller_tiles() -> None:
     tiles = [plan_of((784, width, width, 10), 100, H100).forward[1] for width in (64, 256, 512, 1024, 4096)]
     assert all(small.columns <= large.columns for small, large in pairwise(tiles))
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"{len(sizes) - 1} layers")
+def test_many_networks_take_larger_tiles_that_add_up_in_the_same_order(sizes: tuple[int, ...]) -> None:
+    plan = plan_of(sizes, 100, H100)
+    many = for_many(plan)
+    pairs = [*zip(plan.forward, many.forward, strict=True), (plan.head, many.head)]
+    pairs += [(few[0], lot[0]) for few, lot in zip(plan.backward, many.backward, strict=True)]
+    for few, lot in pairs:
+        assert (few.inner, few.split) == (lot.inner, lot.split)
+        assert few.columns <= lot.columns
+        assert lot.rows <= 32
+    assert many.last == plan.last
 
 
 def test_what_the_kernels_cannot_is_said() -> None:

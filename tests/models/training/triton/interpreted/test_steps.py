@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.spec import SGD, Activation, Adam, Precision
-from models.training.triton.plan import Card, ProductTile, UpdateTile, plan_of
+from models.training.triton.plan import Card, UpdateTile, for_many, plan_of
 from tests.models.training.triton.interpreted.steps import (
     CARD,
     PIXELS,
@@ -100,12 +100,12 @@ def test_inner_sums_that_are_too_long_for_one_read() -> None:
 
 
 @pytest.mark.parametrize("state", [0, 1, 2])
-def test_parts_of_sums_one_after_another_and_state_read_late(state: int) -> None:
+def test_larger_tiles_for_many_networks_and_state_read_late(state: int) -> None:
     architecture, (images, labels) = architecture_of((33, 70, 20)), training_images()
-    serial = ProductTile(32, 32, 16, 4, whole=False, serial=True)
+    plan = for_many(plan_of((len(PIXELS), 33, 70, 20, 10), 20, CARD))
+    assert [tile.serial for tile in plan.forward] == [True, True, True]
     update = UpdateTile(32, 16, 32, whole=True, state=state)
-    usual = plan_of((len(PIXELS), 33, 70, 20, 10), 20, CARD)
-    plan = replace(usual, forward=(serial,) * 3, backward=((serial, update),) * 2, last=(update, update))
+    plan = replace(plan, backward=tuple((tile, update) for tile, _ in plan.backward), last=(update, update))
     networks = networks_of(architecture, 1)
     ours = kernels_of(networks, architecture, SGD(), 20, plan=plan)
     exact = torch_of(networks, architecture, SGD())

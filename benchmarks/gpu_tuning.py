@@ -49,10 +49,12 @@ HIDDEN = {
     DEEP: [
         ProductTile(16, 16, 128, 4, whole=True),
         ProductTile(16, 16, 64, 4, whole=False, stages=2),
+        ProductTile(16, 16, 64, 4, whole=False, stages=3),
+        ProductTile(16, 32, 64, 4, whole=False, stages=2),
         ProductTile(16, 32, 32, 4, whole=False, stages=3),
         ProductTile(32, 32, 64, 1, whole=False, stages=3),
         ProductTile(32, 64, 32, 1, whole=False, stages=3),
-        ProductTile(32, 64, 128, 4, whole=False, stages=1, serial=True),
+        ProductTile(32, 64, 64, 4, whole=False, stages=2, serial=True),
     ],
 }
 LAST = [

@@ -18,7 +18,7 @@ MOST_HIDDEN_LAYERS = 64
 LEAST_CAPABILITY = (8, 0)
 PDL_FROM = (9, 0)
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity")
-WHOLE_INNER = 1024
+WHOLE_INNER, WHOLE_INNER_OF_HEAD = 256, 1024
 """Inner sums up to this are read at once by the warps of a block, a part each; longer ones in a loop."""
 WHOLE_BATCH = 128
 
@@ -154,9 +154,9 @@ def _forward_tile(batch: int, sizes: Sequence[int], layer: int, card: Card) -> P
     inner, width = sizes[layer - 1], sizes[layer]
     if not _few(batch, width, card):
         return ProductTile(32, 64, 64 if layer == 1 else 32, 1, whole=False, stages=3)
-    if layer == 1 and 512 < inner <= WHOLE_INNER and tiles(batch, 16) * tiles(width, 16) > card.multiprocessors:
-        return ProductTile(32, 16, _power_of_2(inner) // 8, 8, whole=True, warps=8)
-    if inner > WHOLE_INNER or (layer == 1 and inner > 256):
+    if layer == 1 and 512 < inner <= 1024 and tiles(batch, 16) * tiles(width, 16) > card.multiprocessors:
+        return ProductTile(32, 16, 128, 8, whole=True, warps=8)
+    if inner > WHOLE_INNER:
         return ProductTile(16, 16, 64, 4, whole=False, stages=3)
     return _split_among_warps(16, 16, inner, 4, always_four=True)
 
@@ -172,7 +172,7 @@ def _back_tile(batch: int, width: int, inner: int, card: Card) -> ProductTile:
 def _head_tile(batch: int, inner: int, card: Card) -> ProductTile:
     few_rows = tiles(batch, 16) <= card.multiprocessors
     columns = min(256, max(32, _power_of_2(inner) // 8)) if few_rows else min(256, _power_of_2(inner))
-    if inner > WHOLE_INNER:
+    if inner > WHOLE_INNER_OF_HEAD:
         return ProductTile(16, columns, 64, 4, whole=False, stages=2)
     return _split_among_warps(16, columns, inner, 4, always_four=True)
 

@@ -42,8 +42,10 @@ else
 fi
 part 75 check
 part 60 times
-echo "== jax, at $SECONDS s"
-timeout -k 2 $((END - SECONDS - 25 > 70 ? 70 : END - SECONDS - 25)) python3 benchmarks/peers/gpu_jax.py --data-dir "$DATA" --out "$OUT/gpu_jax.json"
+left=$((END - SECONDS - 25))
+[ "$left" -gt 70 ] && left=70
+echo "== jax, at most $left s, at $SECONDS s"
+[ "$left" -gt 5 ] && timeout -k 2 "$left" python3 benchmarks/peers/gpu_jax.py --data-dir "$DATA" --out "$OUT/gpu_jax.json"
 left=$((END - SECONDS - 3))
 part "$left" tune --seconds $((left - 12))
 python3 -m benchmarks.gpu_engine table --out "$OUT/gpu_engine.json"

@@ -71,8 +71,7 @@ def test_lower_precisions_take_fewer_products() -> None:
 def test_other_shapes_compile_too() -> None:
     for code in (
         *codes((2048, 40), 90, batch=1000, activation="gelu", optimizer=SGD(momentum=0.9), pixels=300),
-        *codes((17, 3), 90, batch=7, activation="selu", optimizer=SGD(), pixels=37),
-        *codes((30,), 80, batch=64, activation="tanh", optimizer=Adam(weight_decay=0.1)),
+        *codes((30,), 80, batch=64, activation="tanh", optimizer=Adam(weight_decay=0.1), pixels=37),
     ):
         assert code.spilled <= MOST_SPILLED, code
 

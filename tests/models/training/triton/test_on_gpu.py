@@ -92,7 +92,7 @@ def test_replayed_steps_have_the_bits_of_those_launched_one_by_one(
 ) -> None:
     spec = spec_of(hidden)
     found = training_set(spec, five_thousand, CUDA)
-    orders = orders_of(2, len(found.labels), 47)  # three graphs of 15, and 2 that are launched
+    orders = orders_of(2, len(found.labels), 47)  # two graphs of 23, and one that is launched
     replayed = kernels_of(spec, 2, found)
     loop = DeviceLoop(replayed, found.lit, found.labels, BATCH, orders.shape[1])
     losses = loop.run(orders, [1e-3] * 47, lambda _done, _losses: None)

@@ -129,7 +129,7 @@ def _nearness(bench: Bench, case: Case, steps: int = CHECKED_STEPS) -> dict[str,
     orders = bench.orders(case.count, steps * case.batch)
     exact, single, ours = bench.torch(case, torch.float64), bench.torch(case), bench.kernels(case)
     start = parameters_of(exact)
-    losses = [bench.steps(one, orders, 5, case.optimizer.lr, case.batch) for one in (exact, single, ours)]
+    losses = [bench.steps(step, orders, 5, case.optimizer.lr, case.batch) for step in (exact, single, ours)]
     right = parameters_of(exact)
     distances = {"torch": parameters_of(single) - right, "ours": parameters_of(ours) - right}
     whole = {name: float(value.norm() / right.norm()) for name, value in distances.items()}
@@ -142,7 +142,9 @@ def _nearness(bench: Bench, case: Case, steps: int = CHECKED_STEPS) -> dict[str,
         "from_float64": whole,
         "update_median": {name: float(value.median()) for name, value in each.items()},
         "update_largest": {name: float(value.max()) for name, value in each.items()},
-        "loss": {name: _apart(one, losses[0]) for name, one in zip(("torch", "ours"), losses[1:], strict=True)},
+        "loss": {
+            name: _apart(losses_of, losses[0]) for name, losses_of in zip(("torch", "ours"), losses[1:], strict=True)
+        },
         "hits_differ": int((exact.hit_sums - ours.hit_sums).abs().sum()),
     }
 
@@ -156,7 +158,7 @@ def _same_bits(bench: Bench, case: Case) -> dict[str, Any]:
     orders = bench.orders(64, CHECKED_STEPS * BATCH)
     counts = (1, 4, 64) if case.hidden != DEEP else (1, 4)
     together = {count: dataclasses.replace(case, count=count) for count in counts}
-    values = {count: _after(bench, bench.kernels(one), orders[:count]) for count, one in together.items()}
+    values = {count: _after(bench, bench.kernels(beside), orders[:count]) for count, beside in together.items()}
     plain = bench.kernels(case, dataclasses.replace(bench.default_plan(case), pdl=False))
     many = bench.kernels(together[4], for_many(bench.default_plan(case)))
     graphed = bench.kernels(case)
@@ -166,7 +168,7 @@ def _same_bits(bench: Bench, case: Case) -> dict[str, Any]:
     alone = values[1][0]
     return {
         "case": case.name,
-        "beside_others": {count: torch.equal(alone, found[0]) for count, found in values.items()},
+        "beside_others": {count: torch.equal(alone, value[0]) for count, value in values.items()},
         "all_of_4_in_64": torch.equal(values[4], values[64][:4]) if 64 in values else None,
         "without_pdl": torch.equal(alone, _after(bench, plain, orders[:1])[0]),
         "for_many": torch.equal(values[4], _after(bench, many, orders[:4])),
@@ -186,13 +188,13 @@ def _after(bench: Bench, step: CapturableStep, orders: Tensor) -> Tensor:
 def _times(bench: Bench) -> Iterator[dict[str, Any]]:
     bench.graphed(bench.kernels(Case()), bench.orders(1, 100 * BATCH))
     for case, repeats in TIMED:
-        yield {"case": case.name, "engine": "triton-step"} | bench.timed(lambda one=case: bench.kernels(one), repeats)  # type: ignore[misc]
+        yield {"case": case.name, "engine": "triton-step"} | bench.timed(lambda case=case: bench.kernels(case), repeats)  # type: ignore[misc]
     for case in MANY:
         plan = for_many(bench.default_plan(case))
-        made = bench.timed(lambda one=case, plan=plan: bench.kernels(one, plan))  # type: ignore[misc]
+        made = bench.timed(lambda case=case, plan=plan: bench.kernels(case, plan))  # type: ignore[misc]
         yield {"case": case.name, "engine": "triton-step, larger tiles"} | made
     for case, repeats in TIMED_IN_TORCH:
-        yield {"case": case.name, "engine": "stacked-step"} | bench.timed(lambda one=case: bench.torch(one), repeats)  # type: ignore[misc]
+        yield {"case": case.name, "engine": "stacked-step"} | bench.timed(lambda case=case: bench.torch(case), repeats)  # type: ignore[misc]
 
 
 def _table(path: Path) -> None:

@@ -81,8 +81,8 @@ class Bench:
         generators = [torch.Generator(CUDA).manual_seed(first + number) for number in range(count)]
         return torch.stack(
             [
-                torch.cat([torch.randperm(images, generator=one, device=CUDA) for _ in range(repeats)])[:length]
-                for one in generators
+                torch.cat([torch.randperm(images, generator=generator, device=CUDA) for _ in range(repeats)])[:length]
+                for generator in generators
             ]
         )
 

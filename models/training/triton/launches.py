@@ -151,21 +151,31 @@ class Launches:
         return Launch(backward, grid, arguments, constants | self._of_update(update) | self._activation)
 
     def _last(self, call: Call, between: Between) -> Launch:
-        (one, two), (first, second) = self._places[:2], self._plan.last
-        dz_one, dz_two, h = between.dz[0], between.dz[1], between.h[0]
-        units_one, units_two = tiles(one.stride, first.units), tiles(two.stride, second.units)
-        of_one, of_two = tiles(one.fan_in, first.inputs) * units_one, tiles(two.fan_in, second.inputs) * units_two
+        (place, above), (first, second) = self._places[:2], self._plan.last
+        dz, dz_above, h = between.dz[0], between.dz[1], between.h[0]
+        units, units_above = tiles(place.stride, first.units), tiles(above.stride, second.units)
+        of_place, of_above = tiles(place.fan_in, first.inputs) * units, tiles(above.fan_in, second.inputs) * units_above
         arguments = (
             *(call.images, call.rows, call.rows.stride(0), call.images.stride(0)),
-            *(dz_one, dz_one.stride(0), one.weight_at, one.bias_at, one.fan_in, one.stride, of_one, units_one),
-            *(dz_two, dz_two.stride(0), h, h.stride(0), two.weight_at, two.bias_at, two.fan_in, two.stride, units_two),
+            *(dz, dz.stride(0), place.weight_at, place.bias_at, place.fan_in, place.stride, of_place, units),
+            *(
+                dz_above,
+                dz_above.stride(0),
+                h,
+                h.stride(0),
+                above.weight_at,
+                above.bias_at,
+                above.fan_in,
+                above.stride,
+                units_above,
+            ),
             *(*self._state(), call.rates, self._rule.decay, self._rule.momentum, call.batch),
         )
         constants = {"ONE": first.whole, "BM": first.inputs, "BN": first.units, "BK": first.images}
         constants |= {"WM": second.inputs, "WN": second.units, "WK": second.images}
         # dz_2 is older than the launch before only if that computed dz_1 from it.
         constants |= {"EARLY": len(self._places) > 2, "num_warps": first.warps, "num_stages": first.stages}
-        return Launch(last, (of_one + of_two, len(self._values)), arguments, constants | self._of_update(first))
+        return Launch(last, (of_place + of_above, len(self._values)), arguments, constants | self._of_update(first))
 
     def _state(self) -> tuple[Tensor, Tensor, Tensor, int]:
         return self._values, self._rule.first, self._rule.second, self._values.stride(0)

@@ -159,7 +159,7 @@ class TritonStep(CapturableStep):
             widths = [padded(place.fan_out) for place in self.parameters.places]
             shapes = [(self.count, batch, width) for width in widths]
             h = [torch.zeros(shape, device=self._device) for shape in shapes[:-1]]
-            kept = [torch.zeros_like(one) for one in h] if self._activation == "gelu" else h
+            kept = [torch.zeros_like(z) for z in h] if self._activation == "gelu" else h
             self._between[batch] = Between(h, kept, [torch.zeros(shape, device=self._device) for shape in shapes])
         return self._between[batch]
 

@@ -50,9 +50,9 @@ PRESETS = [
 def test_float32_is_summed_by_mma_and_registers_suffice(
     hidden: tuple[int, ...], capability: int, many: int | None
 ) -> None:
-    found = codes(hidden, capability, many=many)
-    assert {code.kernel for code in found} == {"forward", "head", "backward", "last"}
-    for code in found:
+    all_codes = codes(hidden, capability, many=many)
+    assert {code.kernel for code in all_codes} == {"forward", "head", "backward", "last"}
+    for code in all_codes:
         assert code.instructions["HMMA"] > 0, code
         assert not [name for name in code.instructions if name.startswith(("HGMMA", "UTCHMMA", "UTCOMMA"))], code
         assert code.spilled <= MOST_SPILLED, code

@@ -34,21 +34,23 @@ def networks_of(spec: TrainSpec, count: int, images: Tensor) -> list[Network]:
     return [first_network(spec.model_copy(update={"seed": seed}), images) for seed in range(count)]
 
 
-def kernels_of(spec: TrainSpec, count: int, found: TrainingSet) -> CapturableStep:
-    step = make_step("triton-step", networks_of(spec, count, found.images), spec, CUDA, found.pixels)
+def kernels_of(spec: TrainSpec, count: int, digits: TrainingSet) -> CapturableStep:
+    step = make_step("triton-step", networks_of(spec, count, digits.images), spec, CUDA, digits.pixels)
     assert isinstance(step, CapturableStep)
     return step
 
 
 def orders_of(count: int, images: int, steps: int = STEPS) -> Tensor:
     generators = [torch.Generator().manual_seed(seed) for seed in range(count)]
-    return torch.stack([torch.randint(images, (steps * BATCH,), generator=one) for one in generators]).to(CUDA)
+    return torch.stack([torch.randint(images, (steps * BATCH,), generator=generator) for generator in generators]).to(
+        CUDA
+    )
 
 
-def trained(step: CapturableStep, found: TrainingSet, orders: Tensor, at_once: int = 5) -> Tensor:
+def trained(step: CapturableStep, digits: TrainingSet, orders: Tensor, at_once: int = 5) -> Tensor:
     """Take steps of lr 1e-3 and return all parameters [K, n] in float64."""
     for chosen in torch.split(orders, at_once * BATCH, dim=1):
-        step.run_steps(found.lit, found.labels, chosen, torch.full((chosen.shape[1] // BATCH,), 1e-3, device=CUDA))
+        step.run_steps(digits.lit, digits.labels, chosen, torch.full((chosen.shape[1] // BATCH,), 1e-3, device=CUDA))
     return parameters_of(step)
 
 
@@ -62,14 +64,14 @@ def test_a_hundred_steps_are_as_near_to_float64_as_those_of_torch(
     hidden: tuple[int, ...], count: int, five_thousand: DataSet
 ) -> None:
     spec = spec_of(hidden)
-    found = training_set(spec, five_thousand, CUDA)
+    digits = training_set(spec, five_thousand, CUDA)
     torch.backends.cuda.matmul.allow_tf32 = False
-    networks, orders = networks_of(spec, count, found.images), orders_of(count, len(found.labels))
+    networks, orders = networks_of(spec, count, digits.images), orders_of(count, len(digits.labels))
     exact, single = (
-        trained(StackedStep(networks, spec.architecture, Adam(), CUDA, dtype, pixels=found.pixels), found, orders)
+        trained(StackedStep(networks, spec.architecture, Adam(), CUDA, dtype, pixels=digits.pixels), digits, orders)
         for dtype in (torch.float64, torch.float32)
     )
-    ours = trained(kernels_of(spec, count, found), found, orders)
+    ours = trained(kernels_of(spec, count, digits), digits, orders)
     assert (ours - exact).norm() <= 2 * (single - exact).norm()
 
 
@@ -79,9 +81,9 @@ def test_a_network_has_the_same_bits_whatever_its_neighbours_are(
     hidden: tuple[int, ...], precision: Precision, five_thousand: DataSet
 ) -> None:
     spec = spec_of(hidden, precision)
-    found = training_set(spec, five_thousand, CUDA)
-    orders = orders_of(16, len(found.labels))
-    alone, few, many = (trained(kernels_of(spec, count, found), found, orders[:count]) for count in (1, 3, 16))
+    digits = training_set(spec, five_thousand, CUDA)
+    orders = orders_of(16, len(digits.labels))
+    alone, few, many = (trained(kernels_of(spec, count, digits), digits, orders[:count]) for count in (1, 3, 16))
     assert torch.equal(alone[0], many[0])
     assert torch.equal(few, many[:3])
 
@@ -91,13 +93,13 @@ def test_replayed_steps_have_the_bits_of_those_launched_one_by_one(
     hidden: tuple[int, ...], five_thousand: DataSet
 ) -> None:
     spec = spec_of(hidden)
-    found = training_set(spec, five_thousand, CUDA)
-    orders = orders_of(2, len(found.labels), 47)  # two graphs of 23, and one that is launched
-    replayed = kernels_of(spec, 2, found)
-    loop = DeviceLoop(replayed, found.lit, found.labels, BATCH, orders.shape[1])
+    digits = training_set(spec, five_thousand, CUDA)
+    orders = orders_of(2, len(digits.labels), 47)  # two graphs of 23, and one that is launched
+    replayed = kernels_of(spec, 2, digits)
+    loop = DeviceLoop(replayed, digits.lit, digits.labels, BATCH, orders.shape[1])
     losses = loop.run(orders, [1e-3] * 47, lambda _done, _losses: None)
-    launched = kernels_of(spec, 2, found)
-    assert torch.equal(trained(launched, found, orders, at_once=1), parameters_of(replayed))
+    launched = kernels_of(spec, 2, digits)
+    assert torch.equal(trained(launched, digits, orders, at_once=1), parameters_of(replayed))
     assert torch.equal(launched.losses, losses[-1])
     assert launched.take_sums() == replayed.take_sums()
 

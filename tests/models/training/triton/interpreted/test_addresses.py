@@ -44,15 +44,15 @@ class Watched:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    found, builder = Watched(), interpreter.InterpreterBuilder
+    watching, builder = Watched(), interpreter.InterpreterBuilder
     load, store = builder.create_masked_load, builder.create_masked_store
 
     def watched_load(self: Any, pointers: Any, mask: Any, *rest: Any, **named: Any) -> Any:
-        found.look("load", pointers, mask)
+        watching.look("load", pointers, mask)
         return load(self, pointers, mask, *rest, **named)
 
     def watched_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
-        found.look("store", pointers, mask)
+        watching.look("store", pointers, mask)
         return store(self, pointers, value, mask, *rest, **named)
 
     monkeypatch.setattr(builder, "create_masked_load", watched_load)
@@ -60,8 +60,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     # The interpreter copies what it is given; these tensors are on the CPU and can stay where they are.
     monkeypatch.setattr(interpreter.GridExecutor, "_init_args_hst", lambda _self, args, named: (args, named))
     monkeypatch.setattr(interpreter.GridExecutor, "_restore_args_dev", lambda *_all: None)
-    yield found
-    assert found.seen > 1000
+    yield watching
+    assert watching.seen > 1000
 
 
 @pytest.mark.parametrize(

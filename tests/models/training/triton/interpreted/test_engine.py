@@ -51,7 +51,7 @@ def test_a_network_that_diverges_or_is_dropped_leaves_the_others() -> None:
     assert torch.equal(alone.parameters.values[0], together.parameters.values[1])
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=lambda one: str(one.name))
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=lambda optimizer: str(optimizer.name))
 def test_steps_that_are_taken_at_once_are_those_taken_one_by_one(optimizer: Adam | SGD) -> None:
     architecture, (images, labels) = architecture_of((20,)), training_images()
     networks, rows = networks_of(architecture, 2), rows_of(2, 60)
@@ -70,7 +70,9 @@ def test_steps_that_are_taken_at_once_are_those_taken_one_by_one(optimizer: Adam
     assert (at_once.steps, at_once.lr) == (one_by_one.steps, one_by_one.lr)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9), SGD()], ids=lambda one: one.model_dump_json())
+@pytest.mark.parametrize(
+    "optimizer", [Adam(), SGD(momentum=0.9), SGD()], ids=lambda optimizer: optimizer.model_dump_json()
+)
 @pytest.mark.parametrize("first", ["kernels", "torch"])
 def test_one_engine_goes_on_from_the_others_state(optimizer: Adam | SGD, first: str) -> None:
     architecture, (images, labels) = architecture_of((20, 17)), training_images()
@@ -101,8 +103,8 @@ def test_gradients_of_a_batch_are_those_of_torch_and_change_nothing() -> None:
     ours, exact = (
         [whole(step, index, step.gradients_of(images, labels, rows)) for index in range(2)] for step in steps
     )
-    for own, other in zip(ours, exact, strict=True):
-        assert distance(own, other) < 1e-6
+    for gradient, right in zip(ours, exact, strict=True):
+        assert distance(gradient, right) < 1e-6
     torch.testing.assert_close(steps[0].losses.double(), steps[1].losses, rtol=1e-6, atol=0)
     assert torch.equal(steps[0].parameters.values, before)
     assert steps[0].take_sums() == ([0.0, 0.0], [0, 0])

@@ -77,7 +77,7 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda one: one.model_dump_json())
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.model_dump_json())
 def test_every_optimizer(optimizer: Adam | SGD) -> None:
     assert_as_near_as_torch((20,), optimizer, activation="tanh", steps=2)
 

@@ -5,6 +5,6 @@
 # (./data). Results go to OUT (.), after every row, so that a row which fails takes none with it.
 set -u
 OUT=${OUT:-.}
-timeout 150 python3 -m pytest -q -W default -p no:cacheprovider tests/models/test_gpu.py tests/models/test_step.py tests/models/test_train.py
+timeout 150 python3 -m pytest -q -W default -p no:cacheprovider tests/models/training/test_gpu.py tests/models/training/triton/test_on_gpu.py tests/models/training/test_step.py tests/models/training/test_train.py
 echo "tests: exit status $?"
 timeout 380 python3 -m benchmarks.gpu --data-dir "${FANIN_DATA_DIR:-data}" --out "$OUT/gpu.json"

@@ -17,10 +17,12 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.training.step import StackedStep, Step
+    from models.training.step import CapturableStep, Step
 
 AfterSteps = Callable[[int, Tensor | None], None]
 STEPS_PER_GRAPH = 20
+STEPS_PER_GRAPH_OF_LAUNCHES = 30
+"""For steps that gather no images beforehand. A replay with its copies costs about 10 us, such a step 20 us."""
 MAX_GATHERED_BYTES = 128 * 2**20
 """Limit for the images of a graph's steps. With many models a graph has fewer steps, and does not need more."""
 BYTES_OF_A_PIXEL = 5
@@ -80,12 +82,15 @@ class _Captured(NamedTuple):
 class DeviceLoop:
     """Steps that a device takes by itself: captured in a CUDA graph on a GPU, uncaptured on a CPU (for tests)."""
 
-    def __init__(self, step: StackedStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
+    def __init__(self, step: CapturableStep, images: Tensor, labels: Tensor, batch: int, images_per_epoch: int) -> None:
         self._step, self._images, self._labels, self._batch = step, images, labels, batch
         self._device = images.device
         self._whole_batches = images_per_epoch // batch
-        bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
-        self._few = max(1, min(STEPS_PER_GRAPH, MAX_GATHERED_BYTES // bytes_of_step))
+        if step.gathers_images:
+            bytes_of_step = step.count * batch * images.shape[1] * BYTES_OF_A_PIXEL
+            self._few = max(1, min(STEPS_PER_GRAPH, MAX_GATHERED_BYTES // bytes_of_step))
+        else:
+            self._few = _fewest_left_over(self._whole_batches)
         worth_it = self._device.type == "cuda" and self._whole_batches >= self._few
         self._captured = self._capture() if worth_it else None
 
@@ -124,6 +129,12 @@ class DeviceLoop:
         for tensor, old in zip(self._step.changing, before, strict=True):
             tensor.copy_(old)
         return _Captured(graph, chosen, lrs, losses)
+
+
+def _fewest_left_over(batches: int) -> int:
+    """Return the number of steps of a graph that leaves the fewest batches of an epoch to the host."""
+    most = STEPS_PER_GRAPH_OF_LAUNCHES
+    return max(range(most // 2, most + 1), key=lambda few: (-(batches % few), few))
 
 
 @cache

@@ -29,7 +29,7 @@ from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
 from models.training.epoch_metrics import first_step_below
 from models.training.schedule import learning_rates, orders_of
 from models.training.snapshot import Snapshot, networks_of
-from models.training.step import StackedStep
+from models.training.step import CapturableStep
 from models.training.training_set import training_set
 
 BetweenSteps = Callable[[StepProgress], None]
@@ -188,7 +188,7 @@ class Training:
         self._slots = members
         self._step = make_step(self._engine, networks, self._shared, self._device, self._pixels)
         self._loop: EpochLoop
-        if isinstance(self._step, StackedStep) and self._device.type == "cuda":
+        if isinstance(self._step, CapturableStep) and self._device.type == "cuda":
             batch, of_epoch = self._shared.batch_size, self.images_per_epoch
             self._loop = DeviceLoop(self._step, self._images, self._labels, batch, of_epoch)
         else:

@@ -93,6 +93,8 @@ def _data(settings: Settings) -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
+    from models.training.triton.availability import why_unavailable
+
     gpus = visible_gpus()
     yield Finding("devices", True, f"{usable_cores()} cores, {len(gpus)} GPUs, torch {torch.__version__}.")
     if gpus and not torch.cuda.is_available():
@@ -100,6 +102,10 @@ def _devices() -> Iterator[Finding]:
             f"{len(gpus)} GPUs are listed, but torch {torch.__version__} cannot use them: check the driver's version."
         )
         yield Finding("devices", False, text)
+    elif gpus:
+        reason = why_unavailable(torch.device("cuda"))
+        text = "triton-step" if reason is None else f"the step in torch, since for triton-step {reason}"
+        yield Finding("devices", reason is None, f"GPU jobs train with {text}.")
 
 
 def _artifacts(artifacts: Artifacts, settings: Settings) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from sqlalchemy import Engine
 from models.data.mnist import DataSet, Digits, load
 from models.errors import FaninError
 from models.spec import TrainSpec
+from models.training.engine import TRITON, best_engine
 from models.training.train import Training
+from models.training.triton.availability import note_failure
 from models.vocabulary import DataChoice
 from service.artifacts import Artifacts
 from service.errors import ServiceError
@@ -195,7 +198,7 @@ class Worker:
         """
         digits = Digits(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
         blank = DataSet("mnist_5k", digits, digits, "mnist_5k_held_out", sha256="", description="one blank image")
-        Training([TrainSpec()], blank, self._device.torch_device).run_epoch()
+        self._try_engine(lambda: Training([TrainSpec()], blank, self._device.torch_device).run_epoch())
         try:
             mnist = load("mnist", self._settings.data_dir, fetch=False)
         except FaninError as error:
@@ -206,6 +209,19 @@ class Worker:
         training.snapshot(0)
         training.diagnose(0)
         training.evaluate(0)
+
+    def _try_engine(self, train: Callable[[], object]) -> None:
+        """Train a little. If the kernels in Triton cannot be compiled here, log why and use the step in torch."""
+        try:
+            train()
+        except torch.AcceleratorError:
+            raise  # every later call in this process would fail too
+        except Exception as error:
+            if best_engine(TrainSpec(), self._device.torch_device) != TRITON:
+                raise
+            note_failure(f"its kernels failed when this worker started: {type(error).__name__}: {error}")
+            log.warning("the engine %s cannot be used, the step in torch is", TRITON, exc_info=True)
+            train()
 
     def _load(self, choice: DataChoice) -> DataSet:
         """Return a data set and cache it in memory; a fallback of `auto` is cached for ten minutes only."""

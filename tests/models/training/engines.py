@@ -17,7 +17,8 @@ from models.network.mlp import Network
 from models.spec import SGD, Adam
 from models.training.kernel_library import Variant, load_kernel, runnable
 from models.training.kernel_step import KernelStep
-from models.training.step import StackedStep, Step
+from models.training.step import Step
+from models.training.torch_step import StackedStep, TorchOptions
 
 BATCH = 80
 CPU = torch.device("cpu")
@@ -43,7 +44,7 @@ def step_of(
 ) -> Step:
     """Return the step of an engine; skip the test where the engine is not there."""
     if engine == "stacked":
-        return StackedStep(networks, architecture, optimizer, CPU, dtype, **options)
+        return StackedStep(networks, architecture, optimizer, CPU, options=TorchOptions(dtype), **options)
     found = load_kernel(engine) if engine in runnable() else None
     if found is None:
         pytest.skip(f"no {engine} kernel: it needs such a processor, and a C compiler when installing Fanin")

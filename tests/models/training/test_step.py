@@ -18,7 +18,8 @@ from models.network.mlp import Network
 from models.spec import SGD, Adam
 from models.training.kernel_library import KERNEL_ACTIVATIONS, kernel
 from models.training.kernel_step import KernelStep
-from models.training.step import StackedStep, Step
+from models.training.step import Step
+from models.training.torch_step import StackedStep, TorchOptions
 from models.vocabulary import Activation
 from tests.models.training.engines import BATCH, CPU, ENGINES, network_of, on_device, step_of, taken
 
@@ -135,7 +136,7 @@ def test_any_width_and_batch_is_trained(engine: str, hidden: tuple[int, ...], ba
     architecture = Architecture(hidden=hidden)
     network = network_of(architecture, 4)
     step = step_of(engine, [network], architecture, Adam(), torch.float64)
-    other = StackedStep([network], architecture, Adam(), CPU, torch.float64)
+    other = StackedStep([network], architecture, Adam(), CPU, options=TorchOptions(torch.float64))
     images, labels = on_device(few)
     for one in (step, other):
         for chosen in torch.split(torch.arange(5 * batch).unsqueeze(0), batch, dim=1):
@@ -151,8 +152,9 @@ def test_any_width_and_batch_is_trained(engine: str, hidden: tuple[int, ...], ba
 def test_models_side_by_side_are_those_trained_alone(few: DataSet) -> None:
     architecture = Architecture(hidden=(30, 20), activation="gelu")
     networks = [network_of(architecture, seed) for seed in range(3)]
-    together = StackedStep(networks, architecture, Adam(), CPU, torch.float64)
-    alone = [StackedStep([network], architecture, Adam(), CPU, torch.float64) for network in networks]
+    together = StackedStep(networks, architecture, Adam(), CPU, options=TorchOptions(torch.float64))
+    options = TorchOptions(torch.float64)
+    alone = [StackedStep([network], architecture, Adam(), CPU, options=options) for network in networks]
     images, labels = on_device(few)
     orders = torch.stack([torch.randperm(len(labels), generator=torch.Generator().manual_seed(n)) for n in range(3)])
     for chosen in torch.split(orders, BATCH, dim=1):
@@ -208,7 +210,7 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
 @pytest.mark.parametrize(("hidden", "most"), [((256, 256), 19), ((512,) * 4, 31)])
 def test_a_step_on_a_gpu_launches_few_operators(hidden: tuple[int, ...], most: int, few: DataSet) -> None:
     architecture, images, labels = Architecture(hidden=hidden), *on_device(few)
-    step = StackedStep([network_of(architecture, 0)], architecture, Adam(), CPU, for_gpu=True)
+    step = StackedStep([network_of(architecture, 0)], architecture, Adam(), CPU, options=TorchOptions(for_gpu=True))
 
     def operators_of(steps: int) -> int:
         with Counted() as counted:
@@ -271,10 +273,10 @@ def test_one_engine_goes_on_from_the_others_state(optimizer: Adam | SGD, few: Da
     architecture = Architecture(hidden=(20, 10))
     network = network_of(architecture, 0)
     by_kernel = KernelStep([network], architecture, optimizer, found, torch.float64)
-    by_torch = StackedStep([network], architecture, optimizer, CPU, torch.float64)
+    by_torch = StackedStep([network], architecture, optimizer, CPU, options=TorchOptions(torch.float64))
     taken(by_kernel, few)
     taken(by_torch, few)
-    handed_over = StackedStep([by_kernel.network(0)], architecture, optimizer, CPU, torch.float64)
+    handed_over = StackedStep([by_kernel.network(0)], architecture, optimizer, CPU, options=TorchOptions(torch.float64))
     handed_over.load_optimizer_state([by_kernel.optimizer_state(0)])
     weights, expected = taken(handed_over, few)[0], taken(by_torch, few)[0]
     assert relative_error(weights, expected) < 1e-5  # the state is float32
@@ -298,8 +300,8 @@ def test_gradients_by_products_in_bf16_stay_near_those_in_float32(few: DataSet) 
     images, labels = on_device(few)
     chosen = torch.arange(BATCH).unsqueeze(0)
     exact, rounded = (
-        StackedStep([network], architecture, Adam(), CPU, precision=precision).gradients_of(images, labels, chosen)
-        for precision in ("float32", "bf16")
+        StackedStep([network], architecture, Adam(), CPU, options=options).gradients_of(images, labels, chosen)
+        for options in (TorchOptions(), TorchOptions(precision="bf16"))
     )
     assert rounded.dtype == torch.float32
     # Each of the three products behind the first layer's gradient rounds its inputs and its result to 8 bits.

@@ -24,7 +24,8 @@ from models.training.engine import STACKED, best_engine
 from models.training.epoch_loops import DeviceLoop, HostLoop
 from models.training.schedule import learning_rates, orders_of
 from models.training.snapshot import Snapshot
-from models.training.step import StackedStep, Step
+from models.training.step import Step
+from models.training.torch_step import StackedStep, TorchOptions
 from models.training.train import Training, train
 
 CPU = torch.device("cpu")
@@ -380,7 +381,8 @@ def test_steps_left_to_the_device_are_those_that_the_host_takes(few: DataSet) ->
     lrs = [1e-3 * (1 - step / 7) for step in range(7)]
     for optimizer in (Adam(), SGD(momentum=0.9)):
         by_host, by_device = (
-            StackedStep(networks, architecture, optimizer, CPU, for_gpu=for_gpu) for for_gpu in (False, True)
+            StackedStep(networks, architecture, optimizer, CPU, options=TorchOptions(for_gpu=for_gpu))
+            for for_gpu in (False, True)
         )
         called: list[tuple[int, torch.Tensor | None]] = []
         theirs = HostLoop(by_host, pixels, labels, batch).run(orders, lrs, lambda *_: None)

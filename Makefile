@@ -59,6 +59,16 @@ check: .venv/ready ## lint, format, types, and who imports whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory check-web; else echo "No Node: the page's code is not checked."; fi
+
+.PHONY: check-web
+check-web: node_modules/ready ## lint, format and types of the page's JavaScript and CSS (needs Node)
+	@node_modules/.bin/biome check --error-on-warnings service/web
+	@node_modules/.bin/tsc -p jsconfig.json
+
+node_modules/ready: package.json
+	@npm install --no-package-lock --no-audit --no-fund --silent
+	@touch $@
 
 .PHONY: openapi
 openapi: .venv/ready ## write openapi/openapi.json anew
@@ -128,4 +138,4 @@ load: .venv/ready ## submit 1,000 tiny jobs by 16 clients to 4 workers, on SQLit
 
 .PHONY: clean
 clean: ## delete .venv and caches; data/ and var/ stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info build models/native/*.so
+	rm -rf .venv node_modules .mypy_cache .ruff_cache .pytest_cache *.egg-info build models/native/*.so

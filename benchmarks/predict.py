@@ -23,14 +23,12 @@ from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 
 from benchmarks.clients import data_folder, finished_job
-from benchmarks.machines import wait_until
-from benchmarks.predict_servers import Load, Server, answers, bare_uvicorn, fanin_api, fanin_service, peer_server, wrk
+from benchmarks.predict_process import beside_training, memory, start_s
+from benchmarks.predict_servers import Load, Server, bare_uvicorn, fanin_api, fanin_service, peer_server, wrk
 from benchmarks.report import print_table, write_json
 from models.data.mnist import read_mnist
-from service.commands.local_service import environment_without_settings, free_port
 from service.inference.pictures import encode_png
 
 CONNECTIONS = (1, 16, 64)
@@ -79,7 +77,7 @@ def main() -> None:
         comparison = _compared(rows, scripts, options)
         result: dict[str, Any] = {
             "requests": comparison,
-            "memory": _memory(fanin),
+            "memory": memory(fanin),
             "batches": _batches(fanin, small, options),
             "forward_us": _forward_passes(fanin, {"small": small, "deep": deep}, Path(folder)),
         }
@@ -89,8 +87,8 @@ def main() -> None:
             result["two_processes"] = _compared(rows, scripts, options, connections=(64,))
         if options.peers is not None:
             result["peers"] = _peers(home, small, scripts, options, Path(folder))
-        result["start_s"] = _start_s(home, small)
-        result["beside_training"] = _beside_training(home, small, scripts, options.training_seconds)
+        result["start_s"] = start_s(home, small)
+        result["beside_training"] = beside_training(home, small, scripts, options.training_seconds)
     write_json("predict", "make bench-predict", {"rounds": options.rounds, "seconds": options.seconds} | result)
 
 
@@ -262,52 +260,6 @@ def _forward_passes(fanin: Server, models: dict[str, str], folder: Path) -> dict
     ]
     print_table(["network", "images", "NumPy, us", "compiled, us", "times as quick"], rows)
     return medians
-
-
-def _memory(fanin: Server) -> dict[str, int]:
-    memory = {"rss_mib": round(sum(process.memory_info().rss for process in fanin.processes) / 2**20)}
-    print(f"\nmemory of an API process: {memory['rss_mib']} MiB")
-    return memory
-
-
-def _start_s(home: Path, model: str) -> float:
-    """Return the median seconds from the start of an API process to its first answer."""
-    seconds = []
-    for _ in range(3):
-        port, environment = free_port(), environment_without_settings()
-        environment |= {"FANIN_HOME": str(home), "FANIN_PORT": str(port)}
-        started = time.monotonic()
-        process = subprocess.Popen([sys.executable, "-m", "service", "api"], env=environment)
-        try:
-            url = f"http://127.0.0.1:{port}/predict?model={model}"
-            while not answers(url):
-                time.sleep(0.01)
-            seconds.append(time.monotonic() - started)
-        finally:
-            process.terminate()
-            process.wait()
-    print(f"\nstart to first answer: {statistics.median(seconds):.2f} s")
-    return round(statistics.median(seconds), 2)
-
-
-def _beside_training(home: Path, model: str, scripts: dict[str, Path], seconds: int) -> dict[str, Any]:
-    """Post from 64 connections while two jobs train on the same cores."""
-    with fanin_service(home, FANIN_SLOTS="2") as (client, service):
-        jobs = [client.post("/jobs", json={"preset": "mnist_nn_xavier", "epochs": 1000}).json()["id"] for _ in range(2)]
-        wait_until(lambda: all(client.get(f"/jobs/{job}").json()["epoch"] >= 1 for job in jobs), 120, "both to train")
-        url = f"{service.base_url}/predict?model={model}"
-        assert service.process is not None
-        load = wrk(Server(url, [psutil.Process(service.process.pid)]), url, scripts["raw"], 64, seconds)
-        for job in jobs:
-            client.post(f"/jobs/{job}/cancel")
-        result = {
-            "seconds": seconds,
-            "per_s": round(load.per_s),
-            "p99_ms": round(load.p99_ms, 1),
-            "errors": load.errors,
-        }
-    print(f"\nbeside two trainings: {result}")
-    return result
 
 
 if __name__ == "__main__":

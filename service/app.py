@@ -40,6 +40,7 @@ from service.api.routes import job_actions as job_actions
 from service.api.routes import web_page as page
 from service.artifacts import Artifacts
 from service.http import problems
+from service.http.answers import JsonResponse
 from service.http.guard import Guard
 from service.http.middleware import AnswerHead, InvalidateModelCache
 from service.inference import oip as oip_protocol
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redoc_url=None,
+        default_response_class=JsonResponse,
         static_url="/static-docs",
         lifespan=_lifespan_of(settings),
         generate_unique_id_function=_operation_id,

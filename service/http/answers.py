@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 Item = TypeVar("Item")
@@ -32,3 +33,11 @@ def timestamp(seconds: float) -> datetime:
 def timestamp_or_none(seconds: float | None) -> datetime | None:
     """Return a time in seconds since 1970 as a datetime in UTC, or None for None."""
     return None if seconds is None else timestamp(seconds)
+
+
+class JsonResponse(JSONResponse):
+    """A JSON response that ends with a newline, so that a terminal shows its prompt on a line of its own."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return super().render(content) + b"\n"

@@ -72,7 +72,7 @@ def problem_response(
         all_headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if status == HTTPStatus.UNAUTHORIZED:
         all_headers.setdefault("WWW-Authenticate", "Bearer")
-    return Response(problem.model_dump_json(exclude_none=True), status, all_headers, MEDIA_TYPE)
+    return Response(problem.model_dump_json(exclude_none=True) + "\n", status, all_headers, MEDIA_TYPE)
 
 
 def problem_of(path: str, error: FaninError) -> Response:

@@ -220,7 +220,9 @@ def _written(read: ReadImages, query: PredictQuery, form: Form, result: BatchPre
     if query.is_plain and not read.batch and not read.fitted and not words.unlikely[0]:
         # The most frequent case: the same JSON as below, joined from parts that exist already.
         parts = b'{"label":', LABELS[words.labels[0]], b',"probabilities":[', words.numbers[0], b'],"model":'
-        return b"".join((*parts, result.served.described, b',"read_as":', _read_as(read.form, read.scale, False), b"}"))
+        return b"".join(
+            (*parts, result.served.described, b',"read_as":', _read_as(read.form, read.scale, False), b"}\n")
+        )
     shared = {"model": orjson.Fragment(result.served.described), "read_as": _read_as_fragment(read)}
     return _dumped(
         _prediction_fields(read, query, result.probabilities) | shared | _warnings(words.unlikely, fitted=read.fitted)
@@ -280,4 +282,4 @@ def _warning_detail(kind: InputWarning, *, fitted: bool) -> str:
 
 
 def _dumped(answer: dict[str, Any]) -> bytes:
-    return orjson.dumps(answer, option=WITH_NUMPY)
+    return orjson.dumps(answer, option=WITH_NUMPY | orjson.OPT_APPEND_NEWLINE)

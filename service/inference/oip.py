@@ -223,8 +223,10 @@ def write_answer(name: str, version: str, request: InferenceRequest, probabiliti
         outputs.append(output)
     answer = {"model_name": name, "model_version": version, "outputs": outputs}
     answer |= {"id": request.id} if request.id is not None else {}
+    if not tail:
+        return Written(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE), None)
     text = orjson.dumps(answer)
-    return Written(text + b"".join(tail), len(text) if tail else None)
+    return Written(text + b"".join(tail), len(text))
 
 
 def _tensor(wanted: RequestOutput, probabilities: NDArray[np.float32]) -> tuple[NDArray[Any], list[int], str]:

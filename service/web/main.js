@@ -1,9 +1,9 @@
 /** The frame of the page: which view is shown, light or dark, whether the service answers, and its key. */
 
+import { redrawAll } from "./charts/plotly_chart.js";
 import * as address from "./lib/address.js";
 import { isAlive, useKey } from "./lib/api.js";
 import { button, element, field, fill, say } from "./lib/dom.js";
-import { redrawAll } from "./charts/plotly_chart.js";
 
 const VIEWS = { start: "Start", watch: "Watch", understand: "Understand", try: "Try", models: "Models" };
 const THEMES = { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
@@ -26,7 +26,9 @@ async function show() {
   if (!signal.aborted) open(container, params, signal);
 }
 
-const tabs = new Map(Object.entries(VIEWS).map(([name, title]) => [name, element("a", { href: address.link(name) }, title)]));
+const tabs = new Map(
+  Object.entries(VIEWS).map(([name, title]) => [name, element("a", { href: address.link(name) }, title)]),
+);
 
 function showTabs(present) {
   const nav = document.getElementById("views");
@@ -37,12 +39,12 @@ function showTabs(present) {
   }
 }
 
-/** What had the keyboard's focus may be gone with the view before: then it goes on from the top of the new one. */
+/** Move the focus to the top of the new view if the focused element was part of the previous view. */
 function keepFocus() {
   if (document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
 }
 
-/** Tell what is painted in colours of the moment that these have changed; the rest follows the style sheet by itself. */
+/** Redraw what is painted in the colours of the theme; style sheets apply to the rest. */
 function repaint() {
   redrawAll();
   dispatchEvent(new Event("fanin-theme"));
@@ -57,7 +59,9 @@ function setUpTheme() {
     control.textContent = THEMES[theme];
     repaint();
   };
-  control.addEventListener("click", () => use(names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length]));
+  control.addEventListener("click", () =>
+    use(names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length]),
+  );
   use(names.includes(localStorage.getItem("fanin.theme")) ? localStorage.getItem("fanin.theme") : "auto");
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 }
@@ -66,7 +70,7 @@ function setUpOfflineBanner() {
   const banner = document.getElementById("offline");
   let asking = null;
   addEventListener("fanin-silent", () => {
-    banner.textContent = "The service does not answer. What is shown may be old; it is asked again every 2 s.";
+    banner.textContent = "The service does not answer. The page may be out of date; it retries every 2 s.";
     banner.hidden = false;
     asking ??= setInterval(() => isAlive().catch(() => {}), ALIVE_INTERVAL_MS);
   });
@@ -80,7 +84,12 @@ function setUpOfflineBanner() {
 }
 
 function setUpKey() {
-  const banner = element("p", { class: "banner", hidden: true }, "This service needs its key. ", button("Give the key", () => askForKey(), { class: "quiet small" }));
+  const banner = element(
+    "p",
+    { class: "banner", hidden: true },
+    "This service needs its key. ",
+    button("Give the key", () => askForKey(), { class: "quiet small" }),
+  );
   document.getElementById("offline").after(banner);
   let isGiven = false;
   function askForKey() {
@@ -100,9 +109,18 @@ function setUpKey() {
         "form",
         { onsubmit: use },
         isGiven && element("p", { class: "refused", role: "alert" }, "That key was refused."),
-        element("p", {}, "This service needs its key, the value of FANIN_API_KEY. It is kept until this tab is closed."),
+        element(
+          "p",
+          {},
+          "This service needs its key, the value of FANIN_API_KEY. It is kept until this tab is closed.",
+        ),
         field("Key", input),
-        element("p", { class: "row" }, element("button", {}, "Use it"), button("Not now", () => dialog.close(), { class: "quiet" })),
+        element(
+          "p",
+          { class: "row" },
+          element("button", {}, "Use it"),
+          button("Not now", () => dialog.close(), { class: "quiet" }),
+        ),
       ),
     );
     dialog.addEventListener("close", () => {

@@ -113,7 +113,7 @@ def test_jobs_that_are_gone_are_named_and_the_others_shown(browser: Browser, lab
     assert lab.client.delete(f"/jobs/{gone}").status_code == httpx.codes.OK
     with visit(browser, lab.base_url, expected_complaints="status of 404") as page:
         page.goto(f"/#/watch?jobs={kept},{gone}")
-        expect(page.get_by_text(f"Not there any more: {gone}.")).to_be_visible()
+        expect(page.get_by_text(f"Deleted: {gone}.")).to_be_visible()
         expect(page.locator("tbody .state")).to_have_text(["succeeded"])
 
 

@@ -65,7 +65,7 @@ def test_the_stream_goes_on_by_itself_after_the_api_was_killed(browser: Browser,
         before = wait_until(lambda: points(page, "Training loss"), what="a first point")
         for process_id in fresh.children("api"):
             os.kill(process_id, signal.SIGKILL)
-        expect(page.get_by_text("The connection is lost; it is tried again.")).to_be_visible()
+        expect(page.get_by_text("The connection is lost; the page is reconnecting.")).to_be_visible()
         expect(page.get_by_text("Live.")).to_be_visible(timeout=30_000)
         wait_until(lambda: points(page, "Training loss") > before, what="points after the break")
         figure = page.locator(".plot").first

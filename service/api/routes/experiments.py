@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 
 from models.evaluation.comparison import Comparison, compare
 from models.recipes import LONG, RECIPES
@@ -30,7 +29,7 @@ from service.api.routes.events import RESPONSES, HowAsked, events_answer
 from service.api.schemas.events import Event
 from service.api.schemas.experiments import Experiment, ExperimentSummary, RecipeView
 from service.errors import IllegalTransition
-from service.http.answers import Page
+from service.http.answers import JsonResponse, Page
 from service.queue.submission import Once
 from service.store.experiments import (
     compared_members,
@@ -113,7 +112,7 @@ async def submit_experiment(
     if experiment_id is None:
         assert answer is not None
         headers = {"Location": answer["links"]["self"], "Idempotency-Replayed": "true"}
-        return JSONResponse(answer, status_code=201, headers=headers)
+        return JsonResponse(answer, status_code=201, headers=headers)
     response.headers["Location"] = f"/experiments/{experiment_id}"
     return await run_in_threadpool(experiment_view, services, experiment_id)
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
@@ -35,7 +34,7 @@ from service.api.schemas.jobs import Deleted, Job, JobWithMetrics, Validation, j
 from service.api.schemas.models import Checkpoint, checkpoint_view
 from service.artifacts import job_folder
 from service.errors import NotFound
-from service.http.answers import Page
+from service.http.answers import JsonResponse, Page
 from service.http.problems import invalid_body
 from service.queue.submission import Once
 from service.store.checkpoints import list_checkpoints
@@ -124,7 +123,7 @@ async def submit_job(
     spec = _resolved(body)
     if validate_only:
         validation = await run_in_threadpool(_validated, services, spec, priority)
-        return JSONResponse(validation.model_dump(mode="json"))
+        return JsonResponse(validation.model_dump(mode="json"))
     preset = body.get("preset")
     once = None
     if idempotency_key is not None:
@@ -138,7 +137,7 @@ async def submit_job(
         headers["Preference-Applied"] = f"wait={wait_s}"
         await services.hub.wait_for_end(job_id, wait_s)
     elif submitted.answer is not None:
-        return JSONResponse(submitted.answer, status_code=201, headers=headers)
+        return JsonResponse(submitted.answer, status_code=201, headers=headers)
     response.headers.update(headers)
     return await run_in_threadpool(lambda: job_view(services, get_job(services.engine, job_id)))
 

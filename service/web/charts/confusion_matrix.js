@@ -16,7 +16,9 @@ export const loadEvaluation = (model) => evaluationOf(exactly(model));
 export function confusionPanel(model, evaluation, _params, signal) {
   const modelId = exactly(model);
   const pictures = element("div", { class: "view", "aria-live": "polite" });
-  const { node, press } = matrix(evaluation.confusion_matrix, (label, answer) => showMistakes(pictures, modelId, { label, answer }, signal));
+  const { node, press } = matrix(evaluation.confusion_matrix, (label, answer) =>
+    showMistakes(pictures, modelId, { label, answer }, signal),
+  );
   const showAll = () => {
     press(null);
     showMistakes(pictures, modelId, {}, signal);
@@ -36,7 +38,13 @@ export function exactly({ job_id: job, epoch }) {
 
 /** Return what an evaluation says, in words. */
 export function summary(evaluation, modelId) {
-  const { accuracy, accuracy_interval: interval, evaluated_on: on, n, expected_calibration_error: calibration } = evaluation;
+  const {
+    accuracy,
+    accuracy_interval: interval,
+    evaluated_on: on,
+    n,
+    expected_calibration_error: calibration,
+  } = evaluation;
   const loss = evaluation.mean_negative_log_likelihood;
   return element(
     "div",
@@ -47,7 +55,9 @@ export function summary(evaluation, modelId) {
       element("strong", {}, percent(accuracy)),
       ` of ${n.toLocaleString("en")} images right (${on}; 95 % interval ${percent(interval.low)} to ${percent(interval.high)})`,
       loss === null ? "" : `, mean loss ${number(loss)} nats`,
-      calibration === null ? "." : `. Its probabilities are off by ${percent(calibration, 1)} on average (expected calibration error).`,
+      calibration === null
+        ? "."
+        : `. Its probabilities are off by ${percent(calibration, 1)} on average (expected calibration error).`,
     ),
     copyAsCurl(() => ({ path: `/models/${modelId}/evaluation` })),
   );
@@ -56,7 +66,9 @@ export function summary(evaluation, modelId) {
 function matrix(counts, chosen) {
   const most = Math.max(1, ...counts.flatMap((row, label) => row.filter((_, answer) => answer !== label)));
   const cells = [];
-  const press = (pressed) => cells.forEach((one) => one.setAttribute("aria-pressed", String(one === pressed)));
+  const press = (pressed) => {
+    for (const other of cells) other.setAttribute("aria-pressed", String(other === pressed));
+  };
   const cell = (label, answer) => {
     const count = counts[label][answer];
     if (label === answer) return element("td", { class: "right" }, String(count));
@@ -74,10 +86,28 @@ function matrix(counts, chosen) {
     node.style.setProperty("--share", `${10 + (50 * count) / most}%`);
     return node;
   };
-  const head = element("tr", {}, element("td"), DIGITS.map((digit) => element("th", { scope: "col" }, String(digit))));
-  const rows = DIGITS.map((label) => element("tr", {}, element("th", { scope: "row" }, String(label)), DIGITS.map((answer) => cell(label, answer))));
-  const caption = "Rows: what the digit is. Columns: what the model says. A press on a number shows those digits.";
-  const table = element("table", { class: "confusion" }, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, rows));
+  const head = element(
+    "tr",
+    {},
+    element("td"),
+    DIGITS.map((digit) => element("th", { scope: "col" }, String(digit))),
+  );
+  const rows = DIGITS.map((label) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, String(label)),
+      DIGITS.map((answer) => cell(label, answer)),
+    ),
+  );
+  const caption = "Rows: what the digit is. Columns: what the model says. Press a number to see those digits.";
+  const table = element(
+    "table",
+    { class: "confusion" },
+    element("caption", {}, caption),
+    element("thead", {}, head),
+    element("tbody", {}, rows),
+  );
   return { node: scrolled("Confusion matrix", "", table), press };
 }
 
@@ -98,7 +128,11 @@ async function showMistakes(place, modelId, cell, signal) {
       const nothing = list.children.length === 0 && empty("There is none.");
       fill(more, nothing, page.has_more && button("More", () => next(page.data.at(-1).index), { class: "quiet" }));
     } catch (error) {
-      if (!isOld()) fill(more, failure(error, () => next(after)));
+      if (!isOld())
+        fill(
+          more,
+          failure(error, () => next(after)),
+        );
     }
   }
   await next(undefined);
@@ -106,5 +140,10 @@ async function showMistakes(place, modelId, cell, signal) {
 
 function mistake({ index, label, answer, probability, image }) {
   const text = `is ${label}, taken for ${answer} (${percent(probability, 0)})`;
-  return element("figure", {}, element("img", { class: "pixels", src: image, alt: `Test digit ${index}, ${text}`, width: 84, height: 84 }), element("figcaption", {}, text));
+  return element(
+    "figure",
+    {},
+    element("img", { class: "pixels", src: image, alt: `Test digit ${index}, ${text}`, width: 84, height: 84 }),
+    element("figcaption", {}, text),
+  );
 }

@@ -1,19 +1,25 @@
 /** Loss and accuracy over the epochs, a line for each group: the mean of its seeds, in a band from the lowest to the highest. */
 
-import { accuracyAxis, chart, draw, errorOf, logAxis } from "./plotly_chart.js";
 import { element, fill } from "../lib/dom.js";
 import { number, percent } from "../lib/format.js";
-import { faded, styleOf } from "../lib/palette.js";
 import { curvesOf } from "../lib/job_timeline.js";
+import { faded, styleOf } from "../lib/palette.js";
+import { accuracyAxis, chart, draw, errorOf, logAxis } from "./plotly_chart.js";
 
-const BAND = "Line: mean of the seeds that have come so far; band: lowest to highest.";
+const BAND = "Line: mean of the seeds so far; band: lowest to highest.";
 
 /** Return {node, show}; `show(history, members)` draws what there is. */
 export function curvesPanel() {
   const loss = chart("Training loss", `Mean cross entropy of an epoch. ${BAND}`);
   const tested = chart("Test accuracy", `On the test images after each epoch. ${BAND}`);
-  const trained = chart("Training accuracy", `On the training images during the epoch; not all of these jobs record the test accuracy of each. ${BAND}`);
-  const pretrained = chart("Pre-training", `Mean squared reconstruction error of an image, machine after machine. ${BAND}`);
+  const trained = chart(
+    "Training accuracy",
+    `On the training images during the epoch; not all of these jobs record the test accuracy of each. ${BAND}`,
+  );
+  const pretrained = chart(
+    "Pre-training",
+    `Mean squared reconstruction error of an image, machine after machine. ${BAND}`,
+  );
   const nothing = element("p", { class: "faint" }, "No epoch has ended yet.");
   const place = element("div", { class: "charts" }, nothing);
   const show = (history, members) => {
@@ -21,22 +27,35 @@ export function curvesPanel() {
     const isTested = epochs.every((one) => one.test_accuracy !== null && one.test_accuracy !== undefined);
     const accuracy = isTested ? tested : trained;
     const hasPretraining = [...history.values()].some((job) => job.pretraining.length > 0);
-    const wanted = [...(hasPretraining ? [pretrained] : []), ...(epochs.length ? [loss, accuracy] : hasPretraining ? [] : [nothing])];
-    if (wanted.some((one, index) => place.children[index] !== one) || place.children.length !== wanted.length) fill(place, wanted);
+    const wanted = [
+      ...(hasPretraining ? [pretrained] : []),
+      ...(epochs.length ? [loss, accuracy] : hasPretraining ? [] : [nothing]),
+    ];
+    if (wanted.some((one, index) => place.children[index] !== one) || place.children.length !== wanted.length)
+      fill(place, wanted);
     if (hasPretraining) drawPretraining(pretrained, history, members);
     if (epochs.length === 0) return;
     const losses = curvesOf(history, members, (job) => job.epochs.map((one) => [one.epoch, one.train_loss_mean]));
     const name = isTested ? "test_accuracy" : "train_accuracy";
     const accuracies = curvesOf(history, members, (job) => job.epochs.map((one) => [one.epoch, one[name]]));
     draw(loss, () => figureOf(losses, logAxis("loss (nats an image)", valuesOf(losses)), { shown: number }));
-    draw(accuracy, () => figureOf(accuracies, accuracyAxis(valuesOf(accuracies).map(errorOf)), { shown: percent, placeOf: errorOf }));
+    draw(accuracy, () =>
+      figureOf(accuracies, accuracyAxis(valuesOf(accuracies).map(errorOf)), { shown: percent, placeOf: errorOf }),
+    );
   };
   return { node: place, show };
 }
 
 function drawPretraining(figure, history, members) {
-  const errors = curvesOf(history, members, (job) => job.pretraining.map((one) => [one.number, one.reconstruction_error]));
-  draw(figure, () => figureOf(errors, logAxis("reconstruction error", valuesOf(errors)), { shown: number, what: "epoch of pre-training" }));
+  const errors = curvesOf(history, members, (job) =>
+    job.pretraining.map((one) => [one.number, one.reconstruction_error]),
+  );
+  draw(figure, () =>
+    figureOf(errors, logAxis("reconstruction error", valuesOf(errors)), {
+      shown: number,
+      what: "epoch of pre-training",
+    }),
+  );
 }
 
 function valuesOf(curves) {
@@ -68,11 +87,17 @@ function figureOf(curves, yaxis, { shown, placeOf = (value) => value, what = "ep
     };
     return [band, line];
   });
-  const last = curves.filter((one) => one.epochs.length).map((one) => `${one.name} ${shown(one.mean.at(-1))} after ${what} ${one.epochs.at(-1)}`);
+  const last = curves
+    .filter((one) => one.epochs.length)
+    .map((one) => `${one.name} ${shown(one.mean.at(-1))} after ${what} ${one.epochs.at(-1)}`);
   const most = Math.max(1, ...curves.flatMap((one) => one.epochs));
   return {
     traces,
-    layout: { xaxis: { title: { text: what }, dtick: most <= 15 ? 1 : undefined, rangemode: "tozero" }, yaxis, hovermode: "x" },
+    layout: {
+      xaxis: { title: { text: what }, dtick: most <= 15 ? 1 : undefined, rangemode: "tozero" },
+      yaxis,
+      hovermode: "x",
+    },
     legend: curves.map((one) => one.name),
     summary: last.join("; ") || "Nothing yet.",
   };

@@ -2,11 +2,11 @@
 
 import { keep } from "../lib/address.js";
 import { diagnosticsOf } from "../lib/api.js";
-import { chart, draw, logAxis } from "./plotly_chart.js";
 import { choice, element, field, fill } from "../lib/dom.js";
 import { number, tick } from "../lib/format.js";
 import { failure } from "../lib/notices.js";
 import { faded, inkOf, styleOf } from "../lib/palette.js";
+import { chart, draw, logAxis } from "./plotly_chart.js";
 
 const MEASURES = {
   a_rms: { title: "activation, rms", unit: "no unit", isLog: true },
@@ -22,33 +22,36 @@ const NOTES = {
 };
 const MAX_MAPS = 6;
 const MIN_GAP_MS = 1500;
-const MAX_DECADES = 6; // what is smaller than the largest by more is drawn as if it were at the lower end
+const MAX_DECADES = 6; // smaller values are drawn at the lower end
 
-/** Return {node, show}; `show(groups)` takes [{name, jobId, checkpoints}] and asks anew for those with more checkpoints. */
+/** Return {node, show}; `show(groups)` takes [{name, jobId, checkpoints}] and asks again for those with more checkpoints. */
 export function layerMaps(params, signal) {
-  const state = { measure: params.get("measure") ?? "a_rms", form: params.get("form") ?? "map" };
+  const state = {
+    measure: params.get("measure") ?? "a_rms",
+    form: params.get("form") ?? "map",
+    groups: [],
+    records: new Map(),
+  };
   if (!Object.hasOwn(MEASURES, state.measure)) state.measure = "a_rms";
-  const records = new Map();
   const figures = new Map();
   const place = element("div", { class: "charts" });
   const note = element("p", { class: "faint" });
   const more = element("p", { class: "faint" });
-  let groups = [];
+  const drawAll = () => drawMaps(state, figures, place, note);
   let askedAt = 0;
   let waiting = null;
-  const set = (name) => (value) => {
-    state[name] = value;
-    keep({ measure: state.measure === "a_rms" ? null : state.measure, form: state.form === "map" ? null : state.form });
-    drawAll();
-  };
   async function ask() {
     waiting = null;
-    const stale = groups.filter(({ jobId, checkpoints }) => (records.get(jobId)?.checkpoints ?? 0) < checkpoints);
+    const stale = state.groups.filter(
+      ({ jobId, checkpoints }) => (state.records.get(jobId)?.checkpoints ?? 0) < checkpoints,
+    );
     if (signal.aborted || stale.length === 0) return drawAll();
     askedAt = Date.now();
     try {
       await Promise.all(
-        stale.map(async ({ jobId, checkpoints }) => records.set(jobId, { checkpoints, epochs: (await diagnosticsOf(jobId)).data })),
+        stale.map(async ({ jobId, checkpoints }) =>
+          state.records.set(jobId, { checkpoints, epochs: (await diagnosticsOf(jobId)).data }),
+        ),
       );
       if (!signal.aborted) drawAll();
     } catch (error) {
@@ -56,48 +59,81 @@ export function layerMaps(params, signal) {
     }
   }
   function show(all) {
-    const now = all.slice(0, MAX_MAPS);
-    if (JSON.stringify(now) === JSON.stringify(groups)) return;
-    groups = now;
+    const groups = all.slice(0, MAX_MAPS);
+    if (JSON.stringify(groups) === JSON.stringify(state.groups)) return;
+    state.groups = groups;
     more.textContent = all.length > MAX_MAPS ? `The first ${MAX_MAPS} of ${all.length} groups are shown.` : "";
     waiting ??= setTimeout(ask, Math.max(0, MIN_GAP_MS - (Date.now() - askedAt)));
   }
-  function drawAll() {
-    const { title, unit } = MEASURES[state.measure];
-    const known = groups.map((one, index) => ({ ...one, index, epochs: records.get(one.jobId)?.epochs ?? [] })).filter((one) => one.epochs.length);
-    const grids = known.map((one) => gridOf(one.epochs, state.measure));
-    const all = grids.flat(2).filter((value) => value !== null);
-    note.textContent = all.length ? noteOf(state.measure, all) : whyNothing(state.measure, known, records);
-    if (all.length === 0) return void fill(place);
-    const range = rangeOf(all, MEASURES[state.measure].isLog);
-    const made = known.map((one, row) => {
-      const key = `${one.name}: ${title} (${unit})`;
-      const figure = figures.get(key) ?? chart(key, null, "short");
-      figures.set(key, figure);
-      return [figure, () => (state.form === "map" ? heatMap : ridges)(grids[row], one, range, state.measure)];
-    });
-    if (made.some(([figure], index) => place.children[index] !== figure) || place.children.length !== made.length) {
-      fill(place, made.map(([figure]) => figure));
-    }
-    for (const [figure, make] of made) draw(figure, make);
+  return { node: element("div", { class: "view" }, controlsOf(state, drawAll), note, place, more), show };
+}
+
+function controlsOf(state, drawAll) {
+  const set = (name) => (value) => {
+    state[name] = value;
+    keep({ measure: state.measure === "a_rms" ? null : state.measure, form: state.form === "map" ? null : state.form });
+    drawAll();
+  };
+  const forms = choice(
+    [
+      ["map", "heat maps"],
+      ["ridges", "ridgelines"],
+    ],
+    state.form,
+    set("form"),
+  );
+  const measures = choice(
+    Object.entries(MEASURES).map(([name, { title }]) => [name, title]),
+    state.measure,
+    set("measure"),
+  );
+  return element("div", { class: "row" }, field("What", measures), field("As", forms));
+}
+
+/** Draw a chart for each group of which something is recorded; say why there is none. */
+function drawMaps({ measure, form, groups, records }, figures, place, note) {
+  const { title, unit, isLog } = MEASURES[measure];
+  const known = groups
+    .map((group, index) => ({ ...group, index, epochs: records.get(group.jobId)?.epochs ?? [] }))
+    .filter(({ epochs }) => epochs.length);
+  const grids = known.map(({ epochs }) => gridOf(epochs, measure));
+  const all = grids.flat(2).filter((value) => value !== null);
+  note.textContent = all.length ? noteOf(measure, all) : whyNothing(measure, known, records);
+  if (all.length === 0) return void fill(place);
+  const range = rangeOf(all, isLog);
+  const charts = known.map((group, row) => {
+    const key = `${group.name}: ${title} (${unit})`;
+    const figure = figures.get(key) ?? chart(key, null, "short");
+    figures.set(key, figure);
+    return [figure, () => (form === "map" ? heatMap : ridges)(grids[row], group, range, measure)];
+  });
+  if (charts.some(([figure], index) => place.children[index] !== figure) || place.children.length !== charts.length) {
+    fill(
+      place,
+      charts.map(([figure]) => figure),
+    );
   }
-  const forms = choice([["map", "heat maps"], ["ridges", "ridgelines"]], state.form, set("form"));
-  const measures = choice(Object.entries(MEASURES).map(([name, one]) => [name, one.title]), state.measure, set("measure"));
-  const controls = element("div", { class: "row" }, field("What", measures), field("As", forms));
-  return { node: element("div", { class: "view" }, controls, note, place, more), show };
+  for (const [figure, make] of charts) draw(figure, make);
+  return undefined;
 }
 
 function noteOf(measure, values) {
   const zeros = values.includes(-Infinity) ? " Blank: exactly 0." : "";
-  const clipped = MEASURES[measure].isLog ? " What is less than a millionth of the largest value is drawn as the least." : "";
+  const clipped = MEASURES[measure].isLog
+    ? " What is less than a millionth of the largest value is drawn as the least."
+    : "";
   return `${NOTES[measure] ?? ""}${zeros}${clipped}`;
 }
 
 function whyNothing(measure, known, records) {
-  if (known.length === 0) return records.size ? "These jobs record no layers (diagnostics: false)." : "Nothing is recorded yet: the first record comes with the first checkpoint.";
-  if (known.every((one) => one.epochs.length < 2) && measure === "update_ratio") return "Nothing has moved yet: this needs an epoch.";
-  if (measure === "dead_fraction") return "Only units of ReLU can be dead; these networks have other activations.";
-  return "These networks' activations have no ends to saturate at.";
+  if (known.length === 0)
+    return records.size
+      ? "These jobs record no layers (diagnostics: false)."
+      : "Nothing is recorded yet: the first record comes with the first checkpoint.";
+  if (known.every((one) => one.epochs.length < 2) && measure === "update_ratio")
+    return "No weight has changed yet: the first epoch is not over.";
+  if (measure === "dead_fraction") return "Only ReLU units can be dead; these networks have other activations.";
+  return "The activations of these networks do not saturate.";
 }
 
 /** Return the values of a measure as [layer][epoch], of layers that have it; logarithms to base 10 (of 0: -Infinity) where it is so drawn. */
@@ -107,6 +143,7 @@ function gridOf(epochs, measure) {
   return grid.filter((row) => row.some((value) => value !== null));
 }
 
+/** @returns {[number, number]} */
 function rangeOf(values, isLog) {
   const finite = values.filter(Number.isFinite);
   const high = Math.max(...finite, isLog ? -MAX_DECADES : 0);
@@ -139,7 +176,7 @@ function heatMap(grid, { epochs }, range, measure) {
   return { traces, layout: { ...axes(epochs, grid.length), showlegend: false }, summary: summaryOf(grid, isLog) };
 }
 
-/** One line a layer, each on its own ground, as high as the value lies within the range of all groups. */
+/** One line per layer on its own baseline; its height is the value within the range of all groups. */
 function ridges(grid, { index, epochs }, [low, high], measure) {
   const { colour } = styleOf(index);
   const x = epochs.map((one) => one.epoch);
@@ -172,5 +209,7 @@ function axes(epochs, layers) {
 
 function summaryOf(grid, isLog) {
   const shown = (value) => (value === null ? "none" : number(isLog ? 10 ** value : value));
-  return grid.map((row, layer) => `layer ${layer + 1}: ${shown(row[0])} at first, ${shown(row.at(-1))} at last`).join("; ");
+  return grid
+    .map((row, layer) => `layer ${layer + 1}: ${shown(row[0])} at first, ${shown(row.at(-1))} at last`)
+    .join("; ");
 }

@@ -21,11 +21,18 @@ let plotly = null;
 export function chart(name, note = null, kind = "") {
   const plot = element("div", { class: `plot ${kind}`, role: "img", "aria-label": name });
   const legend = element("p", { class: "legend" });
-  return element("figure", { class: "chart" }, element("h3", {}, name), legend, plot, note && element("figcaption", {}, note));
+  return element(
+    "figure",
+    { class: "chart" },
+    element("h3", {}, name),
+    legend,
+    plot,
+    note && element("figcaption", {}, note),
+  );
 }
 
 /**
- * Draw traces into a chart, or draw it anew. `make` returns {traces, layout, summary} in the colours of the moment: it is
+ * Draw traces into a chart, or redraw it. `make` returns {traces, layout, summary} in the colours of the theme: it is
  * called again when the page turns light or dark. `summary` says in words what there is to see; `legend` names the groups, by number.
  */
 export function draw(figure, make) {
@@ -42,15 +49,16 @@ function failed(plot, error) {
   console.error(error);
 }
 
-/** Draw one chart of the queue, in a turn of its own, so that clicks and keys are heard between two charts. */
+/** Draw one chart of the queue in a task of its own, so that clicks and keys are handled between two charts. */
 async function drawNext(plot) {
-  await (plotly ??= loadPlotly());
+  plotly ??= loadPlotly();
+  await plotly;
   await new Promise((resolve) => setTimeout(resolve));
   waiting.delete(plot);
   if (plot.isConnected) render(plot, drawn.get(plot));
 }
 
-/** Draw all charts anew that are on the page. */
+/** Redraw all charts of the page. */
 export function redrawAll() {
   for (const [plot, make] of drawn) {
     if (plot.isConnected) draw(plot.parentElement, make);
@@ -58,7 +66,7 @@ export function redrawAll() {
   }
 }
 
-const MIN_PAD = 0.12; // of a decade: what is flat keeps a tick or two around it
+const MIN_PAD = 0.12; // of a decade, so that a flat line has a tick or two around it
 
 /** Return a logarithmic axis for positive values, with ticks that have few digits. */
 export function logAxis(title, values) {
@@ -87,7 +95,10 @@ function decades(values) {
 export function accuracyAxis(errors) {
   const [low, high] = decades(errors);
   const wide = [90, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1];
-  const narrow = [95, 90, 85, 80, 75, 70, 60, 50, 40, 30, 25, 20, 15, 12, 10, 8, 6, 5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1];
+  const narrow = [
+    95, 90, 85, 80, 75, 70, 60, 50, 40, 30, 25, 20, 15, 12, 10, 8, 6, 5, 4, 3, 2.5, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.5, 0.4,
+    0.3, 0.2, 0.1,
+  ];
   const tickvals = high - low < 0.8 ? narrow : wide;
   const ticktext = tickvals.map((error) => String(Number((100 - error).toFixed(1))));
   return { title: { text: "accuracy (%), log of the error" }, type: "log", range: [high, low], tickvals, ticktext };
@@ -121,7 +132,10 @@ function themed(layout) {
   const axes = Object.fromEntries(
     Object.entries({ xaxis: {}, yaxis: {}, ...layout })
       .filter(([name]) => /^[xy]axis\d*$/.test(name))
-      .map(([name, given]) => [name, { ...axis, ...given, title: { standoff: 8, font: { size: 12 }, ...given.title } }]),
+      .map(([name, given]) => [
+        name,
+        { ...axis, ...given, title: { standoff: 8, font: { size: 12 }, ...given.title } },
+      ]),
   );
   return {
     paper_bgcolor: "rgba(0,0,0,0)",

@@ -1,4 +1,4 @@
-/** The first layer's weights as pictures: one 28x28 tile for each unit, blue where it holds back, orange where it drives. */
+/** The first layer's weights as pictures: one 28x28 tile per unit, negative weights blue, positive ones orange. */
 
 import { keep } from "../lib/address.js";
 import { checkpointsOf } from "../lib/api.js";
@@ -17,45 +17,55 @@ const CLIP = 0.995; // the share of weights that the colours span; the few beyon
 /** Load what the panel of a model shows: the epochs of which there are weights. */
 export async function loadWeights(model) {
   const checkpoints = await checkpointsOf(model.job_id);
-  return checkpoints.data.filter((one) => one.model !== null).map((one) => one.epoch).sort((one, other) => one - other);
+  return checkpoints.data
+    .filter((one) => one.model !== null)
+    .map((one) => one.epoch)
+    .sort((one, other) => one - other);
 }
 
 /** Return the panel of a model's first weights over its epochs. */
 export function weightTiles(model, epochs, params, signal) {
-  const asked = Number(params.get("epoch") ?? model.epoch);
-  const state = { epoch: epochs.includes(asked) ? asked : model.epoch, page: 0, isStrongestFirst: false };
+  const epoch = Number(params.get("epoch") ?? model.epoch);
+  const state = { epoch: epochs.includes(epoch) ? epoch : model.epoch, page: 0, isStrongestFirst: false };
   const place = element("div", { class: "view" });
   const told = element("output", {});
-  let turn = 0;
+  let requests = 0;
   let tensor = null;
   async function showEpoch() {
-    const mine = ++turn;
+    const request = ++requests;
     told.textContent = `${state.epoch}${state.epoch === 0 ? ": before training" : ""}`;
     try {
-      const found = await tensorOf(`${model.job_id}@${state.epoch}`, "layers.0.weight");
-      if (mine !== turn || signal.aborted) return;
-      tensor = found;
+      const loaded = await tensorOf(`${model.job_id}@${state.epoch}`, "layers.0.weight");
+      if (request !== requests || signal.aborted) return;
+      tensor = loaded;
       showTiles();
     } catch (error) {
-      if (mine === turn && !signal.aborted) fill(place, failure(error, showEpoch));
+      if (request === requests && !signal.aborted) fill(place, failure(error, showEpoch));
     }
   }
   function showTiles() {
     if (tensor === null) return;
-    const units = tensor.shape[0];
-    fill(place, tiles(tensor.values, units, state));
-    const first = state.page * TILES_A_PAGE;
-    range.textContent = `Units ${first + 1} to ${Math.min(units, first + TILES_A_PAGE)} of ${units}.`;
-    before.disabled = first === 0;
-    next.disabled = first + TILES_A_PAGE >= units;
+    fill(place, tiles(tensor.values, tensor.shape[0], state));
+    pages.show(tensor.shape[0]);
   }
-  const turnTo = (page) => {
-    state.page = page;
-    showTiles();
-  };
-  const range = element("span", { class: "faint", role: "status" });
-  const before = button("Before", () => turnTo(state.page - 1), { class: "quiet small" });
-  const next = button("Next", () => turnTo(state.page + 1), { class: "quiet small" });
+  const pages = pagesOf(state, showTiles);
+  addEventListener("fanin-theme", showTiles, { signal });
+  showEpoch();
+  const isDbn = model.spec.init.scheme === "dbn";
+  return [
+    controlsOf(model, epochs, state, { told, showEpoch, turnTo: pages.turnTo }),
+    isDbn &&
+      element(
+        "p",
+        { class: "faint" },
+        "This model was pre-trained: the tiles of epoch 0 are the filters of the first restricted Boltzmann machine.",
+      ),
+    place,
+    pages.node,
+  ];
+}
+
+function controlsOf(model, epochs, state, { told, showEpoch, turnTo }) {
   const slider = element("input", {
     type: "range",
     min: 0,
@@ -74,21 +84,31 @@ export function weightTiles(model, epochs, params, signal) {
       turnTo(0);
     },
   });
-  addEventListener("fanin-theme", showTiles, { signal });
-  showEpoch();
-  const isDbn = model.spec.init.scheme === "dbn";
-  return [
-    element(
-      "div",
-      { class: "row" },
-      field("Epoch", element("span", { class: "row" }, slider, told)),
-      element("label", { class: "check" }, strongest, "strongest first"),
-      copyAsCurl(() => ({ path: `/models/${model.job_id}@${state.epoch}/weights?format=safetensors` })),
-    ),
-    isDbn && element("p", { class: "faint" }, "This model was pre-trained: the tiles of epoch 0 are the filters of the first restricted Boltzmann machine."),
-    place,
-    element("div", { class: "row" }, range, before, next),
-  ];
+  return element(
+    "div",
+    { class: "row" },
+    field("Epoch", element("span", { class: "row" }, slider, told)),
+    element("label", { class: "check" }, strongest, "strongest first"),
+    copyAsCurl(() => ({ path: `/models/${model.job_id}@${state.epoch}/weights?format=safetensors` })),
+  );
+}
+
+/** Return {node, show, turnTo}: which of the units are shown, and the buttons to others. */
+function pagesOf(state, showTiles) {
+  const turnTo = (page) => {
+    state.page = page;
+    showTiles();
+  };
+  const range = element("span", { class: "faint", role: "status" });
+  const before = button("Before", () => turnTo(state.page - 1), { class: "quiet small" });
+  const next = button("Next", () => turnTo(state.page + 1), { class: "quiet small" });
+  const show = (units) => {
+    const first = state.page * TILES_A_PAGE;
+    range.textContent = `Units ${first + 1} to ${Math.min(units, first + TILES_A_PAGE)} of ${units}.`;
+    before.disabled = first === 0;
+    next.disabled = first + TILES_A_PAGE >= units;
+  };
+  return { node: element("div", { class: "row" }, range, before, next), show, turnTo };
 }
 
 function tiles(values, units, state) {
@@ -100,8 +120,15 @@ function tiles(values, units, state) {
   }
   const limit = spanOf(values);
   const shown = order.slice(state.page * TILES_A_PAGE, (state.page + 1) * TILES_A_PAGE);
-  const nothing = element("p", {}, "Every weight is exactly 0: there is nothing to see, and nothing that tells one unit from another.");
-  return [limit === 0 ? nothing : scaleOf(limit), element("div", { class: "tiles" }, shown.map((unit) => tile(weightsOf(unit), limit, unit)))];
+  const nothing = element("p", {}, "Every weight is exactly 0: all units are equal, and there is nothing to show.");
+  return [
+    limit === 0 ? nothing : scaleOf(limit),
+    element(
+      "div",
+      { class: "tiles" },
+      shown.map((unit) => tile(weightsOf(unit), limit, unit)),
+    ),
+  ];
 }
 
 function spanOf(values) {
@@ -110,10 +137,17 @@ function spanOf(values) {
 }
 
 function tile(weights, limit, unit) {
-  const canvas = element("canvas", { class: "tile pixels", width: SIDE, height: SIDE, role: "img", "aria-label": `Weights of unit ${unit + 1}` });
+  const canvas = element("canvas", {
+    class: "tile pixels",
+    width: SIDE,
+    height: SIDE,
+    role: "img",
+    "aria-label": `Weights of unit ${unit + 1}`,
+  });
   const context = canvas.getContext("2d");
   const image = context.createImageData(SIDE, SIDE);
-  for (let pixel = 0; pixel < PIXELS; pixel += 1) image.data.set([...diverging(weights[pixel] / (limit || 1)), 255], 4 * pixel);
+  for (let pixel = 0; pixel < PIXELS; pixel += 1)
+    image.data.set([...diverging(weights[pixel] / (limit || 1)), 255], 4 * pixel);
   context.putImageData(image, 0, 0);
   return canvas;
 }

@@ -9,11 +9,13 @@ export function read() {
 /** Return the address of a view; parameters that are empty or null are left out. */
 export function link(view, params = {}) {
   const kept = Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const query = new URLSearchParams(kept.map(([name, value]) => [name, String(value)])).toString().replaceAll("%2C", ",");
+  const query = new URLSearchParams(kept.map(([name, value]) => [name, String(value)]))
+    .toString()
+    .replaceAll("%2C", ",");
   return `#/${view}${query ? `?${query}` : ""}`;
 }
 
-/** Change parameters of the present view in the address, without a step in the history; null takes one out. */
+/** Change parameters of the present view in the address, without a new history entry; null removes one. */
 export function keep(changes) {
   const { view, params } = read();
   history.replaceState(null, "", link(view, { ...Object.fromEntries(params), ...changes }));

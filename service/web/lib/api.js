@@ -51,7 +51,8 @@ export const submitExperiment = (body, key) =>
 export const listExperiments = (query) => call("GET", "/experiments", { query });
 export const getExperiment = (id) => call("GET", `/experiments/${safe(id)}`);
 export const comparisonOf = (id) => call("GET", `/experiments/${safe(id)}/comparison`);
-export const comparisonTableOf = (id) => call("GET", `/experiments/${safe(id)}/comparison`, { accept: "text/csv", as: "blob" });
+export const comparisonTableOf = (id) =>
+  call("GET", `/experiments/${safe(id)}/comparison`, { accept: "text/csv", as: "blob" });
 export const cancelExperiment = (id) => call("POST", `/experiments/${safe(id)}/cancel`);
 
 export const listModels = (query) => call("GET", "/models", { query });
@@ -73,8 +74,10 @@ export const deleteAlias = (name, version) =>
 export const isAlive = () => call("GET", "/healthz");
 
 /** Open the stream of events of an experiment, or of up to 100 jobs: returns the response. */
-export const streamOfExperiment = (id, lastId, signal) => call("GET", `/experiments/${safe(id)}/events`, streaming(lastId, signal));
-export const streamOfJobs = (ids, lastId, signal) => call("GET", "/events", { query: { job: ids.join(",") }, ...streaming(lastId, signal) });
+export const streamOfExperiment = (id, lastId, signal) =>
+  call("GET", `/experiments/${safe(id)}/events`, streaming(lastId, signal));
+export const streamOfJobs = (ids, lastId, signal) =>
+  call("GET", "/events", { query: { job: ids.join(",") }, ...streaming(lastId, signal) });
 
 /** Give all items of a list, page after page, to a limit. */
 export async function everyPage(list, query = {}, most = 1000, idOf = (item) => item.id) {
@@ -94,14 +97,28 @@ function streaming(lastId, signal) {
   return { headers: { Accept: "text/event-stream", ...since }, as: "response", signal };
 }
 
-/** Send one request. Raises `Problem`, `Offline`, or the signal's AbortError. */
-async function call(method, path, { query = {}, body, content, headers = {}, accept = "application/json", as = "json", signal } = {}) {
+/**
+ * Send one request. Raises `Problem`, `Offline`, or the signal's AbortError.
+ * @param {string} method
+ * @param {string} path
+ * @param {{query?: object, body?: object, content?: BodyInit, headers?: object, accept?: string, as?: string, signal?: AbortSignal}} [options]
+ */
+async function call(
+  method,
+  path,
+  { query = {}, body, content, headers = {}, accept = "application/json", as = "json", signal } = {},
+) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const address = given.length ? `${path}?${new URLSearchParams(given)}` : path;
   const key = sessionStorage.getItem(KEY);
   const all = { Accept: accept, ...(key ? { Authorization: `Bearer ${key}` } : {}), ...headers };
   if (body !== undefined) all["Content-Type"] = "application/json";
-  const response = await sent(address, { method, headers: all, body: body === undefined ? content : JSON.stringify(body), signal });
+  const response = await sent(address, {
+    method,
+    headers: all,
+    body: body === undefined ? content : JSON.stringify(body),
+    signal,
+  });
   if (!response.ok) throw await problemIn(response);
   return as === "response" ? response : response[as]();
 }

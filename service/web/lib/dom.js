@@ -53,7 +53,13 @@ export function scrolled(name, kind, ...children) {
  */
 export function tableOf(name, heads, rows, { caption = null, kind = "", figures = /^$/ } = {}) {
   const cells = heads.map((head) => element("th", { scope: "col", class: figures.test(head) && "figure" }, head));
-  const table = element("table", {}, caption && element("caption", {}, caption), element("thead", {}, element("tr", {}, cells)), Array.isArray(rows) ? element("tbody", {}, rows) : rows);
+  const table = element(
+    "table",
+    {},
+    caption && element("caption", {}, caption),
+    element("thead", {}, element("tr", {}, cells)),
+    Array.isArray(rows) ? element("tbody", {}, rows) : rows,
+  );
   return scrolled(name, kind, table);
 }
 

@@ -63,7 +63,7 @@ export function counted(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** Return the last characters of an id, which tell ids of one day apart. */
+/** Return the last characters of an id, which distinguish the ids of one day. */
 export function shortId(id) {
   const [job, epoch] = id.split("@");
   return `…${job.slice(-6)}${epoch === undefined ? "" : `@${epoch}`}`;

@@ -1,15 +1,23 @@
-/** What has happened to jobs so far, put together from their events. One event after another; nothing is asked for twice. */
+/** The history of jobs, folded from their events in order. */
 
 /** States from which a job does not go on by itself. */
 export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 /** Return the history of jobs of which only the state is known yet, by their ids; `jobs` are {id, state}. */
 export function newHistory(jobs) {
-  const unknown = { attempt: 0, device: null, epochs: [], pretraining: [], checkpoints: 0, error: null, accuracy: null };
+  const unknown = {
+    attempt: 0,
+    device: null,
+    epochs: [],
+    pretraining: [],
+    checkpoints: 0,
+    error: null,
+    accuracy: null,
+  };
   return new Map(jobs.map(({ id, state }) => [id, { id, state, ...unknown }]));
 }
 
-/** Take one event into a history. */
+/** Fold one event into a history. */
 export function take(history, { job_id: id, type, data }) {
   const job = history.get(id);
   if (job === undefined) return;

@@ -1,10 +1,15 @@
-/** What is shown where there is nothing to show: while something loads, where nothing is there yet, and where it failed. */
+/** Notes in place of content: while it loads, while there is none, and when loading failed. */
 
 import { button, element, fill, say } from "./dom.js";
 
 /** Return a note that something is on its way. */
 export function loading(what) {
-  return element("p", { class: "notice", role: "status" }, element("span", { class: "spinner", "aria-hidden": "true" }), `Loading ${what} …`);
+  return element(
+    "p",
+    { class: "notice", role: "status" },
+    element("span", { class: "spinner", "aria-hidden": "true" }),
+    `Loading ${what} …`,
+  );
 }
 
 /** Return a note that there is nothing yet, with what to do about it. */
@@ -39,11 +44,15 @@ export async function fillLater(node, what, signal, load, build = (loaded) => lo
     const loaded = await load();
     if (isWanted()) fill(node, build(loaded));
   } catch (error) {
-    if (isWanted()) fill(node, failure(error, () => fillLater(node, what, signal, load, build)));
+    if (isWanted())
+      fill(
+        node,
+        failure(error, () => fillLater(node, what, signal, load, build)),
+      );
   }
 }
 
-/** Do something that a click asks for, once at a time; an error is told beside the button, which keeps the keyboard's focus. */
+/** Carry out the action of a button, once at a time. An error is shown next to the button, which keeps the focus. */
 export async function act(event, work, done = null) {
   const pressed = event.currentTarget;
   if (pressed.ariaDisabled === "true") return;

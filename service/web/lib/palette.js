@@ -18,7 +18,7 @@ export function styleOf(number) {
   };
 }
 
-/** Return a small patch in the colour of a group, for the words beside it. */
+/** Return a small patch in the colour of a group, for a legend. */
 export function keyOf(number) {
   const key = element("i", { class: "key", "aria-hidden": "true" });
   key.style.background = `var(--group-${number % COLOURS})`;

@@ -1,4 +1,4 @@
-/** Reading one tensor out of a safetensors file on the service, without fetching the rest of the file. */
+/** Read one tensor of a safetensors file of the service, by Range requests. */
 
 import { weightBytesOf } from "./api.js";
 

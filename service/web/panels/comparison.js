@@ -1,8 +1,8 @@
 /** An experiment's groups side by side: means with intervals, only the fields that differ, and in words what that shows. */
 
+import { accuracyAxis, chart, draw, errorOf } from "../charts/plotly_chart.js";
 import { link } from "../lib/address.js";
 import { comparisonOf, comparisonTableOf, getExperiment, listExperiments } from "../lib/api.js";
-import { accuracyAxis, chart, draw, errorOf } from "../charts/plotly_chart.js";
 import { copyAsCurl } from "../lib/curl.js";
 import { button, choice, element, field, fill, tableOf } from "../lib/dom.js";
 import { saveBlob } from "../lib/download.js";
@@ -17,14 +17,22 @@ const PAIRS_AT_FIRST = 12;
 /** Load what the panel offers to choose from. */
 export const loadExperiments = async () => (await listExperiments({ limit: EXPERIMENTS_SHOWN })).data;
 
-/** Return the panel of comparisons; `chosen(id)` is told which experiment is looked at. */
+/** Return the panel of comparisons; `chosen(id)` is called with the experiment that is shown. */
 export function comparisonPanel(experiments, asked, chosen, signal) {
-  if (experiments.length === 0 && !asked) return empty("No experiment yet.", element("a", { class: "button", href: link("start") }, "Start one"));
+  if (experiments.length === 0 && !asked)
+    return empty("No experiment yet.", element("a", { class: "button", href: link("start") }, "Start one"));
   const options = experiments.map((one) => [one.id, `${one.name}, ${when(one.created_at)}`]);
   if (asked && !experiments.some((one) => one.id === asked)) options.unshift([asked, asked]);
   const place = element("div", { class: "view" });
   const load = (id) => Promise.all([getExperiment(id), comparisonOf(id)]);
-  const show = (id) => fillLater(place, "the comparison", signal, () => load(id), (found) => compared(...found, () => show(id)));
+  const show = (id) =>
+    fillLater(
+      place,
+      "the comparison",
+      signal,
+      () => load(id),
+      (found) => compared(...found, () => show(id)),
+    );
   const first = asked || experiments[0].id;
   const select = choice(options, first, (id) => {
     chosen(id);
@@ -40,7 +48,12 @@ function counting(experiment, again) {
   const rest = Object.entries(others).filter(([, count]) => count > 0);
   if (rest.length === 0) return null;
   const text = `${succeeded} of ${counted(experiment.members.length, "member")} ${succeeded === 1 ? "has" : "have"} succeeded and ${succeeded === 1 ? "is" : "are"} compared; ${rest.map(([state, count]) => `${count} ${state}`).join(", ")}.`;
-  return element("div", { class: "notice" }, element("p", {}, text), !experiment.has_ended && button("Look again", again, { class: "quiet" }));
+  return element(
+    "div",
+    { class: "notice" },
+    element("p", {}, text),
+    !experiment.has_ended && button("Look again", again, { class: "quiet" }),
+  );
 }
 
 function compared(experiment, comparison, again) {
@@ -48,10 +61,17 @@ function compared(experiment, comparison, again) {
   const { groups, pairs, differing_fields: fields, evaluated_on: on, n_images: images } = comparison;
   const watch = element("a", { class: "button quiet", href: link("watch", { experiment: id }) }, "Watch");
   if (groups.length === 0) return [counting(experiment, again), empty("No member has succeeded yet.", watch)];
-  const figure = chart("Accuracy by group", "Point: mean over the seeds. Bar: 95 % interval of the mean, where there are two seeds or more.", "short");
+  const figure = chart(
+    "Accuracy by group",
+    "Point: mean over the seeds. Bar: 95 % interval of the mean, where there are two seeds or more.",
+    "short",
+  );
   const all = element("ul", { class: "said-of" });
   const showPairs = (count) => {
-    fill(all, pairs.slice(0, count).map((pair) => element("li", {}, pair.verdict)));
+    fill(
+      all,
+      pairs.slice(0, count).map((pair) => element("li", {}, pair.verdict)),
+    );
     more.hidden = count >= pairs.length;
   };
   const more = button(`Show all ${pairs.length} pairs`, () => showPairs(pairs.length), { class: "quiet" });
@@ -62,7 +82,9 @@ function compared(experiment, comparison, again) {
       "div",
       { class: "row" },
       watch,
-      button("Download as CSV", (event) => act(event, async () => saveBlob(await comparisonTableOf(id), `${id}.csv`)), { class: "quiet" }),
+      button("Download as CSV", (event) => act(event, async () => saveBlob(await comparisonTableOf(id), `${id}.csv`)), {
+        class: "quiet",
+      }),
       copyAsCurl(() => ({ path: `/experiments/${id}/comparison` })),
     ),
     counting(experiment, again),
@@ -91,7 +113,9 @@ function table(groups, fields, on, images) {
       fields.map((name) => figureCell(shown(group.label[name]))),
     );
   });
-  const caption = on ? `On ${images.toLocaleString("en")} images of ${on}. Of the specs, only what differs. Intervals end at 0 and 100 %.` : "Evaluated on different images.";
+  const caption = on
+    ? `On ${images.toLocaleString("en")} images of ${on}. Only fields that differ between specs are listed. Intervals end at 0 and 100 %.`
+    : "Evaluated on different images.";
   return tableOf("Groups in rows", heads, rows, { caption });
 }
 
@@ -108,14 +132,34 @@ function intervals(groups) {
   const traces = groups.flatMap((group, index) => {
     const { colour, marker } = styleOf(index);
     const { mean, low, high } = group.accuracy;
-    const point = { x: [errorOf(mean)], y: [group.name], text: [percent(mean)], hovertemplate: "%{text}", mode: "markers", marker: { color: colour, symbol: marker, size: 10 }, name: group.name };
+    const point = {
+      x: [errorOf(mean)],
+      y: [group.name],
+      text: [percent(mean)],
+      hovertemplate: "%{text}",
+      mode: "markers",
+      marker: { color: colour, symbol: marker, size: 10 },
+      name: group.name,
+    };
     if (low === null) return [point];
-    const bar = { x: [errorOf(low), errorOf(high)], y: [group.name, group.name], mode: "lines", line: { color: colour, width: 3 }, hoverinfo: "skip" };
+    const bar = {
+      x: [errorOf(low), errorOf(high)],
+      y: [group.name, group.name],
+      mode: "lines",
+      line: { color: colour, width: 3 },
+      hoverinfo: "skip",
+    };
     return [bar, point];
   });
   return {
     traces,
-    layout: { xaxis: accuracyAxis(groups.flatMap(({ accuracy: { mean, low, high } }) => [mean, low ?? mean, high ?? mean].map(errorOf))), yaxis: { autorange: "reversed", type: "category" }, showlegend: false },
+    layout: {
+      xaxis: accuracyAxis(
+        groups.flatMap(({ accuracy: { mean, low, high } }) => [mean, low ?? mean, high ?? mean].map(errorOf)),
+      ),
+      yaxis: { autorange: "reversed", type: "category" },
+      showlegend: false,
+    },
     summary: groups.map((group) => `${group.name} ${percent(group.accuracy.mean)}`).join("; "),
   };
 }

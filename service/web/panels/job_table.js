@@ -1,11 +1,11 @@
-/** A table of jobs with what can be done to each; rows stay in place while what they say changes. */
+/** A table of jobs with their actions; a row keeps its elements while its content changes. */
 
 import { link } from "../lib/address.js";
 import { cancelJob, pauseJob, resumeJob, retryJob } from "../lib/api.js";
 import { button, element, fill, tableOf } from "../lib/dom.js";
 import { duration, number, percent } from "../lib/format.js";
-import { act } from "../lib/notices.js";
 import { ENDED } from "../lib/job_timeline.js";
+import { act } from "../lib/notices.js";
 
 const WISHES = { pause: pauseJob, resume: resumeJob, retry: retryJob, cancel: cancelJob };
 const TITLES = { pause: "Pause", resume: "Resume", retry: "Retry", cancel: "Cancel" };
@@ -26,14 +26,19 @@ const HEADS = ["Model", "State", "Progress", "Loss (nats)", "Accuracy", "Actions
 export function jobRows(caption, acted, { extra = () => null, isBrief = false } = {}) {
   const rows = new Map();
   const body = element("tbody");
-  const node = tableOf("Jobs in rows", HEADS, body, { caption, kind: isBrief ? "cards brief" : "cards", figures: /Loss|Accuracy/ });
+  const node = tableOf("Jobs in rows", HEADS, body, {
+    caption,
+    kind: isBrief ? "cards brief" : "cards",
+    figures: /Loss|Accuracy/,
+  });
   function show(lines) {
     for (const line of lines) {
       if (!rows.has(line.id)) rows.set(line.id, row(line, acted, extra));
       rows.get(line.id).update(line);
     }
     const wanted = lines.map(({ id }) => rows.get(id).node);
-    const isSame = wanted.length === body.children.length && wanted.every((node, index) => body.children[index] === node);
+    const isSame =
+      wanted.length === body.children.length && wanted.every((node, index) => body.children[index] === node);
     if (!isSame) body.replaceChildren(...wanted);
     for (const id of rows.keys()) if (!lines.some((line) => line.id === id)) rows.delete(id);
   }
@@ -46,7 +51,16 @@ function row(first, acted, extra) {
   const loss = element("td", { class: "figure", "data-head": "Loss" });
   const accuracy = element("td", { class: "figure", "data-head": "Accuracy" });
   const actions = element("td");
-  const name = element("td", {}, element("span", { class: "row" }, extra(first), element("a", { href: link("watch", { jobs: first.id }) }, first.name)));
+  const name = element(
+    "td",
+    {},
+    element(
+      "span",
+      { class: "row" },
+      extra(first),
+      element("a", { href: link("watch", { jobs: first.id }) }, first.name),
+    ),
+  );
   const node = element("tr", {}, name, state, progress, loss, accuracy, actions);
   let shown = "";
   let bar = null;
@@ -60,7 +74,12 @@ function row(first, acted, extra) {
       if (now === shown) return;
       shown = now;
       const again = line.attempt > 1 && element("small", {}, ` attempt ${line.attempt}`);
-      fill(state, element("span", { class: `state ${line.state}` }, line.state), again, line.error && whyFailed(line.error));
+      fill(
+        state,
+        element("span", { class: `state ${line.state}` }, line.state),
+        again,
+        line.error && whyFailed(line.error),
+      );
       showActions(actions, line, acted);
     },
   };
@@ -79,7 +98,13 @@ function showActions(cell, { id, name, state }, acted) {
       { class: "quiet small", "aria-label": `${TITLES[wish]} ${name}` },
     ),
   );
-  const look = state === "succeeded" && element("a", { class: "button quiet small", href: link("try", { models: id }), "aria-label": `Try ${name}` }, "Try");
+  const look =
+    state === "succeeded" &&
+    element(
+      "a",
+      { class: "button quiet small", href: link("try", { models: id }), "aria-label": `Try ${name}` },
+      "Try",
+    );
   fill(cell, element("span", { class: "row" }, buttons, look));
   if (hadFocus) cell.querySelector("button, a")?.focus();
 }
@@ -90,7 +115,10 @@ function showProgress(cell, bar, { name, state, epoch, epochs, progress }) {
     cell.textContent = state === "queued" ? "waits for a worker" : `${epoch} of ${epochs} epochs`;
     return null;
   }
-  const made = bar ?? { bar: element("progress", { max: 100, "aria-label": `Progress of ${name}` }), text: element("small") };
+  const made = bar ?? {
+    bar: element("progress", { max: 100, "aria-label": `Progress of ${name}` }),
+    text: element("small"),
+  };
   if (!bar) fill(cell, made.bar, made.text);
   made.bar.value = progress?.percent ?? (100 * epoch) / Math.max(1, epochs);
   const phase = progress?.phase === "pretrain" ? `pre-training layer ${progress.layer}, ` : "";

@@ -7,7 +7,10 @@ const MODELS_SHOWN = 100;
 
 /** Return the models that can be chosen, as [{id, text}]: latest, every alias, and the newest hundred jobs' models. */
 export async function choosableModels() {
-  const [models, aliases] = await Promise.all([listModels({ limit: MODELS_SHOWN }), listAliases({ limit: MODELS_SHOWN })]);
+  const [models, aliases] = await Promise.all([
+    listModels({ limit: MODELS_SHOWN }),
+    listAliases({ limit: MODELS_SHOWN }),
+  ]);
   if (models.data.length === 0) return [];
   return [
     { id: "latest", text: "latest: the last job that succeeded" },

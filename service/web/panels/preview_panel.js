@@ -1,7 +1,7 @@
 /** The look at schemes before training: signal and gradient by layer, measured and predicted, and a verdict in words. */
 
-import { Problem, preview } from "../lib/api.js";
 import { chart, draw, logAxis } from "../charts/plotly_chart.js";
+import { Problem, preview } from "../lib/api.js";
 import { element, fill } from "../lib/dom.js";
 import { failure } from "../lib/notices.js";
 import { keyOf, styleOf } from "../lib/palette.js";
@@ -13,8 +13,14 @@ let last = Promise.resolve();
 
 /** Return {node, show}: `show(wanted)` looks at each of [{name, init, body}] in turn; a later call replaces an earlier one. */
 export function previewPanel(signal) {
-  const signals = chart("Signal by layer before training", "z: a layer's weighted sums, before its activation. Lines with markers: measured on 512 training images. Thin dashes: what theory predicts.");
-  const gradients = chart("Gradient by layer before training", "The same for the loss's gradient, on its way back from the output.");
+  const signals = chart(
+    "Signal by layer before training",
+    "z: a layer's weighted sums, before its activation. Lines with markers: measured on 512 training images. Thin dashes: what theory predicts.",
+  );
+  const gradients = chart(
+    "Gradient by layer before training",
+    "The same for the gradient of the loss, from the output back to layer 1.",
+  );
   const verdicts = element("ul", { class: "said-of", "aria-live": "polite" });
   const status = element("p", { class: "faint", role: "status" });
   let turn = 0;
@@ -23,7 +29,7 @@ export function previewPanel(signal) {
     const current = () => mine === turn && !signal.aborted;
     const found = [];
     for (const [number, one] of wanted.entries()) {
-      status.textContent = `Looking at ${one.name} (${number + 1} of ${wanted.length}) …`;
+      status.textContent = `Previewing ${one.name} (${number + 1} of ${wanted.length}) …`;
       const result = await looked(one, current);
       if (!current()) return;
       found.push({ ...one, number, ...result });
@@ -39,10 +45,13 @@ export function previewPanel(signal) {
     draw(gradients, () => byLayer(measured, "dz_rms", "rms of ∂loss/∂z (nats)"));
     fill(verdicts, found.map(verdictOf));
   }
-  return { node: element("div", { class: "view" }, status, verdicts, element("div", { class: "charts" }, signals, gradients)), show };
+  return {
+    node: element("div", { class: "view" }, status, verdicts, element("div", { class: "charts" }, signals, gradients)),
+    show,
+  };
 }
 
-/** Return {answer} or {error}. Previews are made one at a time for all clients: this waits for its own, and tries again for others'. */
+/** Return {answer} or {error}. The service makes one preview at a time for all clients: the page waits for its own, and retries while others are made. */
 async function looked({ init, body }, current) {
   const key = JSON.stringify([init, body]);
   while (!kept.has(key)) {
@@ -67,11 +76,20 @@ function verdictOf({ name, number, answer, error }) {
   const key = keyOf(number);
   if (error) return element("li", {}, key, ` ${name}: `, failure(error));
   const { verdict } = answer.diagnostics;
-  const zero = answer.diagnostics.layers.some((layer) => layer.dz_rms === 0) ? " A gradient of exactly 0 has no place on a logarithmic axis." : "";
-  return element("li", {}, key, " ", element("strong", {}, name), `: ${verdict}.${zero}${answer.note ? ` ${answer.note}` : ""}`);
+  const zero = answer.diagnostics.layers.some((layer) => layer.dz_rms === 0)
+    ? " A gradient of exactly 0 has no place on a logarithmic axis."
+    : "";
+  return element(
+    "li",
+    {},
+    key,
+    " ",
+    element("strong", {}, name),
+    `: ${verdict}.${zero}${answer.note ? ` ${answer.note}` : ""}`,
+  );
 }
 
-/** Return the names of the schemes by their numbers; one without a preview keeps its colour. */
+/** Return the names of the schemes by number; a scheme without a preview keeps its colour. */
 function legendOf(found) {
   const names = [];
   for (const { name, number } of found) names[number] = name;
@@ -85,13 +103,31 @@ function byLayer(found, measured, title) {
     const x = layers.map((one) => one.layer);
     const common = { x, line: { color: colour, dash } };
     return [
-      { ...common, y: layers.map((one) => one[measured] || null), name, mode: "lines+markers", marker: { symbol: marker, size: 7, color: colour } },
-      { ...common, y: layers.map((one) => one[`${measured}_predicted`] || null), name: `${name}, predicted`, mode: "lines", line: { color: colour, dash: "dash", width: 1.2 }},
+      {
+        ...common,
+        y: layers.map((one) => one[measured] || null),
+        name,
+        mode: "lines+markers",
+        marker: { symbol: marker, size: 7, color: colour },
+      },
+      {
+        ...common,
+        y: layers.map((one) => one[`${measured}_predicted`] || null),
+        name: `${name}, predicted`,
+        mode: "lines",
+        line: { color: colour, dash: "dash", width: 1.2 },
+      },
     ];
   });
   const layout = {
-    xaxis: { title: { text: "layer (the last is the output)" }, dtick: found.some((one) => one.answer.diagnostics.layers.length > 12) ? 5 : 1 },
-    yaxis: logAxis(title, traces.flatMap((trace) => trace.y)),
+    xaxis: {
+      title: { text: "layer (the last is the output)" },
+      dtick: found.some((one) => one.answer.diagnostics.layers.length > 12) ? 5 : 1,
+    },
+    yaxis: logAxis(
+      title,
+      traces.flatMap((trace) => trace.y),
+    ),
   };
   const summary = found.map(({ name, answer }) => `${name}: ${answer.diagnostics.verdict}`).join("; ");
   return { traces, layout, summary, legend: legendOf(found) };

@@ -25,11 +25,15 @@ export function schemePicker(schemes, initial, changed) {
     return element("label", { class: "chip" }, box, scheme.title);
   });
   const showCards = () =>
-    fill(cards, schemes.filter((scheme) => given.has(scheme.name)).map((scheme) => card(scheme, given.get(scheme.name), changed)));
+    fill(
+      cards,
+      schemes.filter((scheme) => given.has(scheme.name)).map((scheme) => card(scheme, given.get(scheme.name), changed)),
+    );
   showCards();
   return {
     node: element("div", { class: "view" }, element("div", { class: "chips" }, chips), cards),
-    chosen: () => schemes.filter(({ name }) => given.has(name)).map(({ name }) => ({ scheme: name, ...given.get(name) })),
+    chosen: () =>
+      schemes.filter(({ name }) => given.has(name)).map(({ name }) => ({ scheme: name, ...given.get(name) })),
   };
 }
 
@@ -45,7 +49,11 @@ function card(scheme, parameters, changed) {
       "details",
       { open: Object.keys(parameters).length > 0 },
       element("summary", {}, "Parameters"),
-      element("div", { class: "parameters" }, scheme.parameters.map((one) => parameterField(one, parameters, changed))),
+      element(
+        "div",
+        { class: "parameters" },
+        scheme.parameters.map((one) => parameterField(one, parameters, changed)),
+      ),
     ),
   );
 }
@@ -61,7 +69,11 @@ function parameterField(parameter, values, changed) {
   return field(name, controlOf(parameter, value, set), description);
 }
 
-function controlOf({ types, choices, minimum, exclusive_minimum: above, maximum, exclusive_maximum: below }, value, set) {
+function controlOf(
+  { types, choices, minimum, exclusive_minimum: above, maximum, exclusive_maximum: below },
+  value,
+  set,
+) {
   if (types.includes("boolean")) {
     return element("input", { type: "checkbox", checked: value, onchange: (event) => set(event.target.checked) });
   }
@@ -70,7 +82,11 @@ function controlOf({ types, choices, minimum, exclusive_minimum: above, maximum,
     return element("select", { onchange: (event) => set(event.target.value) }, options);
   }
   if (choices) {
-    const text = element("input", { value, size: 8, onchange: () => set(text.value === "" || Number.isNaN(Number(text.value)) ? text.value : Number(text.value)) });
+    const text = element("input", {
+      value,
+      size: 8,
+      onchange: () => set(text.value === "" || Number.isNaN(Number(text.value)) ? text.value : Number(text.value)),
+    });
     text.title = `a number, or ${choices.join(", ")}`;
     return text;
   }
@@ -79,10 +95,13 @@ function controlOf({ types, choices, minimum, exclusive_minimum: above, maximum,
   return element("input", { type: "number", value, ...limits, onchange: (event) => set(event.target.valueAsNumber) });
 }
 
-/** Return the chosen schemes as two parameters of the address: names ("none" for none), and what is set of each. */
+/** Return the chosen schemes as two parameters of the address: names ("none" for none), and the parameters of each. */
 export function schemesToAddress(chosen) {
   const set = chosen.filter((one) => Object.keys(one).length > 1);
-  return { schemes: chosen.map(({ scheme }) => scheme).join(",") || "none", set: set.length ? JSON.stringify(set) : null };
+  return {
+    schemes: chosen.map(({ scheme }) => scheme).join(",") || "none",
+    set: set.length ? JSON.stringify(set) : null,
+  };
 }
 
 /** Return what `schemesToAddress` has written, or `usual` if the address says nothing that can be read. */
@@ -94,5 +113,8 @@ export function schemesFromAddress(params, usual) {
   } catch {
     // an address that somebody has cut: the schemes' defaults are as good
   }
-  return names.map((scheme) => ({ ...(Array.isArray(set) ? set.find((one) => one?.scheme === scheme) : null), scheme }));
+  return names.map((scheme) => ({
+    ...(Array.isArray(set) ? set.find((one) => one?.scheme === scheme) : null),
+    scheme,
+  }));
 }

@@ -5,9 +5,9 @@ import { estimate, listDatasets, listSchemes, submitExperiment } from "../lib/ap
 import { copyAsCurl } from "../lib/curl.js";
 import { choice, element, field, fill } from "../lib/dom.js";
 import { counted, duration, layers } from "../lib/format.js";
+import { randomKey } from "../lib/idempotency_key.js";
 import { failure, fillLater } from "../lib/notices.js";
 import { previewPanel } from "../panels/preview_panel.js";
-import { randomKey } from "../lib/idempotency_key.js";
 import { schemePicker, schemesFromAddress, schemesToAddress } from "../panels/scheme_picker.js";
 
 const NETWORKS = [
@@ -16,16 +16,27 @@ const NETWORKS = [
   ["own", "a network of my own"],
 ];
 const ACTIVATIONS = ["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
-const USUAL = { network: "mnist_nn_xavier", depth: "10", width: "128", activation: "relu", schemes: "zeros,xavier_uniform,he_normal", seeds: "0,1", epochs: "5" };
+const USUAL = {
+  network: "mnist_nn_xavier",
+  depth: "10",
+  width: "128",
+  activation: "relu",
+  schemes: "zeros,xavier_uniform,he_normal",
+  seeds: "0,1",
+  epochs: "5",
+};
 const SETTLE_MS = 350;
 
 /** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {
   const load = () => Promise.all([listSchemes(), listDatasets()]);
-  fillLater(container, "the schemes", signal, load, ([schemes, datasets]) => page(schemes.data, datasets.data, params, signal));
+  fillLater(container, "the schemes", signal, load, ([schemes, datasets]) =>
+    page(schemes.data, datasets.data, params, signal),
+  );
 }
 
 function page(schemes, datasets, params, signal) {
+  /** @type {any} */
   const state = Object.fromEntries(Object.keys(USUAL).map((name) => [name, params.get(name) ?? USUAL[name]]));
   let settling = 0;
   let isOpen = false;
@@ -46,25 +57,68 @@ function page(schemes, datasets, params, signal) {
     state[name] = value;
     changed();
   };
-  const input = (name, attributes) =>
-    element("input", { name, value: state[name], required: true, oninput: (event) => set(name)(event.target.value), ...attributes });
   const picker = schemePicker(schemes, schemesFromAddress(params, USUAL.schemes), changed);
   const panel = previewPanel(signal);
   const told = element("p", { class: "faint", role: "status" });
   const submit = element("button", {}, "Train");
-  const own = element(
+  const own = ownNetwork(state, set);
+  const form = formOf(state, { datasets, picker, own, told, submit, set }, signal);
+  changed();
+  isOpen = true;
+  const before = element(
+    "section",
+    { class: "card", "aria-label": "Before training" },
+    element("h2", {}, "Before training"),
+    panel.node,
+  );
+  return element("div", { class: "columns" }, form, before);
+}
+
+function input(state, set, name, attributes) {
+  return element("input", {
+    name,
+    value: state[name],
+    required: true,
+    oninput: (event) => set(name)(event.target.value),
+    ...attributes,
+  });
+}
+
+/** Return the fields of a network of one's own. */
+function ownNetwork(state, set) {
+  return element(
     "div",
     { class: "row" },
-    field("hidden layers", input("depth", { type: "number", min: 1, max: 64 })),
-    field("units in each", input("width", { type: "number", min: 1, max: 8192 })),
-    field("activation", choice(ACTIVATIONS.map((one) => [one, one]), state.activation, set("activation"))),
+    field("hidden layers", input(state, set, "depth", { type: "number", min: 1, max: 64 })),
+    field("units in each", input(state, set, "width", { type: "number", min: 1, max: 8192 })),
+    field(
+      "activation",
+      choice(
+        ACTIVATIONS.map((name) => [name, name]),
+        state.activation,
+        set("activation"),
+      ),
+    ),
   );
+}
+
+function formOf(state, { datasets, picker, own, told, submit, set }, signal) {
   const refused = element("div");
-  const form = element(
+  const request = () => requestOf(state, picker.chosen());
+  const seeds = input(state, set, "seeds", {
+    pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*",
+    title: "whole numbers with commas between them",
+  });
+  const epochs = input(state, set, "epochs", { type: "number", min: 0, max: 10000 });
+  return element(
     "form",
-    { class: "card", onsubmit: (event) => start(event, requestOf(state, picker.chosen()), submit, refused, signal), oninput: () => fill(refused) },
+    {
+      class: "card",
+      onsubmit: (event) => start(event, request(), submit, refused, signal),
+      oninput: () => fill(refused),
+    },
     element("h1", {}, "What does initialization do?"),
-    element("p", {}, "Train the same network from several schemes, and watch them part ways."),
+    element("p", {}, "Train the same network from several schemes, and compare their curves."),
     notOnMnist(datasets),
     field("Network", choice(NETWORKS, state.network, set("network"), { name: "network" })),
     own,
@@ -72,17 +126,18 @@ function page(schemes, datasets, params, signal) {
     element(
       "div",
       { class: "row" },
-      field("Seeds", input("seeds", { pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*", title: "whole numbers with commas between them" }), "one model for each, with commas between"),
-      field("Epochs", input("epochs", { type: "number", min: 0, max: 10000 }), "passes over the training images"),
+      field("Seeds", seeds, "one model for each, with commas between"),
+      field("Epochs", epochs, "passes over the training images"),
     ),
-    element("div", { class: "row" }, submit, copyAsCurl(() => ({ method: "POST", path: "/experiments", body: requestOf(state, picker.chosen()) }))),
+    element(
+      "div",
+      { class: "row" },
+      submit,
+      copyAsCurl(() => ({ method: "POST", path: "/experiments", body: request() })),
+    ),
     told,
     refused,
   );
-  changed();
-  isOpen = true;
-  const before = element("section", { class: "card", "aria-label": "Before training" }, element("h2", {}, "Before training"), panel.node);
-  return element("div", { class: "columns" }, form, before);
 }
 
 function different(state) {
@@ -91,22 +146,43 @@ function different(state) {
 
 function notOnMnist(datasets) {
   const mnist = datasets.find(({ name }) => name === "mnist");
-  return mnist?.available ? null : element("p", { class: "notice" }, `The full MNIST is not on this machine: ${mnist?.detail ?? ""} Until then models learn from 5,000 real digits.`);
+  return mnist?.available
+    ? null
+    : element(
+        "p",
+        { class: "notice" },
+        `The full MNIST is not on this machine: ${mnist?.detail ?? ""} Until then models learn from 5,000 real digits.`,
+      );
 }
 
 /** Return the body of POST /experiments for what the form says. */
 function requestOf(state, schemes) {
-  return { base: baseOf(state), schemes: schemes.map((one) => (Object.keys(one).length > 1 ? one : one.scheme)), seeds: seedsOf(state) };
+  return {
+    base: baseOf(state),
+    schemes: schemes.map((one) => (Object.keys(one).length > 1 ? one : one.scheme)),
+    seeds: seedsOf(state),
+  };
 }
 
 function seedsOf({ seeds }) {
-  return [...new Set(seeds.split(",").map((one) => one.trim()).filter(Boolean).map(Number))];
+  return [
+    ...new Set(
+      seeds
+        .split(",")
+        .map((one) => one.trim())
+        .filter(Boolean)
+        .map(Number),
+    ),
+  ];
 }
 
 function baseOf({ network, depth, width, activation, epochs }) {
   const common = { epochs: Number(epochs), test_curve: true };
   if (network !== "own") return { preset: network, ...common };
-  return { architecture: { hidden: Array(Math.min(64, Number(depth) || 1)).fill(Number(width)), activation }, ...common };
+  return {
+    architecture: { hidden: Array(Math.min(64, Number(depth) || 1)).fill(Number(width)), activation },
+    ...common,
+  };
 }
 
 /** Ask the service what the request would be, tell it, and show the schemes' previews on that network. */

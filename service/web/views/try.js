@@ -1,14 +1,14 @@
 /** Try: draw a digit, or bring a picture of one, and read what several models make of it. */
 
+import { answerBars } from "../charts/probability_bars.js";
 import { keep, link, list } from "../lib/address.js";
 import { listDatasets, predict, testDigit } from "../lib/api.js";
-import { answerBars } from "../charts/probability_bars.js";
 import { copyAsCurl } from "../lib/curl.js";
 import { button, element, fill } from "../lib/dom.js";
-import { board, pictureOf } from "../panels/drawing_board.js";
 import { percent } from "../lib/format.js";
-import { choosableModels } from "../panels/model_picker.js";
 import { act, empty, failure, fillLater } from "../lib/notices.js";
+import { board, pictureOf } from "../panels/drawing_board.js";
+import { choosableModels } from "../panels/model_picker.js";
 
 const MAX_MODELS = 16;
 const MODELS_AT_FIRST = 12;
@@ -18,27 +18,58 @@ const EMPTY = { kind: "empty" };
 export function open(container, params, signal) {
   const load = () => Promise.all([choosableModels(), listDatasets()]);
   fillLater(container, "the models", signal, load, ([models, datasets]) => {
-    if (models.length === 0) return empty("No model yet: train one first.", element("a", { class: "button", href: link("start") }, "Start"));
+    if (models.length === 0)
+      return empty("No model yet: train one first.", element("a", { class: "button", href: link("start") }, "Start"));
     const dataset = datasets.data.find((one) => one.available)?.name;
     return page(models, dataset, params, signal);
   });
 }
 
 function page(models, dataset, params, signal) {
-  const asked = list(params, "models").slice(0, MAX_MODELS);
-  const state = { models: asked.length ? asked : ["latest"], isFitted: params.get("fit") !== "no", source: EMPTY };
+  const chosen = list(params, "models").slice(0, MAX_MODELS);
+  const state = { models: chosen.length ? chosen : ["latest"], isFitted: params.get("fit") !== "no", source: EMPTY };
   const seen = element("div", { class: "view" });
   const answers = element("div", { class: "view" });
   const spoken = element("p", { class: "faint", role: "status" });
   const ask = asker(state, { seen, answers, spoken }, signal);
-  const pen = board((isDone) => {
+  state.board = board((isDone) => {
     if (state.source.kind !== "drawing") {
       state.source = { kind: "drawing" };
       keep({ digit: null });
     }
     ask(isDone);
   });
-  state.board = pen;
+  const sources = sourcesOf(state, dataset, ask, signal);
+  takeDropsAndPastes(state.board.node, sources.takeFile, signal);
+  if (params.get("digit") && dataset)
+    sources.takeDigit(params.get("digit")).catch((error) => fill(answers, failure(error)));
+  const clear = () => {
+    sources.clear();
+    for (const place of [seen, answers, spoken]) fill(place);
+  };
+  const left = inputs(state, dataset, { ...sources, clear }, ask);
+  const right = element(
+    "div",
+    { class: "view" },
+    spoken,
+    element("h2", {}, "What the network saw"),
+    seen,
+    element("h2", {}, "What models say"),
+    answers,
+  );
+  return [
+    element(
+      "section",
+      { class: "card", "aria-label": "Digit" },
+      element("h1", {}, "Draw a digit"),
+      element("div", { class: "board" }, left, right),
+    ),
+    element("section", { class: "card", "aria-label": "Models" }, modelChips(models, state, ask)),
+  ];
+}
+
+/** Return the ways to get a picture {upload, takeFile, takeDigit, clear}; each new picture is posted. */
+function sourcesOf(state, dataset, ask, signal) {
   const use = (source) => {
     state.source = source;
     keep({ digit: source.kind === "digit" ? source.index : null });
@@ -46,27 +77,35 @@ function page(models, dataset, params, signal) {
   };
   const takeFile = async (file) => {
     try {
-      pen.paint(await createImageBitmap(file));
+      state.board.paint(await createImageBitmap(file));
     } catch {
-      pen.clear(); // no picture that a browser knows; the service says what is wrong with it
+      state.board.clear(); // the browser cannot read the file; the response of the service says why
     }
     await use({ kind: "file", file });
   };
   const takeDigit = async (index) => {
     const digit = await testDigit(dataset, index);
     if (signal.aborted) return;
-    pen.paint(pictureOf(digit.pixels));
+    state.board.paint(pictureOf(digit.pixels));
     await use({ kind: "digit", ...digit });
   };
+  const upload = element("input", {
+    type: "file",
+    accept: "image/*",
+    "aria-label": "Upload a picture of a digit",
+    onchange: (event) => event.target.files[0] && takeFile(event.target.files[0]),
+  });
   const clear = () => {
-    pen.clear();
+    state.board.clear();
     upload.value = "";
     state.source = EMPTY;
     keep({ digit: null });
-    for (const place of [seen, answers, spoken]) fill(place);
   };
-  takeDropsAndPastes(pen.node, takeFile, signal);
-  const upload = element("input", { type: "file", accept: "image/*", "aria-label": "Upload a picture of a digit", onchange: (event) => event.target.files[0] && takeFile(event.target.files[0]) });
+  return { upload, takeFile, takeDigit, clear };
+}
+
+/** Return the board with its buttons, and the other ways to bring a picture. */
+function inputs(state, dataset, sources, ask) {
   const fit = element("input", {
     type: "checkbox",
     checked: state.isFitted,
@@ -76,27 +115,28 @@ function page(models, dataset, params, signal) {
       ask(true);
     },
   });
-  if (params.get("digit") && dataset) takeDigit(params.get("digit")).catch((error) => fill(answers, failure(error)));
+  const path = () =>
+    `/predict?models=${state.models.join(",")}${state.isFitted && state.source.kind !== "digit" ? "&fit=true" : ""}`;
   const tools = element(
     "div",
     { class: "row" },
-    button("Clear", clear, { class: "quiet" }),
-    dataset && button("Random test digit", (event) => act(event, () => takeDigit("random"))),
-    copyAsCurl(() => ({ method: "POST", path: `/predict?models=${state.models.join(",")}${state.isFitted && state.source.kind !== "digit" ? "&fit=true" : ""}`, file: "digit.png" })),
+    button("Clear", sources.clear, { class: "quiet" }),
+    dataset && button("Random test digit", (event) => act(event, () => sources.takeDigit("random"))),
+    copyAsCurl(() => ({ method: "POST", path: path(), file: "digit.png" })),
   );
-  const left = element(
+  return element(
     "div",
     { class: "view" },
-    pen.node,
+    state.board.node,
     tools,
-    element("label", { class: "field" }, element("span", {}, "or a picture: upload, drop on the board, or paste"), upload),
+    element(
+      "label",
+      { class: "field" },
+      element("span", {}, "or a picture: upload, drop on the board, or paste"),
+      sources.upload,
+    ),
     element("label", { class: "check" }, fit, "crop, scale and centre it as MNIST was made"),
   );
-  const right = element("div", { class: "view" }, spoken, element("h2", {}, "What the network saw"), seen, element("h2", {}, "What models say"), answers);
-  return [
-    element("section", { class: "card", "aria-label": "Digit" }, element("h1", {}, "Draw a digit"), element("div", { class: "board" }, left, right)),
-    element("section", { class: "card", "aria-label": "Models" }, modelChips(models, state, ask)),
-  ];
 }
 
 function modelChips(models, state, ask) {
@@ -132,8 +172,8 @@ function modelChips(models, state, ask) {
 }
 
 /**
- * Return a function that asks the models about what is there now: one request at a time, and the newest state last. The answer is
- * said to screen readers once the pen is lifted.
+ * Return a function that posts the present picture to the models: one request at a time, the newest picture last. Screen readers
+ * hear the answer once the pen is lifted.
  */
 function asker(state, places, signal) {
   let isAsking = false;
@@ -163,10 +203,18 @@ async function askOnce(state, { seen, answers, spoken }, isSpoken, signal) {
     if (isOld()) return undefined;
     const { label = null } = source;
     const picture = found.answers[0].seen ?? pixels;
-    const inverted = found.answers[0].inverted ? "It was dark on light, and was turned round." : "";
-    fill(seen, picture && pictureOf(picture, { class: "seen pixels", "aria-label": "The 28x28 picture that the network saw" }), inverted, warnings(found.warnings));
+    const inverted = found.answers[0].inverted ? "The picture was dark on light, so the service inverted it." : "";
+    fill(
+      seen,
+      picture && pictureOf(picture, { class: "seen pixels", "aria-label": "The 28x28 picture that the network saw" }),
+      inverted,
+      warnings(found.warnings),
+    );
     fill(answers, answerBars(found.answers, label));
-    if (isSpoken) spoken.textContent = found.answers.map((one) => `${one.model.scheme} says ${one.label}, ${percent(Math.max(...one.probabilities), 0)}`).join("; ");
+    if (isSpoken)
+      spoken.textContent = found.answers
+        .map((one) => `${one.model.scheme} says ${one.label}, ${percent(Math.max(...one.probabilities), 0)}`)
+        .join("; ");
   } catch (error) {
     if (isOld()) return undefined;
     for (const place of [seen, spoken]) fill(place);
@@ -175,10 +223,12 @@ async function askOnce(state, { seen, answers, spoken }, isSpoken, signal) {
   return undefined;
 }
 
-/** Return what is to be posted: the picture as it is where it is fitted by the service, else 784 grey levels. */
+/** Return the request body: the whole picture if the service fits it, else 784 grey levels. */
 function contentOf({ source, isFitted, board: pen }) {
-  if (source.kind === "file") return { content: source.file, type: source.file.type || "application/octet-stream", pixels: null, isFitted };
-  if (source.kind === "drawing" && isFitted) return { content: pen.npy(), type: "application/x-npy", pixels: null, isFitted };
+  if (source.kind === "file")
+    return { content: source.file, type: source.file.type || "application/octet-stream", pixels: null, isFitted };
+  if (source.kind === "drawing" && isFitted)
+    return { content: pen.npy(), type: "application/x-npy", pixels: null, isFitted };
   const pixels = source.kind === "digit" ? Uint8Array.from(source.pixels.flat()) : pen.pixels();
   return { content: pixels, type: "application/octet-stream", pixels, isFitted: false };
 }

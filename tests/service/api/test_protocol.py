@@ -131,3 +131,26 @@ def test_streams_do_not_hold_up_the_end_of_the_service(bench: Bench, settings: S
         server._server.should_exit = True
         server._thread.join(10)
         assert not server._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content"),
+    [
+        ("GET", "/jobs", b""),
+        ("GET", "/healthz", b""),
+        ("GET", "/jobs/none", b""),
+        ("POST", "/jobs?validate_only=true", b'{"preset": "mnist_nn_xavier"}'),
+        ("POST", "/predict?model=MODEL", bytes(784)),
+        ("POST", "/predict?model=MODEL", bytes(2 * 784)),
+        ("POST", "/models/MODEL/classify", bytes(784)),
+        ("POST", "/predict", b"x"),
+    ],
+)
+def test_answers_in_json_end_with_a_newline(
+    method: str, path: str, content: bytes, bench: Bench, api: httpx.Client
+) -> None:
+    path = path.replace("MODEL", bench.trained()) if "MODEL" in path else path
+    headers = {"Content-Type": "application/json"} if content.startswith(b"{") else {}
+    answer = api.request(method, path, content=content, headers=headers)
+    assert answer.content.endswith(b"}\n") or answer.content.endswith(b"]\n")
+    assert int(answer.headers["content-length"]) == len(answer.content)

@@ -5,10 +5,10 @@ import { listExperiments, listJobs, streamOfJobs } from "../../lib/api.js";
 import { copyAsCurl } from "../../lib/curl.js";
 import { button, choice, element, field, fill, pager, tableOf } from "../../lib/dom.js";
 import { specInWords, when } from "../../lib/format.js";
-import { jobRows } from "../../panels/job_table.js";
-import { empty, failure, fillLater } from "../../lib/notices.js";
 import { ENDED } from "../../lib/job_timeline.js";
+import { empty, failure, fillLater } from "../../lib/notices.js";
 import { follow } from "../../lib/stream.js";
+import { jobRows } from "../../panels/job_table.js";
 
 const JOBS_A_PAGE = 25;
 const EXPERIMENTS_A_PAGE = 10;
@@ -38,7 +38,8 @@ function openExperiments(card, params, signal) {
     shown = JSON.stringify(page);
     return experimentsOf(page, after, turn);
   };
-  const load = () => fillLater(card, "the experiments", signal, () => listExperiments({ limit: EXPERIMENTS_A_PAGE, after }), build);
+  const load = () =>
+    fillLater(card, "the experiments", signal, () => listExperiments({ limit: EXPERIMENTS_A_PAGE, after }), build);
   load();
   return async () => {
     const asked = after;
@@ -48,7 +49,12 @@ function openExperiments(card, params, signal) {
 }
 
 function experimentsOf(page, after, turn) {
-  const head = element("div", { class: "row apart" }, element("h1", {}, "Experiments"), copyAsCurl(() => ({ path: `/experiments${after && `?after=${after}`}` })));
+  const head = element(
+    "div",
+    { class: "row apart" },
+    element("h1", {}, "Experiments"),
+    copyAsCurl(() => ({ path: `/experiments${after && `?after=${after}`}` })),
+  );
   if (!page.data.length && !after) {
     return [head, empty("No experiment yet.", element("a", { class: "button", href: link("start") }, "Start one"))];
   }
@@ -56,9 +62,28 @@ function experimentsOf(page, after, turn) {
     element(
       "tr",
       {},
-      element("td", {}, element("a", { href: link("watch", { experiment: one.id }) }, one.name), element("small", {}, ` ${when(one.created_at)}`)),
-      element("td", { "data-head": "Members" }, Object.entries(one.states).map(([state, count]) => element("span", { class: `state ${state}` }, `${count} ${state} `))),
-      element("td", {}, element("a", { href: link("understand", { part: "compare", experiment: one.id }), "aria-label": `Compare ${one.name}` }, "Compare")),
+      element(
+        "td",
+        {},
+        element("a", { href: link("watch", { experiment: one.id }) }, one.name),
+        element("small", {}, ` ${when(one.created_at)}`),
+      ),
+      element(
+        "td",
+        { "data-head": "Members" },
+        Object.entries(one.states).map(([state, count]) =>
+          element("span", { class: `state ${state}` }, `${count} ${state} `),
+        ),
+      ),
+      element(
+        "td",
+        {},
+        element(
+          "a",
+          { href: link("understand", { part: "compare", experiment: one.id }), "aria-label": `Compare ${one.name}` },
+          "Compare",
+        ),
+      ),
     ),
   );
   const pages = element("div", { class: "row" }, pager(page, after, turn));
@@ -68,6 +93,64 @@ function experimentsOf(page, after, turn) {
 /** Fill a card with the jobs, as they go on; whenever they are asked for, so are the experiments. */
 function openJobs(card, params, askExperiments, signal) {
   const state = { state: params.get("state") ?? "", after: params.get("after") ?? "" };
+  const chooser = jobChooser();
+  const rows = jobRows("Newest first. Choose some to watch them together.", () => refresh(), {
+    extra: chooser.tick,
+    isBrief: true,
+  });
+  const place = element("div", { class: "view" });
+  const turn = (changes) => {
+    Object.assign(state, changes);
+    keep(changes);
+    refresh();
+  };
+  const showPage = pageOfJobs(state, rows, place, turn);
+  let timer = 0;
+  let requests = 0;
+  const refreshIn = (ms) => {
+    clearTimeout(timer);
+    timer = setTimeout(refresh, ms);
+  };
+  const followOpen = openJobsFollower(() => refreshIn(NEWS_GAP_MS), signal);
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  async function refresh() {
+    const request = ++requests;
+    try {
+      const page = await listJobs({ state: state.state, after: state.after, limit: JOBS_A_PAGE });
+      if (signal.aborted || request !== requests) return;
+      askExperiments().catch(() => {}); // the next time will do
+      showPage(page);
+      followOpen(page.data.filter((job) => !ENDED.has(job.state)).map(({ id }) => id));
+      refreshIn(page.data.some((job) => job.state === "running") ? RUNNING_GAP_MS : QUIET_GAP_MS);
+    } catch (error) {
+      if (signal.aborted || request !== requests) return;
+      if (!place.contains(rows.node)) fill(place, failure(error, refresh));
+      refreshIn(QUIET_GAP_MS);
+    }
+  }
+  const filter = choice(
+    STATES.map((name) => [name, name || "any"]),
+    state.state,
+    (value) => turn({ state: value, after: "" }),
+  );
+  fill(
+    card,
+    element(
+      "div",
+      { class: "row apart" },
+      element("h2", {}, "Jobs"),
+      copyAsCurl(() => ({
+        path: link("jobs", { state: state.state, after: state.after, limit: JOBS_A_PAGE }).slice(1),
+      })),
+    ),
+    element("div", { class: "row" }, field("State", filter), chooser.watch),
+    place,
+  );
+  refresh();
+}
+
+/** Return {tick, watch}: a box for each line, and the button that opens the chosen jobs. */
+function jobChooser() {
   const chosen = new Set();
   const watch = button("Watch the chosen ones", () => go("watch", { jobs: [...chosen].join(",") }), { disabled: true });
   const tick = (line) =>
@@ -80,70 +163,47 @@ function openJobs(card, params, askExperiments, signal) {
         watch.disabled = chosen.size === 0;
       },
     });
-  const rows = jobRows("Newest first. Choose some to watch them together.", () => refresh(), { extra: tick, isBrief: true });
-  const pages = element("div", { class: "row" });
-  const place = element("div", { class: "view" });
-  const turn = (changes) => {
-    Object.assign(state, changes);
-    keep(changes);
-    refresh();
-  };
-  let timer = 0;
-  let asked = 0;
+  return { tick, watch };
+}
+
+/** Return a function that follows jobs by their ids, all in one stream, until it is called with others. */
+function openJobsFollower(onEvents, signal) {
   let followed = { key: "", stop: new AbortController() };
-  signal.addEventListener("abort", () => {
-    clearTimeout(timer);
-    followed.stop.abort();
-  });
-  const refreshIn = (ms) => {
-    clearTimeout(timer);
-    timer = setTimeout(refresh, ms);
-  };
-  async function refresh() {
-    const mine = ++asked;
-    try {
-      const page = await listJobs({ state: state.state, after: state.after, limit: JOBS_A_PAGE });
-      if (signal.aborted || mine !== asked) return;
-      askExperiments().catch(() => {}); // the next time will do
-      showPage(page);
-      followOpen(page.data.filter((job) => !ENDED.has(job.state)).map(({ id }) => id));
-      refreshIn(page.data.some((job) => job.state === "running") ? RUNNING_GAP_MS : QUIET_GAP_MS);
-    } catch (error) {
-      if (signal.aborted || mine !== asked) return;
-      if (!place.contains(rows.node)) fill(place, failure(error, refresh));
-      refreshIn(QUIET_GAP_MS);
-    }
-  }
-  /** Follow the jobs that have not ended, all in one stream: what happens to them is shown at once. */
-  function followOpen(ids) {
+  signal.addEventListener("abort", () => followed.stop.abort());
+  return (ids) => {
     const key = ids.join(",");
     if (key === followed.key) return;
     followed.stop.abort();
     followed = { key, stop: new AbortController() };
     if (ids.length === 0) return;
     const { signal: stop } = followed.stop;
-    follow((lastId, aborted) => streamOfJobs(ids, lastId, aborted), { onEvents: () => refreshIn(NEWS_GAP_MS), onState: () => {}, signal: stop }).catch(() => {});
-  }
-  function showPage(page) {
+    follow((lastId, aborted) => streamOfJobs(ids, lastId, aborted), {
+      onEvents,
+      onState: () => {},
+      signal: stop,
+    }).catch(() => {});
+  };
+}
+
+/** Return a function that shows a page of jobs in a place. */
+function pageOfJobs(state, rows, place, turn) {
+  const pages = element("div", { class: "row" });
+  return (page) => {
     if (page.data.length === 0 && !state.after) {
       const text = state.state ? `No job is ${state.state}.` : "No job yet.";
-      return void fill(place, empty(text, element("a", { class: "button", href: link("start") }, "Start some")));
+      fill(place, empty(text, element("a", { class: "button", href: link("start") }, "Start some")));
+      return;
     }
     rows.show(page.data.map(lineOf));
     if (!place.contains(rows.node)) fill(place, rows.node, pages);
     const pageKey = `${state.after} ${page.has_more && page.data.at(-1).id}`;
-    if (pages.dataset.key === pageKey) return undefined;
+    if (pages.dataset.key === pageKey) return;
     pages.dataset.key = pageKey;
-    return void fill(pages, pager(page, state.after, (after) => turn({ after })));
-  }
-  const filter = choice(STATES.map((one) => [one, one || "any"]), state.state, (value) => turn({ state: value, after: "" }));
-  fill(
-    card,
-    element("div", { class: "row apart" }, element("h2", {}, "Jobs"), copyAsCurl(() => ({ path: link("jobs", { state: state.state, after: state.after, limit: JOBS_A_PAGE }).slice(1) }))),
-    element("div", { class: "row" }, field("State", filter), watch),
-    place,
-  );
-  refresh();
+    fill(
+      pages,
+      pager(page, state.after, (after) => turn({ after })),
+    );
+  };
 }
 
 /** Return a job of the API as a line of the table. */
@@ -161,4 +221,3 @@ function lineOf(job) {
     error: job.error,
   };
 }
-

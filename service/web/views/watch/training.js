@@ -1,28 +1,30 @@
 /** One experiment, or some jobs, as they train: states, curves and layers, from one stream of events. */
 
+import { curvesPanel } from "../../charts/curves.js";
+import { layerMaps } from "../../charts/layer_maps.js";
 import { keep, link } from "../../lib/address.js";
 import { cancelExperiment, getExperiment, getJob, listJobs, streamOfExperiment, streamOfJobs } from "../../lib/api.js";
 import { copyAsCurl } from "../../lib/curl.js";
-import { curvesPanel } from "../../charts/curves.js";
 import { button, element, fill } from "../../lib/dom.js";
 import { counted, layers, when } from "../../lib/format.js";
-import { jobRows } from "../../panels/job_table.js";
-import { layerMaps } from "../../charts/layer_maps.js";
-import { act, failure, fillLater } from "../../lib/notices.js";
 import { ENDED, newHistory, take } from "../../lib/job_timeline.js";
+import { act, failure, fillLater } from "../../lib/notices.js";
 import { namesOf } from "../../lib/spec_labels.js";
 import { follow } from "../../lib/stream.js";
+import { jobRows } from "../../panels/job_table.js";
 
 const DRAW_GAP_MS = 250;
 const PROGRESS_GAP_MS = 1000;
 const ROWS_AT_FIRST = 16;
-const MAX_JOBS = 100; // as many as one stream follows
-const LIVE = { live: "Live.", lost: "The connection is lost; it is tried again.", ended: "All have ended." };
+const MAX_JOBS = 100; // the limit of one stream
+const LIVE = { live: "Live.", lost: "The connection is lost; the page is reconnecting.", ended: "All have ended." };
 
 /** Open the view in a container, until `signal` aborts. */
 export function openTraining(container, { experiment, jobs }, params, signal) {
   const load = () => (experiment ? ofExperiment(experiment) : ofJobs(jobs));
-  fillLater(container, experiment ? "the experiment" : "the jobs", signal, load, (shown) => page(shown, params, signal));
+  fillLater(container, experiment ? "the experiment" : "the jobs", signal, load, (shown) =>
+    page(shown, params, signal),
+  );
 }
 
 async function ofExperiment(id) {
@@ -45,7 +47,8 @@ async function ofExperiment(id) {
 }
 
 async function ofJobs(ids) {
-  if (ids.length > MAX_JOBS) throw new Error(`${ids.length} jobs are more than can be watched together: choose at most ${MAX_JOBS}.`);
+  if (ids.length > MAX_JOBS)
+    throw new Error(`${ids.length} jobs are more than can be watched together: choose at most ${MAX_JOBS}.`);
   const asked = await Promise.allSettled(ids.map(getJob));
   const jobs = asked.filter((one) => one.status === "fulfilled").map((one) => one.value);
   const refused = asked.filter((one) => one.status === "rejected").map((one) => one.reason);
@@ -73,23 +76,11 @@ async function ofJobs(ids) {
 
 function page(shown, params, signal) {
   const history = newHistory(shown.members);
+  const progress = new Map();
   const curves = curvesPanel();
   const maps = layerMaps(params, signal);
-  const status = element("span", { class: "faint", role: "status" }, "Connecting …");
   const device = element("p", { class: "faint" });
   const problem = element("div");
-  const progress = new Map();
-  let isAll = params.get("rows") === "all" || shown.members.length <= ROWS_AT_FIRST;
-  const networks = [...new Set(shown.members.map((one) => layers(one.hidden)))];
-  const rows = jobRows(`${networks.slice(0, 4).join(", ")}${networks.length > 4 ? ", …" : ""}. Loss: of the last epoch, mean.`, () => {
-    followed = followed.then(again); // states come by events alone: an answer may arrive after what has happened since
-  });
-  const expand = button(`Show all ${shown.members.length} models`, () => {
-    isAll = true;
-    keep({ rows: "all" });
-    expand.hidden = true;
-    soon();
-  }, { class: "quiet", hidden: isAll });
   let timer = null;
   const soon = () => {
     timer ??= setTimeout(() => {
@@ -97,24 +88,72 @@ function page(shown, params, signal) {
       if (!signal.aborted) showAll();
     }, DRAW_GAP_MS);
   };
+  const head = headOf(shown);
+  const stream = streamOf(shown, history, soon, { status: head.status, problem }, signal);
+  const rows = jobRows(captionOf(shown.members), stream.followAgain);
+  const expand = expander(shown.members, params, soon);
   function showAll() {
-    const members = isAll ? shown.members : shown.members.slice(0, ROWS_AT_FIRST);
+    const members = expand.isAll() ? shown.members : shown.members.slice(0, ROWS_AT_FIRST);
     rows.show(members.map((member) => rowOf(member, history.get(member.id), progress)));
     curves.show(history, shown.members);
     maps.show(groupsOf(shown.members, history));
     device.textContent = deviceOf(history);
-    cancelAll.hidden = shown.experiment === null || !isOpen();
+    const isOpen = [...history.values()].some((job) => !ENDED.has(job.state));
+    head.cancelAll.hidden = shown.experiment === null || !isOpen;
   }
-  const isOpen = () => [...history.values()].some((job) => !ENDED.has(job.state));
-  /** Follow the stream from an event on; where a job was retried after all had ended, it goes on there. */
-  const again = async (since) => {
-    try {
-      return await follow(shown.stream, { onEvents, onState, signal, since });
-    } catch (error) {
-      fill(problem, failure(error));
-      return since;
-    }
-  };
+  const gone = shown.gone.length > 0 && element("p", { class: "notice" }, `Deleted: ${shown.gone.join(", ")}.`);
+  stream.start();
+  followProgress(history, progress, soon, signal);
+  showAll();
+  return [
+    element(
+      "section",
+      { class: "card", "aria-label": "Jobs" },
+      head.node,
+      gone,
+      problem,
+      rows.node,
+      expand.node,
+      device,
+    ),
+    element("section", { class: "card", "aria-label": "Curves" }, element("h2", {}, "How they learn"), curves.node),
+    element(
+      "section",
+      { class: "card", "aria-label": "Layers" },
+      element("h2", {}, "What happens in the layers"),
+      element("p", { class: "faint" }, "Of the first seed of each group."),
+      maps.node,
+    ),
+  ];
+}
+
+/** Return the title with its buttons: {node, status, cancelAll}. */
+function headOf(shown) {
+  const status = element("span", { class: "faint", role: "status" }, "Connecting …");
+  const cancelAll = button(
+    "Cancel all",
+    (event) => act(event, () => cancelExperiment(shown.experiment.id), "All members are cancelled."),
+    { class: "quiet" },
+  );
+  const compare =
+    shown.experiment &&
+    element(
+      "a",
+      { class: "button", href: link("understand", { part: "compare", experiment: shown.experiment.id }) },
+      "Compare",
+    );
+  const curl = copyAsCurl(() => ({ path: shown.path, accept: "text/event-stream" }));
+  const node = element(
+    "div",
+    { class: "row apart" },
+    element("h1", {}, shown.title),
+    element("span", { class: "row" }, status, compare, cancelAll, curl),
+  );
+  return { node, status, cancelAll };
+}
+
+/** Return {start, followAgain}: they follow the events of all jobs into `history`. */
+function streamOf(shown, history, soon, { status, problem }, signal) {
   const onEvents = (events) => {
     for (const event of events) take(history, event);
     soon();
@@ -122,19 +161,42 @@ function page(shown, params, signal) {
   const onState = (state) => {
     status.textContent = LIVE[state];
   };
-  const cancelAll = button("Cancel all", (event) => act(event, () => cancelExperiment(shown.experiment.id), "All members are cancelled."), { class: "quiet" });
-  const compare = shown.experiment && element("a", { class: "button", href: link("understand", { part: "compare", experiment: shown.experiment.id }) }, "Compare");
-  const curl = copyAsCurl(() => ({ path: shown.path, accept: "text/event-stream" }));
-  const head = element("div", { class: "row apart" }, element("h1", {}, shown.title), element("span", { class: "row" }, status, compare, cancelAll, curl));
-  const gone = shown.gone.length > 0 && element("p", { class: "notice" }, `Not there any more: ${shown.gone.join(", ")}.`);
-  let followed = again(null);
-  followProgress(history, progress, soon, signal);
-  showAll();
-  return [
-    element("section", { class: "card", "aria-label": "Jobs" }, head, gone, problem, rows.node, expand, device),
-    element("section", { class: "card", "aria-label": "Curves" }, element("h2", {}, "How they learn"), curves.node),
-    element("section", { class: "card", "aria-label": "Layers" }, element("h2", {}, "What happens in the layers"), element("p", { class: "faint" }, "Of the first seed of each group."), maps.node),
-  ];
+  const followFrom = async (since) => {
+    try {
+      return await follow(shown.stream, { onEvents, onState, signal, since });
+    } catch (error) {
+      fill(problem, failure(error));
+      return since;
+    }
+  };
+  let followed = Promise.resolve(null);
+  const followAgain = () => {
+    // A job's state comes from events alone: an answer may arrive after what has happened since. Where a job was retried after all
+    // had ended, the stream goes on from its last event.
+    followed = followed.then(followFrom);
+  };
+  return { start: followAgain, followAgain };
+}
+
+function captionOf(members) {
+  const networks = [...new Set(members.map((member) => layers(member.hidden)))];
+  return `${networks.slice(0, 4).join(", ")}${networks.length > 4 ? ", …" : ""}. Loss: of the last epoch, mean.`;
+}
+
+/** Return {node, isAll}: a button that shows all rows. */
+function expander(members, params, soon) {
+  let isAll = params.get("rows") === "all" || members.length <= ROWS_AT_FIRST;
+  const node = button(
+    `Show all ${members.length} models`,
+    () => {
+      isAll = true;
+      keep({ rows: "all" });
+      node.hidden = true;
+      soon();
+    },
+    { class: "quiet", hidden: isAll },
+  );
+  return { node, isAll: () => isAll };
 }
 
 function rowOf(member, job, progress) {
@@ -162,11 +224,16 @@ function groupsOf(members, history) {
 
 function deviceOf(history) {
   const found = [...history.values()].map((job) => job.device).filter(Boolean);
-  const said = new Set(found.map((one) => `${one.device_name}, ${counted(one.threads, "thread")}, engine ${one.engine}, ${one.precision}, torch ${one.torch}, data ${one.data}`));
+  const said = new Set(
+    found.map(
+      (one) =>
+        `${one.device_name}, ${counted(one.threads, "thread")}, engine ${one.engine}, ${one.precision}, torch ${one.torch}, data ${one.data}`,
+    ),
+  );
   return said.size ? `Trained on: ${[...said].join("; ")}.` : "";
 }
 
-/** Ask once a second how far the running jobs are within their epochs; events tell only of whole ones. */
+/** Query the progress of running jobs within their epochs once a second; events report whole epochs only. */
 async function followProgress(history, progress, soon, signal) {
   while (!signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, PROGRESS_GAP_MS));

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from http import HTTPStatus
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,10 +45,8 @@ class Guard:
             await send(message)
 
         try:
-            headers = Headers(scope=scope)
-            self._check_key(scope["path"], headers)
-            self._check_declared_length(headers)
-            await self._app(scope, self._limited(receive), guarded_send)
+            is_length_known = self._check_headers(scope)
+            await self._app(scope, receive if is_length_known else self._limited(receive), guarded_send)
         except Exception as error:
             if has_ended:  # the framework has answered an unexpected error, and raises it again
                 return
@@ -57,22 +54,32 @@ class Guard:
                 raise
             await problem_for(scope, error)(scope, receive, guarded_send)
 
-    def _check_key(self, path: str, headers: Headers) -> None:
-        if self._authorization is None or path == "/":
-            return
-        if any(path == open_path or path.startswith(f"{open_path}/") for open_path in OPEN_PATHS):
-            return
-        sent = headers.get("authorization", "").encode("utf-8")
-        if not secrets.compare_digest(sent, self._authorization):  # takes equally long for every wrong key
+    def _check_headers(self, scope: Scope) -> bool:
+        """Say whether the body's length is declared, or raise `NotAuthenticated` or `BodyTooLarge`.
+
+        A server reads no more than the declared length, unless the body comes in chunks.
+        """
+        sent_key, declared, is_chunked = b"", b"", False
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                sent_key = value
+            elif name == b"content-length":
+                declared = value
+            elif name == b"transfer-encoding":
+                is_chunked = True
+        # `compare_digest` takes equally long for every wrong key.
+        if not (
+            self._authorization is None
+            or _is_open(scope["path"])
+            or secrets.compare_digest(sent_key, self._authorization)
+        ):
             raise NotAuthenticated(
                 "This service needs a key.",
                 "Send the header `Authorization: Bearer <key>` with the value of FANIN_API_KEY.",
             )
-
-    def _check_declared_length(self, headers: Headers) -> None:
-        declared = headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._limit_bytes:
+        if declared and (not declared.isdigit() or int(declared) > self._limit_bytes):
             raise self._too_large()
+        return declared != b"" and not is_chunked
 
     def _limited(self, receive: Receive) -> Receive:
         received = 0
@@ -93,3 +100,7 @@ class Guard:
             f"The body is larger than {self._limit_bytes} bytes.",
             "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES.",
         )
+
+
+def _is_open(path: str) -> bool:
+    return path == "/" or any(path == open_path or path.startswith(f"{open_path}/") for open_path in OPEN_PATHS)

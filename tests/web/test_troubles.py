@@ -77,7 +77,7 @@ def test_a_service_that_is_away_is_told_and_so_is_its_return(browser: Browser, f
     with visit(browser, fresh.base_url, expected_complaints=AWAY) as page:
         page.goto("/#/watch")
         expect(page.get_by_text("No job yet.")).to_be_visible()
-        banner = page.get_by_text("The service does not answer. What is shown may be old")
+        banner = page.get_by_text("The service does not answer. The page may be out of date")
         expect(banner).to_be_hidden()
         fresh.stop()
         expect(banner).to_be_visible(timeout=30_000)

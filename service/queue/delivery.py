@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from service.queue.engine import APPLICATION, APPLICATION_VERSION, QUEUE, WORKFLOW, quiet
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-FIRST_LOOK_AFTER_S = 0.02
 UNUSED_INTERVAL_S = 60.0
 """Polling interval of the engine's messages between workflows, which Fanin does not use."""
 
@@ -27,8 +25,6 @@ class Deliveries:
 
         quiet()
         self._executor_id = executor_id
-        self._idle = threading.Event()
-        self._idle.set()
         self._dbos = DBOS(
             config={
                 "name": APPLICATION,
@@ -46,11 +42,7 @@ class Deliveries:
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
         def run(run_id: str) -> None:
-            self._idle.clear()
-            try:
-                execute(run_id)
-            finally:
-                self._idle.set()
+            execute(run_id)
 
     def start(self) -> None:
         """Start threads that take runs from the queue and call `execute(run_id)`, one at a time.
@@ -61,26 +53,6 @@ class Deliveries:
 
         DBOS.listen_queues([QUEUE])
         DBOS.launch()
-        self._look_only_when_idle()
-
-    def _look_only_when_idle(self) -> None:
-        """Block the engine's polling thread while a run is executed; it would query the queue ten times a second.
-
-        A query takes 1.3 ms of a core and delays all threads that share a training step. The first query after a run
-        comes early, as soon as the engine has recorded the end of the run.
-        """
-        database = self._dbos._sys_db  # noqa: SLF001 - as below
-        look_up = database.get_queue  # that thread calls it before each query; nothing else in a worker does
-
-        def when_idle(name: str) -> Any:
-            was_idle = self._idle.is_set()
-            self._idle.wait()
-            queue = look_up(name)
-            if queue is not None and not was_idle:
-                queue._polling_interval_sec = FIRST_LOOK_AFTER_S  # noqa: SLF001 - as below
-            return queue
-
-        database.get_queue = when_idle  # type: ignore[method-assign,assignment]
 
     def taken(self) -> dict[str, str]:
         """Return the runs that some worker has taken and not ended, each with that worker's name."""

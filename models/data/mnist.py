@@ -13,7 +13,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +56,7 @@ class DataSet:
     """Digits for training and digits for evaluation.
 
     `sha256` identifies the files that were read: over MNIST's four checksums, or that of mnist_5k's only file.
+    `derived` holds what training has computed from the data, by name, for as long as the data itself.
     """
 
     name: DataName
@@ -64,6 +65,7 @@ class DataSet:
     evaluated_on: EvaluatedOn
     sha256: str
     description: str
+    derived: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def load(choice: DataChoice, folder: Path, *, fetch: bool) -> DataSet:

@@ -17,6 +17,9 @@ from models.spec import TrainSpec
 from models.training import huge_pages
 from models.vocabulary import PIXELS
 
+KEPT = "training_set"
+"""The name under which a data set keeps its last training set (`DataSet.derived`)."""
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -34,13 +37,11 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class _Kept:
-    data: DataSet
-    key: tuple[int, bool]
-    made: TrainingSet
+    """The last training set for a CPU. On a GPU none is kept: the copy is quick, and the memory is needed."""
 
-
-_kept: _Kept | None = None
-"""The last training set for a CPU. On a GPU none is kept: the copy is quick, and the memory is needed."""
+    validation_images: int
+    decays: bool
+    training_set: TrainingSet
 
 
 def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> TrainingSet:
@@ -49,12 +50,11 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
     Raises `InvalidSpec` as `training_images`. Pixels that no training image lights are left out: their weights get no
     gradient, so Adam and SGD do not change them. With weight decay all pixels are used.
     """
-    global _kept
     raise_if_misfit(spec, data)
     decays = spec.optimizer.weight_decay > 0
-    kept, key = _kept, (spec.validation_images, decays)
-    if device.type == "cpu" and kept is not None and kept.data is data and kept.key == key:
-        return kept.made
+    kept = data.derived.get(KEPT) if device.type == "cpu" else None
+    if isinstance(kept, _Kept) and (kept.validation_images, kept.decays) == (spec.validation_images, decays):
+        return kept.training_set
     images = training_images(spec, data)
     pixels = torch.arange(PIXELS) if decays else _lit_pixels(images)
     if device.type != "cpu":
@@ -62,7 +62,7 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
     labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)
     new_set = TrainingSet(images, pixels, huge_pages.columns(images, pixels, device), labels)
     if device.type == "cpu":
-        _kept = _Kept(data, key, new_set)
+        data.derived[KEPT] = _Kept(spec.validation_images, decays, new_set)
     return new_set
 
 

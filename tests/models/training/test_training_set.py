@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_it_is_made_anew_for_what_reads_other_images_or_pixels(changed: dict[str
 
 def test_it_is_made_anew_for_other_data(few: DataSet) -> None:
     first = training_set(SPEC, few, CPU)
-    equal = copy.copy(few)  # another object may have been read from changed files
+    equal = replace(few)  # another object may have been read from changed files
     assert training_set(SPEC, equal, CPU) is not first
 
 

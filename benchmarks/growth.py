@@ -83,6 +83,7 @@ def _draw(epoch_s: dict[str, dict[str, dict[str, float]]]) -> None:
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "fanin"
+    mpl.rcParams["svg.fonttype"] = "none"  # text as text: a tenth of the bytes of outlines
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, len(epoch_s), figsize=(15, 3.4), layout="constrained")
@@ -93,7 +94,8 @@ def _draw(epoch_s: dict[str, dict[str, dict[str, float]]]) -> None:
                 [int(value) for value in of_values], [row[name] for row in of_values.values()], style, label=label
             )
         axis.set(xscale="log", yscale="log", xlabel=what, ylabel="seconds an epoch of 60,000 images")
-        axis.grid(visible=True, which="both", alpha=0.3)
+        axis.minorticks_off()
+        axis.grid(visible=True, alpha=0.3)
     axes[0].legend()
     details: dict[str, Any] = {"metadata": {"Date": None}}
     figure.savefig(FOLDER / "growth.svg", **details)

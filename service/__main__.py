@@ -165,13 +165,13 @@ def _slot(options: argparse.Namespace) -> int:
         end_with_parent()
     if options.name.startswith("cpu"):
         os.nice(CPU_NICENESS)  # before torch is imported, which occupies a core for seconds
-    from service.training.worker import EXIT_START_ANEW, GpuUnusable, Worker
+    from service.training.worker import EXIT_TO_RESTART, GpuUnusable, Worker
 
     try:
         worker = Worker(settings, options.name, options.threads)
     except GpuUnusable as error:  # the driver may recover; other slots continue
         log.error("%s", error)  # noqa: TRY400 - a traceback adds nothing
-        return EXIT_START_ANEW
+        return EXIT_TO_RESTART
     worker.run()
     return 0
 

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 FALLBACK_LIFETIME_S = 600.0
 DRAIN_LIMIT_S = 10.0
 HAND_BACK_PAUSE_S = 5 * POLLING_INTERVAL_S
-EXIT_START_ANEW = 75
+EXIT_TO_RESTART = 75
 
 
 class SlotTaken(ServiceError):
@@ -99,7 +99,7 @@ class Worker:
             except BaseException:
                 # The queue's threads would keep a process without a main thread alive, and its runs taken.
                 log.exception("this worker restarts")
-                os._exit(EXIT_START_ANEW)
+                os._exit(EXIT_TO_RESTART)
 
     def _hand_to_main_thread(self, run_id: str) -> None:
         done = threading.Event()
@@ -114,7 +114,7 @@ class Worker:
             device=self._device,
             load_data=self._load,
             draining=lambda: self._draining,
-            end_process=lambda: os._exit(EXIT_START_ANEW),
+            end_process=lambda: os._exit(EXIT_TO_RESTART),
             stall_limit_s=self._settings.stall_limit_s,
             checkpoints_kept=self._settings.checkpoints_kept,
         )
@@ -143,7 +143,7 @@ class Worker:
             time.sleep(HAND_BACK_PAUSE_S)  # takes nothing meanwhile, so that another idle worker gets the run
         except RETRYABLE_ERRORS:
             log.exception("this worker restarts")
-            os._exit(EXIT_START_ANEW)
+            os._exit(EXIT_TO_RESTART)
 
     def _leave(self, run_id: str | None) -> None:
         """End the process cleanly: requeue its run and delete its heartbeat."""

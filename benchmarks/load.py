@@ -21,7 +21,7 @@ import httpx
 from benchmarks.clients import finished_job, seconds_between
 from benchmarks.machines import DATABASES, Cluster, Database, wait_until
 from benchmarks.report import print_table, write_json
-from service.__main__ import CPU_NICENESS
+from service.settings import Settings
 
 TURNS = 10
 ANSWERS_A_TURN = 100
@@ -108,7 +108,7 @@ def _answers_while_training(cluster: Cluster) -> dict[str, dict[str, float]]:
     for number in range(2 * TURNS):
         kind = list(times)[number % 2]
         for process_id in workers:
-            _renice(process_id, CPU_NICENESS if kind == "as_they_run" else 0)
+            _renice(process_id, Settings().cpu_niceness if kind == "as_they_run" else 0)
         for _ in range(ANSWERS_A_TURN):
             started = time.perf_counter()
             client.get(f"/jobs/{ids[0]}").raise_for_status()

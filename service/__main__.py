@@ -20,9 +20,6 @@ from service.settings import Settings, read_settings
 log = logging.getLogger(__name__)
 
 GRACEFUL_STOP_S = 3
-CPU_NICENESS = 10
-"""Nice value of workers on the CPU. Training uses all cores; at this priority the API, and the heartbeats while another
-worker starts, still get a core when they need it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -164,7 +161,9 @@ def _slot(options: argparse.Namespace) -> int:
     if options.supervised:
         end_with_parent()
     if options.name.startswith("cpu"):
-        os.nice(CPU_NICENESS)  # before torch is imported, which occupies a core for seconds
+        # The API, and heartbeats while another worker starts, then still get a core when they need it. It comes before
+        # the import of torch, which occupies a core for seconds.
+        os.nice(settings.cpu_niceness)
     from service.training.worker import EXIT_TO_RESTART, GpuUnusable, Worker
 
     try:

@@ -33,6 +33,12 @@ class Settings(BaseSettings):
     slot_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="CPU threads of a worker: a number, or auto: the cores divided by the slots."
     )
+    cpu_niceness: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="Nice value that a worker on the CPU adds to its parent's; 0: an equal share.",
+    )
     api_processes: int = Field(1, ge=1, le=64, description="API processes of `fanin serve`, which share the port.")
     worker_ttl_s: float = Field(
         20.0, ge=1, le=3600, description="Seconds without a heartbeat until a worker is dead and its runs are requeued."

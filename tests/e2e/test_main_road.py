@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,15 @@ def test_the_api_process_has_no_torch_in_it(service: Service) -> None:
     (worker,) = service.children("slot")
     assert "libtorch" in Path(f"/proc/{worker}/maps").read_text()
     assert "libtorch" not in Path(f"/proc/{api}/maps").read_text()
+
+
+@pytest.mark.parametrize("niceness", [0, 7])
+def test_a_worker_has_the_niceness_of_its_setting(new_service: Callable[..., Service], niceness: int) -> None:
+    service = new_service(FANIN_CPU_NICENESS=str(niceness))
+    service.start()
+    (api,), (worker,) = service.children("api"), service.children("slot")
+    added = os.getpriority(os.PRIO_PROCESS, worker) - os.getpriority(os.PRIO_PROCESS, api)
+    assert added == niceness
 
 
 def test_a_running_job_is_cancelled_long_before_its_last_epoch(service: Service) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from models.data.mnist import HOW_TO_GET_MNIST
 from models.errors import FaninError
-from service.commands.local_service import LocalService, unwind_on_sigterm, users_environment
+from service.commands.local_service import LocalService, Termination, users_environment
 from service.settings import Settings
 
 LOOK_INTERVAL_S = 0.25
@@ -28,9 +27,9 @@ class DemoFailed(FaninError):
 
 def run_demo(settings: Settings, epochs: int | None) -> int:
     """Run the demo in the terminal and return 0. Stops its service. Raises `DemoFailed`, `ServiceFailed`."""
-    unwind_on_sigterm()
+    termination = Termination()
     console = Console(highlight=False)
-    service = LocalService(users_environment(), settings.home / "logs" / "demo.log")
+    service = LocalService(users_environment(), settings.home / "logs" / "demo.log", termination.sleep)
     with ExitStack() as stack:
         with console.status(f"Starting Fanin on {service.base_url} ..."):
             stack.enter_context(service)
@@ -40,7 +39,7 @@ def run_demo(settings: Settings, epochs: int | None) -> int:
         console.print(
             f"Job [bold]{job['id']}[/bold]: {PRESET}, {job['spec']['epochs']} epochs, seed {job['spec']['seed']}."
         )
-        _follow(client, job["id"], console)
+        _follow(client, job["id"], console, termination)
         evaluation = _answer(client.get(f"/models/{job['id']}/evaluation"))
         _show_evaluation(evaluation, console)
         name = "mnist" if evaluation["evaluated_on"] == "mnist_test" else "mnist_5k"
@@ -58,7 +57,7 @@ def _answer(response: httpx.Response) -> Any:
     return response.json()
 
 
-def _follow(client: httpx.Client, job_id: str, console: Console) -> None:
+def _follow(client: httpx.Client, job_id: str, console: Console, termination: Termination) -> None:
     """Show a progress bar until the job has ended."""
     columns = (
         TextColumn("{task.description}"),
@@ -83,7 +82,7 @@ def _follow(client: httpx.Client, job_id: str, console: Console) -> None:
             bar.update(task, completed=percent, description=description, now=now)
             if done:
                 return
-            time.sleep(LOOK_INTERVAL_S)
+            termination.sleep(LOOK_INTERVAL_S)
 
 
 def _bar_texts(job: dict[str, Any]) -> tuple[str, str]:

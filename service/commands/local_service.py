@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -28,12 +28,16 @@ class ServiceFailed(FaninError):
 
 
 class LocalService:
-    """A service on this machine. `environment` is its whole environment; its output is appended to `log`."""
+    """A service on this machine. `environment` is its whole environment; its output is appended to `log`.
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    `sleep` waits between two looks at a service that starts.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log: Path, sleep: Callable[[float], None] = time.sleep) -> None:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        self._sleep = sleep
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = {**environment, "FANIN_PORT": str(self.port)}
 
@@ -55,7 +59,7 @@ class LocalService:
                 raise ServiceFailed(f"The service ended with status {status}.", f"Its log: {self.log}")
             if time.monotonic() > deadline:
                 raise ServiceFailed(f"The service was not ready after {START_LIMIT_S:.0f} s.", f"Its log: {self.log}")
-            time.sleep(LOOK_INTERVAL_S)
+            self._sleep(LOOK_INTERVAL_S)
 
     def is_ready(self) -> bool:
         """Return whether `GET /readyz` returns 200."""
@@ -91,13 +95,26 @@ def users_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in LISTENING_SETTINGS}
 
 
-def unwind_on_sigterm() -> None:
-    """Make SIGTERM raise `SystemExit`, so that this process stops the service that it has started."""
+class Termination:
+    """Notes SIGTERM, and ends the command at its next `sleep`, so that it stops the service that it has started.
 
-    def end(*_signal: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+    An exception from the signal handler could interrupt code that holds a lock. The thread of a progress bar then waits
+    for that lock, the main thread waits for that thread, and the command never ends.
+    """
 
-    signal.signal(signal.SIGTERM, end)
+    def __init__(self) -> None:
+        self._is_asked = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep. Raises `SystemExit` with the status of SIGTERM, 143, if it has arrived."""
+        if not self._is_asked:
+            time.sleep(seconds)
+        if self._is_asked:
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def _note(self, *_signal: object) -> None:
+        self._is_asked = True
 
 
 def free_port() -> int:

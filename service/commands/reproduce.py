@@ -18,7 +18,7 @@ import httpx
 from rich.console import Console
 
 from models.errors import FaninError
-from service.commands.local_service import LocalService, unwind_on_sigterm, users_environment
+from service.commands.local_service import LocalService, Termination, users_environment
 from service.processes.hardware import processor_name, usable_cores, visible_gpus
 from service.settings import Settings
 
@@ -54,11 +54,12 @@ def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: 
     With `seeds` each recipe runs with that many seeds, 0, 1, ..., instead of its own; at least with as many as it
     needs. Returns 0 if all claims were reproduced, else 1. Raises `NotReproduced` if they cannot be tested.
     """
-    unwind_on_sigterm()
+    termination = Termination()
     console = Console(highlight=False)
     gpus = visible_gpus()
     worker_settings = {} if gpus else {"FANIN_SLOTS": str(usable_cores()), "FANIN_SLOT_THREADS": "1"}
-    service = LocalService(users_environment() | worker_settings, settings.home / "logs" / "reproduce.log")
+    log = settings.home / "logs" / "reproduce.log"
+    service = LocalService(users_environment() | worker_settings, log, termination.sleep)
     with ExitStack() as stack:
         with console.status(f"Starting Fanin on {service.base_url} ..."):
             stack.enter_context(service)
@@ -66,7 +67,7 @@ def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: 
         recipes = _chosen(client, names)
         tried = []
         for recipe in recipes:
-            tried.append(_try(client, recipe, seeds, console))
+            tried.append(_try(client, recipe, seeds, console, termination))
             console.print(f"{recipe['name']:<4}{tried[-1].answer:<5}{tried[-1].measured}", markup=False, soft_wrap=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,9 @@ def _chosen(client: httpx.Client, names: Sequence[str]) -> list[dict[str, Any]]:
     return [known[name] for name in names] or [recipe for recipe in known.values() if not recipe["is_long"]]
 
 
-def _try(client: httpx.Client, recipe: dict[str, Any], seeds: int | None, console: Console) -> Tried:
+def _try(
+    client: httpx.Client, recipe: dict[str, Any], seeds: int | None, console: Console, termination: Termination
+) -> Tried:
     overrides = {} if seeds is None else {"seeds": list(range(max(seeds, recipe["least_seeds"])))}
     body = {"recipe": recipe["name"]} | overrides
     started = time.monotonic()
@@ -92,7 +95,7 @@ def _try(client: httpx.Client, recipe: dict[str, Any], seeds: int | None, consol
         while not experiment["has_ended"]:
             done = sum(member["state"] in ("succeeded", "failed") for member in experiment["members"])
             status.update(f"{recipe['name']} {recipe['title']}: {done} of {len(experiment['members'])} members")
-            time.sleep(LOOK_INTERVAL_S)
+            termination.sleep(LOOK_INTERVAL_S)
             experiment = _answer(client.get(experiment["links"]["self"]))
     failed = [member["job_id"] for member in experiment["members"] if member["state"] == "failed"]
     if failed:

@@ -81,26 +81,18 @@ def problem_of(path: str, error: FaninError) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Add the exception handlers that turn errors of `app` into problem documents."""
-    app.add_exception_handler(FaninError, _of_own_error)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(HTTPException, _of_http_exception)
-    app.add_exception_handler(Exception, _of_unexpected)
-    for lost in OUT_OF_REACH:
-        app.add_exception_handler(lost, _of_lost_database)
+    """Add the exception handler that turns errors of `app` into problem documents."""
+    for kind in (FaninError, RequestValidationError, HTTPException, Exception, *OUT_OF_REACH):
+        app.add_exception_handler(kind, _answer_error)
 
 
-async def _of_own_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, FaninError)
-    return problem_of(request.scope["path"], error)
-
-
-async def _of_unexpected(request: Request, error: Exception) -> Response:
+async def _answer_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        path, allowed = request.scope["path"], ", ".join(_allowed_methods(request.app, request.scope["path"]))
+        detail = f"{request.method} is not allowed at {path}; allowed: {allowed}."
+        headers = {"Allow": allowed}
+        return problem_response(path, error.status_code, "method-not-allowed", detail, headers=headers)
     return problem_for(request.scope, error)
-
-
-async def _of_lost_database(request: Request, error: Exception) -> Response:
-    return problem_of_lost_database(request.scope["path"], error)
 
 
 def problem_of_lost_database(path: str, error: Exception) -> Response:
@@ -108,11 +100,6 @@ def problem_of_lost_database(path: str, error: Exception) -> Response:
     log.error("the database failed at %s: %s", path, error)
     unavailable = Unavailable("The database cannot be reached, or did not answer in time.", "Try again soon.")
     return problem_of(path, unavailable)
-
-
-async def _of_validation(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return problem_of_validation(request.scope["path"], error)
 
 
 def problem_of_validation(path: str, error: RequestValidationError) -> Response:
@@ -130,16 +117,6 @@ def problem_of_validation(path: str, error: RequestValidationError) -> Response:
         f"The request is not valid: {detail}{more}.",
         wrong,
     )
-
-
-async def _of_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        path, allowed = request.scope["path"], ", ".join(_allowed_methods(request.app, request.scope["path"]))
-        detail = f"{request.method} is not allowed at {path}; allowed: {allowed}."
-        headers = {"Allow": allowed}
-        return problem_response(path, error.status_code, "method-not-allowed", detail, headers=headers)
-    return problem_of_http_exception(request.scope["path"], error)
 
 
 def problem_of_http_exception(path: str, error: HTTPException) -> Response:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from logging.handlers import RotatingFileHandler
+from typing import Any
 
 from service.settings import Settings
 
@@ -13,9 +15,28 @@ FILE_BYTES = 5 * 2**20
 FILES_KEPT = 3
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+INDENT = "    "
+
+
+class OneLineFormatter(logging.Formatter):
+    """Writes each record as one line, so that no request can forge another: control characters are escaped.
+
+    The lines of a traceback are indented; no other line of a log begins with a space.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of the standard library
+        """Return the line of a record."""
+        return CONTROL.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as above
+        """Return the indented traceback of a record."""
+        return "\n".join(INDENT + line for line in super().formatException(ei).splitlines())
+
+
 def set_up_logging(settings: Settings, process_name: str) -> None:
     """Log to standard error and to FANIN_HOME/logs/<process_name>.log, with times in UTC."""
-    formatter = logging.Formatter(
+    formatter = OneLineFormatter(
         f"%(asctime)s %(levelname)s {process_name}[%(process)d] %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"
     )
     formatter.converter = time.gmtime

@@ -123,6 +123,7 @@ def _api(options: argparse.Namespace) -> int:
     import uvicorn
 
     from service.app import create_application
+    from service.http.server_protocol import protocol_within
 
     settings = _listening_settings(options)
     set_up_logging(settings, "api")
@@ -144,7 +145,7 @@ def _api(options: argparse.Namespace) -> int:
         return EXIT_WRONG_USE
     config = uvicorn.Config(
         create_application(settings),
-        http="httptools",
+        http=protocol_within(settings.max_connections),
         access_log=False,
         server_header=False,
         proxy_headers=False,  # no code needs the client's address, and parsing costs time

@@ -14,12 +14,14 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.api.dependencies import Services
 from service.api.event_hub import EventHub
 from service.api.openapi_examples import EXAMPLES
 from service.api.preview_process import Previews
+from service.api.readiness import ReadinessChecks
 from service.api.routes import (
     aliases,
     classify,
@@ -40,6 +42,7 @@ from service.api.routes import job_actions as job_actions
 from service.api.routes import web_page as page
 from service.artifacts import Artifacts
 from service.http import problems
+from service.http.access import Access
 from service.http.answers import JsonResponse
 from service.http.guard import Guard
 from service.http.middleware import AnswerHead, InvalidateModelCache
@@ -57,7 +60,9 @@ DESCRIPTION = """Train MNIST digit classifiers with a chosen weight-initializati
 every checkpoint, and predict digits with any of them.
 
 Errors are RFC 9457 problem documents. If the service has a key, send `Authorization: Bearer <key>`."""
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 BODY_MODELS = (
+    aliases.AliasBody,
     *jobs.BODY_MODELS,
     *experiments.BODY_MODELS,
     schemes.PreviewBody,
@@ -116,7 +121,17 @@ def create_application(settings: Settings) -> ASGIApp:
 def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Return an application behind the guard, with the key and the limits of `settings`."""
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    return Guard(app, key, settings.max_body_bytes)
+    hosts = settings.allowed_hosts if settings.host in EVERY_ADDRESS else (*settings.allowed_hosts, settings.host)
+    guard = Guard(app, Access(key, hosts, settings.cors_origins), settings.max_body_bytes)
+    if not settings.cors_origins:
+        return guard
+    return CORSMiddleware(
+        guard,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Model"],
+    )
 
 
 def _lifespan_of(settings: Settings) -> Any:
@@ -136,6 +151,7 @@ def _lifespan_of(settings: Settings) -> Any:
             hub=hub,
             artifacts=artifacts,
             previews=previews,
+            readiness=ReadinessChecks(engine, settings.artifacts_folder, settings.data_dir, settings.worker_ttl_s),
             data_dir=settings.data_dir,
             worker_ttl_s=settings.worker_ttl_s,
         )

@@ -12,6 +12,8 @@ FaninError (models.errors)
     |-- UnsupportedMediaType    the operation does not read this media type
     |-- BodyTooLarge            the body is larger than FANIN_MAX_BODY_BYTES
     |-- NotAuthenticated        the API key is missing or wrong
+    |-- HostNotAllowed          the request names a host that this service does not serve without a key
+    |-- OriginNotAllowed        a page of another site sent the request
     |-- KeyReused               an Idempotency-Key was used for another request
     |-- Unavailable             a resource is temporarily unavailable
     |   |-- QueueFull           the queue has its maximum number of jobs
@@ -71,6 +73,14 @@ class NotAuthenticated(ServiceError):
     """The API key is missing or wrong."""
 
 
+class HostNotAllowed(ServiceError):
+    """The request names a host that this service does not serve without a key."""
+
+
+class OriginNotAllowed(ServiceError):
+    """A page of another site sent the request."""
+
+
 class KeyReused(ServiceError):
     """An Idempotency-Key was used for another request."""
 
@@ -104,6 +114,8 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    HostNotAllowed: HTTPStatus.FORBIDDEN,
+    OriginNotAllowed: HTTPStatus.FORBIDDEN,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import platform
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from service.errors import WrongSettings
+
+LEAST_KEY_LENGTH = 16
+ORIGIN = re.compile(r"https?://[^/\s,]+")
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A tuple of names; in an environment variable they are separated by commas."""
 
 
 class Settings(BaseSettings):
@@ -61,6 +73,14 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, description="If set, requests need `Authorization: Bearer <key>`; not health checks, page and docs."
     )
+    allowed_hosts: Names = Field(
+        (), description="Host names, separated by commas, that are served without a key, beside loopback names; *: all."
+    )
+    cors_origins: Names = Field(
+        (),
+        description="Origins, separated by commas, whose pages may use the API, such as https://lab.example.org; *: "
+        "all, only with a key.",
+    )
     insecure: bool = Field(False, description="Allow listening beyond loopback without a key.")
     node: str = Field(
         default_factory=lambda: platform.node() or "localhost",
@@ -68,6 +88,9 @@ class Settings(BaseSettings):
         description="Name of this machine; unique, and the same after restarts. Default: the host name.",
     )
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest request body, in bytes.")
+    max_connections: int = Field(
+        1000, ge=1, le=100_000, description="Most connections of an API process; fewer if it may open fewer files."
+    )
     predictor_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for models per API process, in bytes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
 
@@ -78,10 +101,24 @@ class Settings(BaseSettings):
 
     @field_validator("api_key")
     @classmethod
-    def _key_is_not_blank(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and (not key.get_secret_value().strip() or not key.get_secret_value().isascii()):
-            raise ValueError("the key must be ASCII and not blank")
+    def _key_cannot_be_guessed(cls, key: SecretStr | None) -> SecretStr | None:
+        text = "" if key is None else key.get_secret_value()
+        if key is not None and not (len(text) >= LEAST_KEY_LENGTH and text.isascii() and text.isprintable()):
+            raise ValueError(
+                f"the key must be at least {LEAST_KEY_LENGTH} printable ASCII characters; "
+                "make one: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+            )
+        if key is not None and text != text.strip():
+            raise ValueError("the key must not begin or end with a space")
         return key
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://lab.example.org (no path, no slash)")
+        return origins
 
     @field_validator("database_url")
     @classmethod
@@ -104,6 +141,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"other machines can reach {self.host}: set FANIN_API_KEY, or pass --insecure (FANIN_INSECURE=true)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _all_origins_need_a_key(self) -> Self:
+        if self.api_key is None and "*" in self.cors_origins:
+            raise ValueError("FANIN_CORS_ORIGINS=* lets every website in: set FANIN_API_KEY, or name origins")
         return self
 
     @property

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import orjson
 from fastapi import Depends, Header, Query, Request
 from sqlalchemy import Engine
 
 from service.api.event_hub import EventHub
 from service.api.preview_process import Previews
+from service.api.readiness import ReadinessChecks
 from service.artifacts import Artifacts
-from service.errors import MalformedBody, UnsupportedMediaType
+from service.http.json_body import EXPERIMENT_BYTES, SPEC_BYTES, json_object_within
 from service.http.problems import Problem
 from service.inference.batching import MicroBatcher
-from service.inference.image_decoding import media_type_of
 from service.inference.predictor_cache import Predictors
 from service.queue.submission import Queue
 
@@ -35,6 +34,7 @@ class Services:
     hub: EventHub
     artifacts: Artifacts
     previews: Previews
+    readiness: ReadinessChecks
     data_dir: Path
     worker_ttl_s: float
 
@@ -60,27 +60,8 @@ def _coerced(
 Limit = Annotated[int, Depends(_coerced)]
 
 
-async def json_object(request: Request) -> dict[str, Any]:
-    """Return the request body, a JSON object. A missing Content-Type means JSON; NaN and Infinity are not JSON.
-
-    Raises `UnsupportedMediaType`, `MalformedBody`.
-    """
-    media_type = media_type_of(request.headers.get("content-type"))
-    if media_type and media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaType(
-            f"The body is declared as {media_type}; this operation reads JSON.",
-            "Send the header `Content-Type: application/json` (curl: --json instead of -d).",
-        )
-    try:
-        parsed = orjson.loads(await request.body())
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not JSON: {error}.") from error
-    if not isinstance(parsed, dict):
-        raise MalformedBody("The body must be a JSON object, in braces.")
-    return parsed
-
-
-JsonObject = Annotated[dict[str, Any], Depends(json_object)]
+SpecObject = Annotated[dict[str, Any], Depends(json_object_within(SPEC_BYTES))]
+ExperimentObject = Annotated[dict[str, Any], Depends(json_object_within(EXPERIMENT_BYTES))]
 
 
 IdempotencyKey = Annotated[

@@ -24,14 +24,23 @@ class ExperimentBody(BaseModel):
 
     base: dict[str, Any] = Field({}, description="As in POST /jobs: a preset with overrides, or fields of a TrainSpec.")
     schemes: list[str | dict[str, Any]] = Field(
-        [], description='Schemes, by name or with parameters: {"scheme": "xavier_uniform", "gain": 4}.'
+        [],
+        max_length=MAX_MEMBERS,
+        description='Schemes, by name or with parameters: {"scheme": "xavier_uniform", "gain": 4}.',
     )
     depths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
-        [], description="Numbers of hidden layers; all have the width of the base's first hidden layer."
+        [],
+        max_length=64,
+        description="Numbers of hidden layers; all have the width of the base's first hidden layer.",
     )
-    variants: list[dict[str, Any]] = Field([], description="Overrides of other fields, one object per variant.")
+    variants: list[dict[str, Any]] = Field(
+        [], max_length=MAX_MEMBERS, description="Overrides of other fields, one object per variant."
+    )
     seeds: list[Seed] = Field(
-        [DEFAULT_SEED], min_length=1, description="Every combination is trained per seed. No other field holds a seed."
+        [DEFAULT_SEED],
+        min_length=1,
+        max_length=MAX_MEMBERS,
+        description="Every combination is trained per seed. No other field holds a seed.",
     )
 
 

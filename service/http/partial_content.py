@@ -10,7 +10,8 @@ from http import HTTPStatus
 from fastapi import Response
 from starlette.datastructures import Headers
 
-ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+ONE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+"""More digits than these name no byte of any file; such a range is malformed."""
 
 
 def partial_response(content: bytes, media_type: str, file_name: str, asked: Headers) -> Response:

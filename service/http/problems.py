@@ -15,17 +15,19 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from models.errors import FaninError
-from service.errors import STATUS_OF, Unavailable, error_name
-from service.store.engine import OUT_OF_REACH
+from service.errors import STATUS_OF, error_name
+from service.store.engine import FAILED, cause_of
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
-MAX_WRONG_FIELDS = 100
+MAX_WRONG_FIELDS = 20
+MAX_TEXT = 1000
 
 
 class WrongField(BaseModel):
@@ -46,7 +48,7 @@ class Problem(BaseModel):
     )
     instance: str = Field(description="Path of the request.", examples=["/jobs/x"])
     error: str = Field(description="Same as `detail`.")
-    errors: list[WrongField] | None = Field(None, description="The wrong fields, for validation problems; at most 100.")
+    errors: list[WrongField] | None = Field(None, description="The wrong fields, for validation problems; at most 20.")
 
 
 def problem_response(
@@ -82,8 +84,15 @@ def problem_of(path: str, error: FaninError) -> Response:
 
 def install(app: FastAPI) -> None:
     """Add the exception handler that turns errors of `app` into problem documents."""
-    for kind in (FaninError, RequestValidationError, HTTPException, Exception, *OUT_OF_REACH):
+    for kind in (FaninError, RequestValidationError, HTTPException, Exception, *FAILED):
         app.add_exception_handler(kind, _answer_error)
+    app.add_exception_handler(ClientDisconnect, _note_hang_up)
+
+
+async def _note_hang_up(request: Request, _error: Exception) -> Response:
+    """Log that a client hung up before its request was complete; nobody reads the response."""
+    log.info("the client of %s %s hung up before its request was complete", request.method, request.scope["path"])
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
@@ -97,19 +106,22 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 def problem_of_lost_database(path: str, error: Exception) -> Response:
     """Log a database error and return its problem document (503)."""
-    log.error("the database failed at %s: %s", path, error)
-    unavailable = Unavailable("The database cannot be reached, or did not answer in time.", "Try again soon.")
-    return problem_of(path, unavailable)
+    log.error("the database failed at %s: %s", path, getattr(error, "orig", None) or error)
+    return problem_of(path, cause_of(error))
 
 
 def problem_of_validation(path: str, error: RequestValidationError) -> Response:
     """Return the problem document of a request with wrong fields (422)."""
+    fields = error.errors()
     wrong = [
-        WrongField(pointer=_pointer(field["loc"], field["type"], error.body), detail=_validation_message(field))
-        for field in error.errors()[:MAX_WRONG_FIELDS]
+        WrongField(
+            pointer=_shortened(_pointer(field["loc"], field["type"], error.body)),
+            detail=_shortened(_validation_message(field)),
+        )
+        for field in fields[:MAX_WRONG_FIELDS]
     ]
     detail = "; ".join(f"{field.pointer}: {field.detail}" for field in wrong[:5])
-    more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    more = f"; and {len(fields) - 5} more" if len(fields) > 5 else ""
     return problem_response(
         path,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -134,15 +146,24 @@ def problem_for(scope: Scope, error: Exception) -> Response:
     """Return the problem document of any error that a request has raised; an unexpected one is logged."""
     path = scope["path"]
     if isinstance(error, FaninError):
+        _log_refusal(scope, error)
         return problem_of(path, error)
     if isinstance(error, RequestValidationError):
         return problem_of_validation(path, error)
     if isinstance(error, HTTPException):
         return problem_of_http_exception(path, error)
-    if isinstance(error, OUT_OF_REACH):
+    if isinstance(error, FAILED):
         return problem_of_lost_database(path, error)
     log.error("unexpected error at %s %s", scope["method"], path, exc_info=error)
     return problem_of_unknown(path)
+
+
+def _log_refusal(scope: Scope, error: FaninError) -> None:
+    """Log what an operator should know: a wrong key, a foreign page, and what fails on the side of the service."""
+    status = STATUS_OF[type(error)]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        host, port = scope.get("client") or ("?", 0)
+        log.warning("%d to %s:%d for %s %s: %s", status, host, port, scope["method"], scope["path"], error.detail)
 
 
 def invalid_body(error: ValidationError, body: Any) -> RequestValidationError:
@@ -163,9 +184,15 @@ def _allowed_methods(app: FastAPI, path: str) -> list[str]:
     for template, operations in app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path):
             methods |= {method.upper() for method in operations}
+    methods = methods or {"GET"}  # the document leaves out only the page, its files and /docs
     if "GET" in methods:
         methods.add("HEAD")
     return sorted(methods)
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle if it repeats something very long of the request."""
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}...{text[-MAX_TEXT // 2 :]}"
 
 
 def _pointer(location: tuple[int | str, ...], kind: str, body: Any) -> str:

@@ -14,11 +14,13 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import MalformedBody
+from service.http.json_body import media_type_of
 from service.inference.batching import MicroBatcher, answer
-from service.inference.image_decoding import media_type_of, read_body, read_files
+from service.inference.image_decoding import read_body, read_files
 from service.inference.images import MAX_IMAGES, ReadImages
 from service.inference.query import PredictQuery, read_query
 
@@ -65,6 +67,8 @@ async def _body(receive: Receive) -> bytes:
     parts: list[bytes] = []
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         part: bytes = message.get("body", b"")
         if not message.get("more_body", False):
             return b"".join((*parts, part)) if parts else part
@@ -91,8 +95,8 @@ async def _read_form(scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
         async with Request(scope, receive).form(max_files=MAX_IMAGES, max_fields=100) as form:
             uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
             files = [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
-    except MultiPartException as error:
-        raise MalformedBody(f"The body is not a form: {error.message}", "Let the client set the boundary.") from error
+    except (MultiPartException, ValueError, LookupError) as error:  # the latter two of a charset that decodes nothing
+        raise MalformedBody(f"The body is not a form: {error}", "Let the client set the boundary.") from error
     return await run_in_threadpool(read_files, files, fit=fit)
 
 

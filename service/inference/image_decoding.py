@@ -6,11 +6,11 @@ import base64
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import orjson
 
 from models.errors import InvalidImage
 from models.inference.digit_fitting import SIDE, FittedDigit
-from service.errors import MalformedBody, UnsupportedMediaType
+from service.errors import UnsupportedMediaType
+from service.http.json_body import parse_images
 from service.inference.images import (
     IMAGE_PIXELS,
     MAX_PIXELS,
@@ -39,11 +39,6 @@ _FORMS: dict[str, Form] = {
     "application/json": "json",
 }
 _UNSAID = ("", "application/x-www-form-urlencoded", "*/*")  # sent by clients that set no type, such as curl -d
-
-
-def media_type_of(header: str | None) -> str:
-    """Return the media type of a Content-Type header, without parameters, in lower case; empty without a header."""
-    return (header or "").partition(";")[0].strip().lower()
 
 
 def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> ReadImages:
@@ -143,11 +138,7 @@ def _one_raw(content: bytes) -> Pixels:
 
 
 def _read_json(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
-    try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not JSON: {error}.") from error
-    pixels = pixels_of(parsed)
+    pixels = pixels_of(parse_images(content))
     if isinstance(pixels, str):
         return read_base64(pixels, fit=fit)
     levels, batch = as_array(pixels, fit=fit)

@@ -20,7 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import InvalidImage
 from models.vocabulary import CLASSES, PIXELS
 from service.errors import MalformedBody
+from service.http.json_body import parse_images
+from service.http.numbers import whole_number
 from service.inference.images import MAX_IMAGES
+from service.inference.pixel_numbers import holds_numbers
 
 INPUT = "images"
 PROBABILITIES, LABELS = "probabilities", "labels"
@@ -92,23 +95,19 @@ def read_request(body: bytes, header_length: str | None) -> Inference:
     """
     if header_length is None:
         return _read(body, b"")
-    if not header_length.isdigit() or int(header_length) > len(body):
+    length = whole_number(header_length)
+    if length is None or length > len(body):
         raise MalformedBody(
             f"Inference-Header-Content-Length is {header_length!r}; the body has {len(body)} bytes.",
             "Set it to the length of the JSON part in bytes.",
         )
-    length = int(header_length)
     if length == 0:
         return Inference(_pixels(body, "UINT8", _shape_of_bare(body)), _bare_request())
     return _read(body[:length], body[length:])
 
 
 def _read(text: bytes, tensors: bytes) -> Inference:
-    try:
-        parsed = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"The body is not JSON: {error}.") from error
-    request = InferenceRequest.model_validate(parsed)
+    request = InferenceRequest.model_validate(parse_images(text))
     tensor = request.inputs[0]
     shape = _checked_shape(tensor)
     size = tensor.parameters.binary_data_size
@@ -159,8 +158,8 @@ def _of_list(tensor: RequestInput, shape: tuple[int, ...]) -> NDArray[np.float32
     if tensor.data is None:
         raise InvalidImage("The input has no data.", "Send data in the JSON, or binary_data_size.")
     try:
-        values = np.array(tensor.data)
-    except ValueError:
+        values = np.array(tensor.data if holds_numbers(tensor.data, depth=4) else [])
+    except (ValueError, OverflowError):
         values = np.array([])
     if values.dtype.kind not in "iuf" or values.size != math.prod(shape):
         raise InvalidImage(

@@ -100,7 +100,7 @@ def find_model_in(connection: Connection, name: str) -> ModelRow:
     else:
         query = query.where(checkpoints.c.job_id == job_id)
     if at:
-        if not epoch.isdigit() or len(epoch) > 6:
+        if not re.fullmatch(r"[0-9]{1,6}", epoch):
             raise NotFound(f"There is no model {name!r}: after @ comes the number of an epoch.")
         query = query.where(checkpoints.c.epoch == int(epoch))
     row = connection.execute(query).mappings().one_or_none()

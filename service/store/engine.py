@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Double, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,6 +31,9 @@ Result = TypeVar("Result")
 
 OUT_OF_REACH = (OperationalError, InterfaceError, PoolTimeoutError)
 """The errors of a database that is stopped, starting, unreachable, or too busy."""
+
+FAILED = (*OUT_OF_REACH, ProgrammingError)
+"""The errors after which a database may work again, or with the right tables."""
 
 DATABASE_PATIENCE_S = 60.0
 RETRY_PAUSE_S = 0.5
@@ -77,12 +81,19 @@ def open_engine(url: str) -> Engine:
         )
     file = make_url(url).database
     if file:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        _make_private(Path(file))
     if sqlite3.sqlite_version_info < SQLITE_WITH_SUBSECONDS and not event.contains(Engine, "connect", _give_subseconds):
         event.listen(Engine, "connect", _give_subseconds)
     engine = create_engine(url)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _make_private(file: Path) -> None:
+    """Create a database file that only its owner can read; SQLite gives its other files the same permissions."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _give_subseconds(connection: Any, _record: object) -> None:
@@ -128,12 +139,45 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+_CAUSES = {
+    "disk is full": ("The disk of the database is full.", "Free some space; nothing that was accepted is lost."),
+    "no space left": ("The disk of the database is full.", "Free some space; nothing that was accepted is lost."),
+    "readonly database": ("The database cannot be written: it is read-only.", "Check its permissions and its disk."),
+    "disk i/o error": ("The disk of the database fails.", "Check the disk."),
+    "malformed": ("The database file is damaged.", "Restore a backup: `fanin restore`."),
+}
+_WRONG_TABLES = ("no such table", "no such column", "undefinedtable", "undefinedcolumn")
+
+
+def cause_of(error: Exception) -> Unavailable:
+    """Return what a database error means, without addresses, names or SQL."""
+    text = f"{type(getattr(error, 'orig', error)).__name__}: {error}".lower()
+    if any(mark in text for mark in _WRONG_TABLES):
+        return DatabaseNotReady(
+            "The tables of the database are not those that this Fanin needs.",
+            "Run `fanin migrate` with the newest Fanin, and start all processes with it.",
+        )
+    for mark, (detail, hint) in _CAUSES.items():
+        if mark in text:
+            return Unavailable(detail, hint)
+    return Unavailable("The database cannot be reached, or did not answer in time.", "Try again soon.")
+
+
+def check_writing(engine: Engine) -> None:
+    """Write a row, so that a full or read-only disk is noticed. Raises the database's error."""
+    with writing(engine) as connection:
+        change = "UPDATE counters SET value = value + 1 WHERE name = 'readiness'"
+        if connection.execute(text(change)).rowcount == 0:
+            connection.execute(text("INSERT INTO counters (name, value) VALUES ('readiness', 1)"))
+
+
 def migrate(engine: Engine, revision: str = "head") -> None:
     """Create the tables of the service, or upgrade them to a revision, in one transaction."""
     from alembic import command
 
     config = _migrations()
     with writing(engine) as connection:
+        _revision_of(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
@@ -179,10 +223,8 @@ def one_migration_at_a_time(engine: Engine) -> Iterator[None]:
 
 def require_tables(engine: Engine) -> None:
     """Raise `DatabaseNotReady` if the tables are not those that this version of the code needs."""
-    from alembic.migration import MigrationContext
-
     with engine.connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
+        revision = _revision_of(connection)
     if revision is None:
         raise DatabaseNotReady("The database has no tables yet.", "Run `fanin migrate`, or start with `fanin serve`.")
     if revision != _newest_revision():
@@ -190,6 +232,30 @@ def require_tables(engine: Engine) -> None:
             f"The database has the tables of version {revision}; this Fanin needs those of {_newest_revision()}.",
             "Run `fanin migrate` with the newest Fanin, and start all processes with it.",
         )
+
+
+def _revision_of(connection: Connection) -> str | None:
+    """Return the version of the tables, None without tables.
+
+    Raises `DatabaseNotReady` for a version that this Fanin does not know, because a newer one has made it.
+    """
+    from alembic.migration import MigrationContext
+
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is not None and revision not in _revisions():
+        raise DatabaseNotReady(
+            f"A newer Fanin has given the database the tables of version {revision}; this one knows those up to "
+            f"{_newest_revision()}.",
+            "Start the newer Fanin, or restore a backup from before its migration.",
+        )
+    return revision
+
+
+@lru_cache
+def _revisions() -> frozenset[str]:
+    from alembic.script import ScriptDirectory
+
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_migrations()).walk_revisions())
 
 
 @lru_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from service.store.engine import now, writing
 from service.store.tables import workers
@@ -67,6 +67,13 @@ def some_gpu_is_live(connection: Connection, ttl_s: float) -> bool:
     """Return whether a worker with a GPU has had a heartbeat within `ttl_s`."""
     heard = select(workers.c.name).where(workers.c.device_kind == "cuda", workers.c.beat_at > now() - ttl_s)
     return connection.execute(heard).first() is not None
+
+
+def count_live(engine: Engine, ttl_s: float) -> int:
+    """Return how many workers have had a heartbeat within `ttl_s`."""
+    heard = select(func.count()).where(workers.c.beat_at > now() - ttl_s)
+    with engine.connect() as connection:
+        return int(connection.execute(heard).scalar_one())
 
 
 def list_workers(engine: Engine) -> Sequence[WorkerRow]:

@@ -164,10 +164,10 @@ def test_wrong_settings_refuse_to_start_with_one_line(arguments: list[str], says
 
 
 def test_beyond_loopback_a_key_is_asked_for(new_service: NewService) -> None:
-    service = new_service(FANIN_HOST="0.0.0.0", FANIN_API_KEY="sesame")
+    service = new_service(FANIN_HOST="0.0.0.0", FANIN_API_KEY="sesame, open the door")
     service.start()
     assert service.client.get("/jobs").status_code == 401
-    assert service.client.get("/jobs", headers={"Authorization": "Bearer sesame"}).status_code == 200
+    assert service.client.get("/jobs", headers={"Authorization": "Bearer sesame, open the door"}).status_code == 200
     assert "sesame" not in service.output()
     for log in (service.home / "logs").iterdir():
         assert "sesame" not in log.read_text()

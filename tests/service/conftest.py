@@ -22,6 +22,7 @@ from models.spec import TrainSpec
 from models.training.train import Training
 from service.app import create_application
 from service.artifacts import Artifacts
+from service.http.server_protocol import protocol_within
 from service.queue.engine import migrate_queue
 from service.queue.submission import Queue
 from service.settings import Settings
@@ -141,7 +142,8 @@ class Api:
     """An API process's application, listening on a real port in a thread."""
 
     def __init__(self, settings: Settings, make: Callable[[Settings], ASGIApp] = create_application) -> None:
-        config = uvicorn.Config(make(settings), port=0, log_config=None, timeout_graceful_shutdown=1)
+        protocol = protocol_within(settings.max_connections)
+        config = uvicorn.Config(make(settings), port=0, http=protocol, log_config=None, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 

@@ -38,7 +38,15 @@ def test_the_environment_is_read_and_arguments_win(clean_environment: pytest.Mon
         ("FANIN_DATABASE_URL", "sqlite:///", "FANIN_DATABASE_URL: use sqlite:///PATH"),
         ("FANIN_DATABASE_URL", "sqlite:///:memory:", "FANIN_DATABASE_URL: use sqlite:///PATH"),
         ("FANIN_HOST", "0.0.0.0", "set FANIN_API_KEY, or pass --insecure"),
-        ("FANIN_API_KEY", "   ", "FANIN_API_KEY: the key must be"),
+        ("FANIN_API_KEY", "                    ", "FANIN_API_KEY: the key must not begin or end with a space"),
+        ("FANIN_API_KEY", "fifteen letters", "FANIN_API_KEY: the key must be at least 16 printable ASCII characters"),
+        (
+            "FANIN_API_KEY",
+            "sixteen letters\u00e9",
+            "FANIN_API_KEY: the key must be at least 16 printable ASCII characters",
+        ),
+        ("FANIN_CORS_ORIGINS", "lab.example.org", "FANIN_CORS_ORIGINS: 'lab.example.org' is not an origin"),
+        ("FANIN_CORS_ORIGINS", "*", "FANIN_CORS_ORIGINS=* lets every website in: set FANIN_API_KEY"),
         ("FANIN_NODE", "a/b", "FANIN_NODE"),
     ],
 )
@@ -54,11 +62,19 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_it(
 
 def test_beyond_loopback_a_key_or_a_word_is_enough(clean_environment: pytest.MonkeyPatch) -> None:
     assert read_settings(host="0.0.0.0", insecure=True).host == "0.0.0.0"
-    assert read_settings(host="0.0.0.0", api_key="secret").api_key is not None
+    assert read_settings(host="0.0.0.0", api_key="a secret of a test").api_key is not None
+
+
+def test_names_are_separated_by_commas(clean_environment: pytest.MonkeyPatch) -> None:
+    clean_environment.setenv("FANIN_ALLOWED_HOSTS", "lab.example.org, 10.0.0.5,")
+    clean_environment.setenv("FANIN_CORS_ORIGINS", "https://lab.example.org,http://localhost:3000")
+    settings = read_settings()
+    assert settings.allowed_hosts == ("lab.example.org", "10.0.0.5")
+    assert settings.cors_origins == ("https://lab.example.org", "http://localhost:3000")
 
 
 def test_the_key_is_never_shown() -> None:
-    assert "secret" not in repr(Settings(api_key="secret"))
+    assert "a secret" not in repr(Settings(api_key="a secret of a test"))
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def chromium_path() -> str:
     return path
 
 
-def launch(playwright: Playwright) -> Browser:
+def launch(playwright: Playwright, *arguments: str) -> Browser:
     """Start Chromium. Its sandbox needs privileges that containers and root do not have."""
-    return playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
+    return playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", *arguments])
 
 
 @dataclass

@@ -127,5 +127,12 @@ MODELS: dict[str, Any] = {
         "pixels": [[0] * 28 for _ in range(28)],
     },
     "healthz": {"status": "ok"},
-    "readyz": {"status": "ok"},
+    "readyz": {
+        "status": "ok",
+        "database": "ok",
+        "artifacts": "ok",
+        "disk_free_bytes": 70_677_872_640,
+        "data": "mnist",
+        "workers": 1,
+    },
 }

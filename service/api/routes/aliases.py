@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.api.dependencies import After, Limit, ServicesDep, problem_responses
+from service.api.dependencies import After, Limit, ServicesDep, SpecObject, problem_responses
 from service.api.pagination import page
 from service.api.schemas.models import Alias, alias_view
 from service.http.answers import Page
+from service.http.problems import invalid_body
 from service.store.aliases import delete_alias, get_alias, list_aliases, set_alias
 from service.store.checkpoints import ALIAS_PATTERN
 
@@ -62,11 +65,21 @@ def get_one_alias(services: ServicesDep, name: Name, response: Response) -> Alia
     return _with_etag(alias_view(get_alias(services.engine, name)), response)
 
 
-@router.put("/{name}", summary="Create or move an alias", responses=problem_responses(404, 412, 422))
-def put_alias(
+@router.put(
+    "/{name}",
+    summary="Create or move an alias",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AliasBody"}}},
+        }
+    },
+    responses=problem_responses(400, 404, 412, 413, 415, 422),
+)
+async def put_alias(
     services: ServicesDep,
     name: Name,
-    body: AliasBody,
+    body: SpecObject,
     response: Response,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -76,7 +89,12 @@ def put_alias(
     With If-Match the alias moves only if its version still matches; otherwise the response is 412. An alias protects
     its checkpoint: FANIN_KEEP_CHECKPOINTS does not remove it, and its job cannot be deleted.
     """
-    row = set_alias(services.engine, name, body.model, _version(if_match), only_new=if_none_match is not None)
+    try:
+        model = AliasBody.model_validate(body).model
+    except ValidationError as error:
+        raise invalid_body(error, body) from None
+    put = partial(set_alias, services.engine, name, model, _version(if_match), only_new=if_none_match is not None)
+    row = await run_in_threadpool(put)
     return _with_etag(alias_view(row), response)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.errors import InvalidImage
 from models.vocabulary import CLASSES
 from service.api.dependencies import ServicesDep, problem_responses
-from service.errors import MalformedBody
 from service.http.answers import Answer
+from service.http.json_body import media_type_of, parse_images
 from service.http.problems import invalid_body
-from service.inference.image_decoding import media_type_of, read_base64, read_body
+from service.inference.image_decoding import read_base64, read_body
 from service.inference.images import ReadImages
 
 router = APIRouter(tags=["predict"])
@@ -80,9 +79,7 @@ async def classify(services: ServicesDep, model_id: str, request: Request) -> li
 def _read(body: bytes, media_type: str) -> tuple[ReadImages, int]:
     if media_type == "application/json" or (not media_type and body.lstrip()[:1] == b"{"):
         try:
-            request = ClassifyBody.model_validate(orjson.loads(body))
-        except orjson.JSONDecodeError as error:
-            raise MalformedBody(f"The body is not JSON: {error}.") from error
+            request = ClassifyBody.model_validate(parse_images(body))
         except ValidationError as error:
             raise invalid_body(error, None) from error
         return _of_any_size(partial(read_base64, request.inputs)), request.parameters.top_k or DEFAULT_TOP_K

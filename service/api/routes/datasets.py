@@ -16,6 +16,7 @@ from models.vocabulary import DATA_NAMES, DataName
 from service.api.dependencies import ServicesDep, problem_responses
 from service.errors import NotFound
 from service.http.answers import Answer, Page
+from service.http.numbers import whole_number
 from service.inference.pictures import encode_png
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -93,11 +94,8 @@ def get_test_digit(
     """Get a test digit with its label, as JSON or PNG; the index is a number or `random`."""
     digits = dataset(name, services.data_dir).test
     count = len(digits.labels)
-    if index == "random":
-        number = secrets.randbelow(count)
-    elif index.isascii() and index.isdigit() and len(index) < 10 and int(index) < count:
-        number = int(index)
-    else:
+    number = secrets.randbelow(count) if index == "random" else whole_number(index)
+    if number is None or number >= count:
         raise NotFound(f"There is no test digit {index!r}.", f"Use an index from 0 to {count - 1}, or random.")
     image, label = digits.images[number], int(digits.labels[number])
     if as_format == "png" or (as_format is None and "image/" in accept and "json" not in accept):

@@ -14,6 +14,7 @@ from service.api.pagination import page
 from service.api.schemas.events import Event, event_view
 from service.errors import NotFound
 from service.http.answers import Page
+from service.http.numbers import whole_number
 from service.store.events import EventRow, events_after
 from service.store.jobs import get_job, open_jobs, require_jobs
 
@@ -45,8 +46,9 @@ def _asked(
         str, Header(description="Sent by a reconnecting stream; replaces `after`.", max_length=20)
     ] = "",
 ) -> Asked:
-    if last_event_id.isascii() and last_event_id.isdigit():
-        after = min(int(last_event_id), MAX_EVENT_ID)
+    resumed_after = whole_number(last_event_id, max_digits=20)
+    if resumed_after is not None:
+        after = min(resumed_after, MAX_EVENT_ID)
     return Asked(request, response, limit, after, "text/event-stream" in accept)
 
 

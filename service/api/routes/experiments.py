@@ -15,8 +15,8 @@ from models.evaluation.comparison import Comparison, compare
 from models.recipes import LONG, RECIPES
 from service.api.dependencies import (
     After,
+    ExperimentObject,
     IdempotencyKey,
-    JsonObject,
     Limit,
     ServicesDep,
     problem_responses,
@@ -96,13 +96,13 @@ def get_recipes() -> Page[RecipeView]:
     responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
 async def submit_experiment(
-    services: ServicesDep, body: JsonObject, response: Response, idempotency_key: IdempotencyKey = None
+    services: ServicesDep, body: ExperimentObject, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Any:
     """Queue a job for each combination of scheme, depth, variant and seed, or the jobs of a recipe: all or none.
 
     Members are ordinary jobs, each with its own events and model; several of them can train at the same time.
     """
-    recipe, specs = specs_of(body)
+    recipe, specs = await run_in_threadpool(specs_of, body)
     once = None
     if idempotency_key is not None:
         fingerprint = hashlib.sha256(json.dumps(["experiment", body], sort_keys=True).encode()).hexdigest()

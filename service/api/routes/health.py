@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from sqlalchemy.exc import DBAPIError
 
 from service.api.dependencies import ServicesDep, problem_responses
-from service.errors import Unavailable
+from service.api.readiness import Readiness
 from service.http.answers import Answer
-from service.store.engine import require_tables
 
 router = APIRouter(tags=["health"])
 
@@ -26,10 +24,6 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Check readiness", responses=problem_responses(503))
-def readyz(services: ServicesDep) -> Health:
-    """Report that the database can be reached and has its tables; otherwise 503."""
-    try:
-        require_tables(services.engine)
-    except DBAPIError as error:
-        raise Unavailable(f"The database cannot be reached: {error.orig}.") from error
-    return Health()
+def readyz(services: ServicesDep) -> Readiness:
+    """Report the state of database, checkpoints, disk, data and workers; 503 with the cause if one does not work."""
+    return services.readiness.check()

@@ -21,10 +21,10 @@ from models.spec import PresetSpec, TrainSpec, resolve_spec
 from service.api.dependencies import (
     After,
     IdempotencyKey,
-    JsonObject,
     Limit,
     Services,
     ServicesDep,
+    SpecObject,
     problem_responses,
     unquoted,
 )
@@ -106,7 +106,7 @@ Prefer = Annotated[
 )
 async def submit_job(
     services: ServicesDep,
-    body: JsonObject,
+    body: SpecObject,
     response: Response,
     priority: Annotated[
         Priority, Query(description="Higher-priority jobs start first; jobs of equal priority in submission order.")
@@ -168,7 +168,7 @@ def _answer_in(services: Services, connection: Connection, job_id: str) -> dict[
 
 def _wait_s(prefer: str) -> int | None:
     """Return the seconds of the preference `wait` (RFC 7240), at most `MAX_WAIT_S`; None if absent or malformed."""
-    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", prefer, re.IGNORECASE)
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?:$|[,;])", prefer, re.IGNORECASE)
     return min(int(match[1]), MAX_WAIT_S) if match else None
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from service.api.dependencies import Services, ServicesDep, problem_responses
 from service.errors import NotFound
+from service.http.numbers import whole_number
 from service.http.problems import invalid_body
 from service.inference.batching import SMALL_BATCH
 from service.inference.model_resolver import ResolvedModel
@@ -90,8 +91,8 @@ def get_live() -> Liveness:
 
 @router.get("/health/ready", summary="Server readiness", responses=problem_responses(503))
 def get_ready(services: ServicesDep) -> Liveness:
-    """Report that the database can be reached; models are loaded on first use."""
-    list_models(services.engine, after=None, limit=1)
+    """Report what /readyz does; models are loaded on first use."""
+    services.readiness.check()
     return Liveness()
 
 
@@ -182,7 +183,7 @@ async def infer(
     try:
         read = await run_in_threadpool(read_request, body, header_length)
     except ValidationError as error:
-        raise invalid_body(error, orjson.loads(body[: int(header_length or len(body))])) from error
+        raise invalid_body(error, orjson.loads(body[: whole_number(header_length or "") or len(body)])) from error
     served = await _found(services, model_name, version)
     if len(read.inputs) > SMALL_BATCH:
         probabilities = await services.answering.by_pieces(served.predictor.predict_inputs, read.inputs)
@@ -228,7 +229,7 @@ def index(services: ServicesDep) -> list[IndexEntry]:
 async def _found(services: Services, name: str, version: str | None) -> ResolvedModel:
     if version is None:
         return await services.answering.find(name)
-    if not version.isdigit():
+    if whole_number(version) is None:
         raise NotFound(f"There is no version {version!r}: versions are epochs.", f"GET /v2/models/{name} lists them.")
     of_name = await services.answering.find(name)
     return await services.answering.find(f"{of_name.row.checkpoint.job_id}@{version}")

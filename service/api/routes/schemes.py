@@ -13,7 +13,7 @@ from models.init.base import Scheme
 from models.network.architecture import Architecture
 from models.spec import TrainSpec
 from models.vocabulary import DEFAULT_SEED, MAX_SEED, DataChoice
-from service.api.dependencies import JsonObject, ServicesDep, problem_responses
+from service.api.dependencies import ServicesDep, SpecObject, problem_responses
 from service.errors import NotFound
 from service.http.answers import Answer, Page
 from service.http.problems import invalid_body
@@ -109,7 +109,7 @@ class PreviewBody(BaseModel):
     },
     responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
-async def preview_scheme(services: ServicesDep, name: str, body: JsonObject) -> Preview:
+async def preview_scheme(services: ServicesDep, name: str, body: SpecObject) -> Preview:
     """Initialize a network with a scheme and measure its layers without training; with predictions and a verdict.
 
     The numbers are those of the first record of a job's diagnostics. Only dbn differs: its layers are measured before

@@ -35,12 +35,18 @@ def test_overrides_and_whole_specs_are_resolved(api: httpx.Client) -> None:
     assert api.post("/jobs", json=whole).json()["spec"] == whole
 
 
-@pytest.mark.parametrize(
-    "media_type", [None, "application/json", "application/json; charset=utf-8", "application/x+json"]
-)
-def test_json_is_read_with_and_without_its_media_type(media_type: str | None, api: httpx.Client) -> None:
-    headers = {"Content-Type": media_type} if media_type else {}
+@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "application/x+json"])
+def test_json_is_read_under_its_media_types(media_type: str, api: httpx.Client) -> None:
+    headers = {"Content-Type": media_type}
     assert api.post("/jobs", content=b'{"epochs": 1}', headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": ""}])
+def test_a_body_that_is_not_declared_as_json_is_refused(headers: dict[str, str], api: httpx.Client) -> None:
+    for method, path in (("POST", "/jobs"), ("POST", "/experiments"), ("PUT", "/aliases/champion")):
+        answer = api.request(method, path, content=b"{}", headers=headers)
+        assert "Content-Type: application/json" in problem(answer, 415, "unsupported-media-type")["detail"]
+    assert api.get("/jobs").json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,8 @@ def test_json_is_read_with_and_without_its_media_type(media_type: str | None, ap
     ],
 )
 def test_malformed_bodies_are_refused(content: bytes, says: str, api: httpx.Client) -> None:
-    assert says in problem(api.post("/jobs", content=content), 400, "malformed-body")["detail"]
+    answer = api.post("/jobs", content=content, headers={"Content-Type": "application/json"})
+    assert says in problem(answer, 400, "malformed-body")["detail"]
 
 
 def test_a_wrong_media_type_is_refused_with_the_hint(api: httpx.Client) -> None:

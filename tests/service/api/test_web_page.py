@@ -66,7 +66,7 @@ def test_a_file_that_is_not_the_pages_is_not_given(api: httpx.Client) -> None:
 
 
 def test_the_page_is_given_without_the_key_and_what_it_shows_is_not(settings: Settings) -> None:
-    with Api(settings.model_copy(update={"api_key": SecretStr("secret")})) as client:
+    with Api(settings.model_copy(update={"api_key": SecretStr("a secret of a test")})) as client:
         for path in ("/", "/web/main.js", "/web/plotly.min.js"):
             assert client.get(path).status_code in (httpx.codes.OK, httpx.codes.TEMPORARY_REDIRECT)
         problem(client.get("/jobs"), 401, "not-authenticated")

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from service.http.access import Access
 from service.http.guard import Guard
 
 LIMIT_BYTES = 8
@@ -48,7 +50,7 @@ def answered(
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
-    asyncio.run(Guard(app, key, LIMIT_BYTES)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(Guard(app, Access(key), LIMIT_BYTES)(scope, receive, send))  # type: ignore[arg-type]
     return sent
 
 
@@ -73,6 +75,7 @@ def test_a_body_over_the_limit_is_refused(pieces: list[bytes], headers: Headers,
     ("path", "sent", "status"),
     [
         ("/predict", b"Bearer right", 200),
+        ("/predict", b"bearer  right", 200),
         ("/predict", b"Bearer wrong", 401),
         ("/predict", b"right", 401),
         ("/predict", "Bearer r\xefght".encode("latin-1"), 401),
@@ -83,6 +86,13 @@ def test_a_body_over_the_limit_is_refused(pieces: list[bytes], headers: Headers,
 )
 def test_only_the_key_opens_what_is_not_public(path: str, sent: bytes, status: int) -> None:
     assert answered([b"1"], [(b"authorization", sent)], "right", path)[0]["status"] == status
+
+
+def test_nothing_is_answered_to_a_client_that_has_hung_up() -> None:
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ClientDisconnect
+
+    assert answered([b"1"], [], app=reading) == []
 
 
 def test_an_unexpected_error_is_answered_as_a_problem_document() -> None:

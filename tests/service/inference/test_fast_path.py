@@ -208,13 +208,16 @@ def test_base64_is_read(job_id: str, few: DataSet, api: httpx.Client) -> None:
 
 def test_the_key_is_asked_for_before_anything_else(settings: Settings, bench: Bench, few: DataSet) -> None:
     job_id = bench.trained()
-    with Api(settings.model_copy(update={"api_key": SecretStr("secret")})) as client:
+    with Api(settings.model_copy(update={"api_key": SecretStr("a secret of a test")})) as client:
         content = few.test.images[0].tobytes()
         for path in ("/predict", f"/models/{job_id}/predict"):
             refused = client.post(path, content=content)
             assert refused.headers["www-authenticate"] == "Bearer"
             problem(refused, 401, "not-authenticated")
-            assert client.post(path, content=content, headers={"Authorization": "Bearer secret"}).status_code == 200
+            assert (
+                client.post(path, content=content, headers={"Authorization": "Bearer a secret of a test"}).status_code
+                == 200
+            )
 
 
 def test_a_body_over_the_limit_is_refused_whether_declared_or_not(settings: Settings, bench: Bench) -> None:

@@ -1,0 +1,103 @@
+"""What this API process needs to do its work: database, folder of checkpoints, room on the disk, data, workers.
+
+Health checks need no key, so the report names no address, no path and no version of a library.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from pydantic import Field
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.data.mnist import is_here
+from service.errors import DatabaseNotReady, Unavailable
+from service.http.answers import Answer
+from service.store.engine import cause_of, check_writing, require_tables
+from service.store.workers import count_live
+
+log = logging.getLogger(__name__)
+
+LEAST_FREE_BYTES = 64 * 2**20
+CHECKED_FOR_S = 1.0
+
+
+class Readiness(Answer):
+    """The parts that were checked; a process that is not ready answers 503 with the reason."""
+
+    status: str = "ok"
+    database: str = Field("ok", description="A row was written.")
+    artifacts: str = Field(description="ok: a file was written; read-only: only workers can write files.")
+    disk_free_bytes: int = Field(description="Free bytes on the disk of the checkpoints.")
+    data: str = Field(description="mnist, or mnist_5k where the files of MNIST are not there.")
+    workers: int = Field(description="Workers with a recent heartbeat; without one, jobs wait.")
+
+
+class ReadinessChecks:
+    """Checks of one API process; a result is reused for `CHECKED_FOR_S`, so that frequent questions cost nothing."""
+
+    def __init__(self, engine: Engine, artifacts_folder: Path, data_dir: Path, worker_ttl_s: float) -> None:
+        self._engine = engine
+        self._folder = artifacts_folder
+        self._data_dir = data_dir
+        self._worker_ttl_s = worker_ttl_s
+        self._lock = threading.Lock()
+        self._checked_at = -float("inf")
+        self._result: Readiness | Unavailable | None = None
+
+    def check(self) -> Readiness:
+        """Return the state of all parts. Raises `Unavailable` with the cause if one of them does not work."""
+        with self._lock:
+            if time.monotonic() - self._checked_at > CHECKED_FOR_S or self._result is None:
+                try:
+                    self._result = self._check()
+                except Unavailable as error:
+                    self._result = error
+                self._checked_at = time.monotonic()
+            if isinstance(self._result, Unavailable):
+                raise type(self._result)(self._result.detail, self._result.hint)
+            return self._result
+
+    def _check(self) -> Readiness:
+        try:
+            require_tables(self._engine)
+            check_writing(self._engine)
+            live = count_live(self._engine, self._worker_ttl_s)
+        except DatabaseNotReady:
+            raise
+        except SQLAlchemyError as error:
+            log.warning("not ready: %s", error)
+            raise cause_of(error) from None
+        artifacts, free_bytes = self._check_folder()
+        data = "mnist" if is_here(self._data_dir) else "mnist_5k"
+        return Readiness(artifacts=artifacts, disk_free_bytes=free_bytes, data=data, workers=live)
+
+    def _check_folder(self) -> tuple[str, int]:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            free_bytes = shutil.disk_usage(self._folder).free
+            if not os.access(self._folder, os.W_OK):
+                return "read-only", free_bytes
+            probe = self._folder / f".ready-{uuid.uuid4().hex}"
+            try:
+                probe.write_bytes(b"1")
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("not ready: %s", error)
+            raise Unavailable(
+                f"The folder of checkpoints cannot be used: {error.strerror}.", "Is it mounted, and not full?"
+            ) from None
+        if free_bytes < LEAST_FREE_BYTES:
+            raise Unavailable(
+                f"The disk of the checkpoints has {free_bytes // 2**20} MiB left, too few for a checkpoint.",
+                "Free some space: delete jobs, or lower FANIN_KEEP_CHECKPOINTS.",
+            )
+        return "ok", free_bytes

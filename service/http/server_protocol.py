@@ -1,0 +1,210 @@
+"""The server's side of a connection: uvicorn's HTTP protocol, with limits on what a client may hold and for how long.
+
+uvicorn waits for ever for the end of a request's headers or body, reads headers of any size, and accepts as many
+connections as the process has file handles. Each of these stops the service for all other clients, before a key is
+looked at. One sweep a second looks after all connections of a process, so that a request costs no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import time
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+log = logging.getLogger(__name__)
+
+HEADER_BYTES = 64 * 1024
+HEADER_LIMIT_S = 15.0
+STALL_LIMIT_S = 30.0
+"""How long a body may bring no byte, and a client may read no byte of its response."""
+
+BODY_LIMIT_S = 600.0
+
+SWEEP_INTERVAL_S = 1.0
+LOG_INTERVAL_S = 10.0
+SPARE_FILES = 64
+"""File handles of a process that are not left to connections: database, checkpoints, logs, pipes."""
+
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n"
+    b"content-length: 45\r\nconnection: close\r\n\r\nThe service has too many connections; retry.\n"
+)
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 36\r\nconnection: close\r\n\r\nThe headers are larger than 64 KiB.\n"
+)
+
+
+class Connections:
+    """All connections of a process: their limit, and the sweep that closes those that stand still."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._open: set[LimitedProtocol] = set()
+        self._waiting: dict[LimitedProtocol, None] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._refused = 0
+        self._logged_at = -float("inf")
+
+    def add(self, connection: LimitedProtocol) -> bool:
+        """Take a new connection in and return True; False if there are too many that are at work."""
+        if len(self._open) >= self.limit and not self._close_longest_waiting():
+            self._note("refused")
+            return False
+        self._open.add(connection)
+        self._waiting[connection] = None
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._look)
+        return True
+
+    def discard(self, connection: LimitedProtocol) -> None:
+        """Forget a connection that is closed."""
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+    def wait(self, connection: LimitedProtocol) -> None:
+        """Note that a connection waits for the headers of its next request."""
+        if connection in self._open:
+            self._waiting[connection] = None
+
+    def work(self, connection: LimitedProtocol) -> None:
+        """Note that the headers of a request are complete."""
+        self._waiting.pop(connection, None)
+
+    def _close_longest_waiting(self) -> bool:
+        """Close the connection that has waited longest for headers; they may be idle, slow, or never come."""
+        oldest = next(iter(self._waiting), None)
+        if oldest is None:
+            return False
+        self._note("closed while they waited for a request")
+        self.discard(oldest)
+        oldest.transport.close()
+        return True
+
+    def _note(self, what: str) -> None:
+        self._refused += 1
+        if time.monotonic() - self._logged_at >= LOG_INTERVAL_S:
+            log.warning("%d connections %s: %d are open (FANIN_MAX_CONNECTIONS)", self._refused, what, self.limit)
+            self._refused, self._logged_at = 0, time.monotonic()
+
+    def _look(self) -> None:
+        instant = time.monotonic()
+        for connection in list(self._open):
+            connection.look(instant)
+        loop = asyncio.get_running_loop()
+        self._sweep = loop.call_later(SWEEP_INTERVAL_S, self._look) if self._open else None
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection within the limits of its process; see the module."""
+
+    connections_of_process: Connections
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._all = self.connections_of_process
+        self._in_body = False
+        self._header_bytes = 0
+        self._began_at = self._moved_at = 0.0
+        self._unsent_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or refuse it in plain text: nothing of a request has been read."""
+        super().connection_made(transport)
+        self._began_at = self._moved_at = time.monotonic()
+        if not self._all.add(self):
+            transport.write(BUSY)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._all.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, and close the connection if its headers are too large."""
+        self._moved_at = time.monotonic()
+        self._header_bytes += len(data)
+        super().data_received(data)
+        if self._header_bytes > HEADER_BYTES and not self._in_body and not self.transport.is_closing():
+            log.warning("headers of more than %d bytes are refused", HEADER_BYTES)
+            self.transport.write(TOO_LARGE)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Note the start of a request."""
+        super().on_message_begin()
+        self._began_at = self._moved_at
+
+    def on_headers_complete(self) -> None:
+        """Note that the headers are complete; those that came at once may be too large all the same."""
+        if self._header_bytes > HEADER_BYTES and self._size_of_headers() > HEADER_BYTES:
+            self.app = _refuse_headers
+        self._in_body = True
+        self._all.work(self)
+        super().on_headers_complete()
+
+    def _size_of_headers(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def on_message_complete(self) -> None:
+        """Note that the request is complete; what follows are headers again."""
+        super().on_message_complete()
+        self._in_body, self._header_bytes = False, 0
+
+    def on_response_complete(self) -> None:
+        """Note that the next request may come."""
+        super().on_response_complete()
+        self._began_at = time.monotonic()
+        self._all.wait(self)
+
+    def look(self, instant: float) -> None:
+        """Close this connection if its headers, its body, or the reading of its response stand still."""
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes != self._unsent_bytes:
+            self._unsent_bytes, self._moved_at = unsent_bytes, instant
+        is_idle = self.cycle is None or self.cycle.response_complete
+        late_s = 0.0
+        if unsent_bytes:
+            late_s = instant - self._moved_at - STALL_LIMIT_S
+        elif self._in_body and not self.flow.read_paused:
+            late_s = max(instant - self._moved_at - STALL_LIMIT_S, instant - self._began_at - BODY_LIMIT_S)
+        elif not self._in_body and is_idle:
+            late_s = instant - self._began_at - HEADER_LIMIT_S
+        if late_s > 0 and not self.transport.is_closing():
+            log.info("a connection stood still and is closed")
+            self.transport.abort()
+
+
+async def _refuse_headers(_scope: Any, _receive: Any, send: Any) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send(
+        {"type": "http.response.start", "status": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "headers": headers}
+    )
+    await send({"type": "http.response.body", "body": b"The headers are larger than 64 KiB.\n"})
+
+
+def protocol_within(max_connections: int) -> type[LimitedProtocol]:
+    """Return the protocol of one process, with at most `max_connections` of them at a time.
+
+    The limit is lower where the process may not open as many files; the soft limit is raised to the hard one.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = max_connections + SPARE_FILES if soft == resource.RLIM_INFINITY else soft
+    connections = Connections(max(1, min(max_connections, files - SPARE_FILES)))
+
+    class Protocol(LimitedProtocol):
+        """The protocol of this process."""
+
+        connections_of_process = connections
+
+    return Protocol

@@ -31,8 +31,7 @@ RUN if [ -n "$PIP_INDEX_URL" ]; then export PIP_INDEX_URL; else unset PIP_INDEX_
     && useradd --system --home-dir /var/lib/fanin fanin \
     && install -d -o fanin -g fanin /var/lib/fanin /var/lib/fanin/data
 
-# The name of the node must outlive the container, so that a new one takes up what the old one left.
-ENV FANIN_HOME=/var/lib/fanin FANIN_DATA_DIR=/var/lib/fanin/data FANIN_HOST=0.0.0.0 FANIN_PORT=8000 FANIN_NODE=fanin
+ENV FANIN_HOME=/var/lib/fanin FANIN_DATA_DIR=/var/lib/fanin/data FANIN_HOST=0.0.0.0 FANIN_PORT=8000
 USER fanin
 VOLUME /var/lib/fanin
 EXPOSE 8000

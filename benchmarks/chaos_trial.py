@@ -18,7 +18,7 @@ import httpx
 from sqlalchemy import select
 
 from benchmarks.machines import Cluster, Machine, wait_until
-from service.artifacts import attempt_folder
+from service.artifacts import attempt_prefix, job_folder
 from service.store.checkpoints import files_of_job
 from service.store.engine import open_engine
 from service.store.tables import jobs, runs
@@ -164,9 +164,10 @@ class Trial:
         """Return where in its work a job's attempt was killed, judged by the files that it left."""
         if before is None:
             return "elsewhere"
-        folder = attempt_folder(job_id, before[0], before[1])
+        prefix = attempt_prefix(job_id, before[0], before[1])
         known = files_of_job(self.engine, job_id).paths
-        left = [path for path in self.cluster.artifacts.list_below(folder) if path not in known]
+        listed = self.cluster.artifacts.list_below(job_folder(job_id))
+        left = [path for path in listed if path.startswith(prefix) and path not in known]
         if any(path.endswith(".part") for path in left):
             return "while a file was written"
         # Old optimizer states lose their rows before their files are deleted; only the newest epoch's count.
@@ -190,10 +191,10 @@ class Trial:
     def at_a_file(self, job_id: str) -> None:
         """Wait until a new weights file appears; its row follows some milliseconds later."""
         run_id, attempt, _epoch = self.running().get(job_id, ("", 0, 0))
-        folder = self.cluster.folder / "artifacts" / attempt_folder(job_id, run_id, attempt)
+        prefix = attempt_prefix(job_id, run_id, attempt)
 
         def files() -> int:
-            return sum(1 for _ in folder.glob("*.weights.safetensors"))
+            return sum(1 for _ in (self.cluster.folder / "artifacts").glob(f"{prefix}*/*.weights.safetensors"))
 
         count = files()
         with suppress(TimeoutError):

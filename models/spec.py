@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 STEP_WORK = 4e6  # the fixed cost of a step, in multiply-adds
 OPTIMIZER_WORK = 40  # the cost of the optimizer for one parameter, in multiply-adds
+MAX_SECONDS = 365 * 24 * 3600
+FLOAT_BYTES = 4
 MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps two to three floats for each
 
 LrSchedule = Literal["constant", "linear"]
@@ -100,6 +102,13 @@ class TrainSpec(Part):
         "mantissa; bf16 keeps 7, and rounds results too. Weights stay in float32, and a CPU always uses float32. The "
         "job says what was used.",
     )
+    max_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_SECONDS,
+        description="Seconds of training, of all attempts together, after which the job fails with the reason "
+        "time-limit; its last checkpoint stays. null: no limit.",
+    )
     diagnostics: bool = Field(
         True, description="Record statistics of every layer at the start and with every epoch, on 512 training images."
     )
@@ -146,6 +155,11 @@ class TrainSpec(Part):
         intermediate values of an update) and 7 to 9 for a unit and image of a batch.
         """
         return 28 * self.architecture.parameter_count + 12 * self.batch_size * sum(self.architecture.sizes)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Return the size of all checkpoints: weights of every epoch, and two optimizer states of two values each."""
+        return FLOAT_BYTES * self.architecture.parameter_count * (self.epochs + 1 + 2 * 2)
 
     def _pretraining_work(self, images: int) -> float:
         if not isinstance(self.init, Dbn):

@@ -12,14 +12,25 @@ import sys
 from pathlib import Path
 
 from models.errors import FaninError
+from service.commands import backup_cli
+from service.commands.startup import bind, migrate_all, migrate_now_or_later
+from service.errors import FOR_A_PERSON, Unavailable
 from service.logs import set_up_logging
 from service.processes.hardware import usable_cores
-from service.processes.supervisor import EXIT_WRONG_USE, Child, Supervisor, end_with_parent, slot_children
+from service.processes.supervisor import (
+    EXIT_TRY_AGAIN,
+    EXIT_WRONG_USE,
+    Child,
+    Supervisor,
+    end_with_parent,
+    slot_children,
+)
 from service.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
 
 GRACEFUL_STOP_S = 3
+PORT_PATIENCE_S = GRACEFUL_STOP_S + 2.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(options))
     except (FaninError, OSError) as error:
         print(f"fanin: {error}", file=sys.stderr)
+        return _status_of(error, is_supervised=getattr(options, "supervised", False))
+
+
+def _status_of(error: Exception, *, is_supervised: bool) -> int:
+    """Return the exit status of an error: whether a person has to change something, or to try again may help."""
+    if isinstance(error, FOR_A_PERSON):
         return EXIT_WRONG_USE
+    return EXIT_TRY_AGAIN if is_supervised or isinstance(error, Unavailable) else EXIT_WRONG_USE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--out", type=Path, default=Path("docs/reference/experiments.md"), help="Markdown file to write"
     )
+    backup_cli.add_to(commands)
     demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the workflow in two minutes")
     demo.add_argument("--epochs", type=int, help="number of epochs (default: the preset's 15)")
     return parser
@@ -86,7 +105,7 @@ def _listening_settings(options: argparse.Namespace) -> Settings:
 def _serve(options: argparse.Namespace) -> int:
     settings = _listening_settings(options)
     set_up_logging(settings, "serve")
-    _migrate_with(settings)
+    migrate_now_or_later(settings)
     environment = {
         "FANIN_HOST": settings.host,
         "FANIN_PORT": str(settings.port),
@@ -135,7 +154,7 @@ def _api(options: argparse.Namespace) -> int:
     if settings.api_processes > 1:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        bind(listener, settings.host, settings.port, PORT_PATIENCE_S)
     except OSError as error:
         print(
             f"fanin: cannot listen on {settings.host}:{settings.port}: {error.strerror}. "
@@ -165,13 +184,13 @@ def _slot(options: argparse.Namespace) -> int:
         # The API, and heartbeats while another worker starts, then still get a core when they need it. It comes before
         # the import of torch, which occupies a core for seconds.
         os.nice(settings.cpu_niceness)
-    from service.training.worker import EXIT_TO_RESTART, GpuUnusable, Worker
+    from service.training.worker import GpuUnusable, Worker
 
     try:
         worker = Worker(settings, options.name, options.threads)
     except GpuUnusable as error:  # the driver may recover; other slots continue
         log.error("%s", error)  # noqa: TRY400 - a traceback adds nothing
-        return EXIT_TO_RESTART
+        return EXIT_TRY_AGAIN
     worker.run()
     return 0
 
@@ -188,21 +207,9 @@ def _doctor(_options: argparse.Namespace) -> int:
 def _migrate(_options: argparse.Namespace) -> int:
     settings = read_settings()
     set_up_logging(settings, "migrate")
-    _migrate_with(settings)
+    migrate_all(settings)
     print("The database is up to date.")
     return 0
-
-
-def _migrate_with(settings: Settings) -> None:
-    from service.queue.engine import migrate_queue
-    from service.store.engine import check_connection, migrate, one_migration_at_a_time, open_engine
-
-    engine = open_engine(settings.sqlalchemy_url)
-    check_connection(engine)
-    with one_migration_at_a_time(engine):
-        migrate(engine)
-        migrate_queue(engine, settings.sqlalchemy_url)
-    engine.dispose()
 
 
 def _openapi(_options: argparse.Namespace) -> int:

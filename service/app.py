@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from pydantic.json_schema import models_json_schema
+from sqlalchemy import Engine
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -52,6 +53,7 @@ from service.inference.fast_path import PredictFastPath
 from service.inference.model_resolver import ModelResolver
 from service.inference.predictor_cache import Predictors
 from service.processes.hardware import usable_cores
+from service.queue.admission import JobLimits
 from service.queue.submission import Queue
 from service.settings import Settings
 from service.store.engine import open_engine
@@ -139,14 +141,13 @@ def _lifespan_of(settings: Settings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = open_engine(settings.sqlalchemy_url)
         artifacts = Artifacts(settings.artifacts_folder)
-        hub = EventHub(engine)
+        hub = EventHub(engine, settings.max_streams)
         previews = Previews(settings.data_dir)
-        predictors = Predictors(engine, artifacts, settings.predictor_cache_bytes)
+        predictors = Predictors(artifacts, settings.predictor_cache_bytes)
         answering = MicroBatcher(ModelResolver(engine, predictors), usable_cores())
         app.state.services = Services(
             engine=engine,
-            queue=Queue(engine, settings.max_queued, settings.worker_ttl_s, settings.jobs_per_run),
-            predictors=predictors,
+            queue=_queue(engine, settings),
             answering=answering,
             hub=hub,
             artifacts=artifacts,
@@ -162,7 +163,7 @@ def _lifespan_of(settings: Settings) -> Any:
         try:
             yield
         finally:
-            previews.close()
+            await previews.end()
             answering.close()
             poller.cancel()
             with suppress(asyncio.CancelledError):
@@ -170,6 +171,11 @@ def _lifespan_of(settings: Settings) -> Any:
             engine.dispose()
 
     return lifespan
+
+
+def _queue(engine: Engine, settings: Settings) -> Queue:
+    limits = JobLimits(settings.max_job_bytes, settings.max_job_seconds, settings.max_checkpoint_bytes)
+    return Queue(engine, settings.max_queued, settings.worker_ttl_s, settings.jobs_per_run, limits)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -3,9 +3,11 @@
 FaninError (models.errors)
 `-- ServiceError
     |-- WrongSettings           a setting has an invalid value
+    |-- NameTaken               another living worker has the name of this one
     |-- NotFound                a job, model, evaluation, data set or digit does not exist
     |-- IllegalTransition       the job's state does not allow the action
     |-- InvalidAlias            the name is not valid for an alias
+    |-- JobTooLarge             the job would cost more than the service accepts
     |-- ModelInUse              the model has an alias and cannot be deleted
     |-- PreconditionFailed      the If-Match or If-None-Match precondition failed
     |-- MalformedBody           the body does not match its media type
@@ -18,6 +20,7 @@ FaninError (models.errors)
     |-- Unavailable             a resource is temporarily unavailable
     |   |-- QueueFull           the queue has its maximum number of jobs
     |   `-- DatabaseNotReady    the database is not migrated
+    |       `-- DatabaseTooNew  a newer Fanin has migrated the database
     `-- Fenced                  a newer attempt has taken over this run; nothing was committed
 """
 
@@ -37,6 +40,10 @@ class WrongSettings(ServiceError):
     """A setting has an invalid value."""
 
 
+class NameTaken(ServiceError):
+    """Another living worker has the name of this one."""
+
+
 class NotFound(ServiceError):
     """The resource does not exist."""
 
@@ -47,6 +54,10 @@ class IllegalTransition(ServiceError):
 
 class InvalidAlias(ServiceError):
     """The name is not valid for an alias."""
+
+
+class JobTooLarge(ServiceError):
+    """The job would cost more than the service accepts."""
 
 
 class ModelInUse(ServiceError):
@@ -97,17 +108,26 @@ class DatabaseNotReady(Unavailable):
     """The database is not migrated."""
 
 
+class DatabaseTooNew(DatabaseNotReady):
+    """A newer Fanin has migrated the database."""
+
+
 class Fenced(ServiceError):
     """A newer attempt has taken over this run; nothing was committed."""
 
+
+FOR_A_PERSON = (WrongSettings, NameTaken, DatabaseTooNew)
+"""The errors that only a person can remedy; a process that retries would raise them for ever."""
 
 STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     FaninError: HTTPStatus.INTERNAL_SERVER_ERROR,
     ServiceError: HTTPStatus.INTERNAL_SERVER_ERROR,
     WrongSettings: HTTPStatus.INTERNAL_SERVER_ERROR,
+    NameTaken: HTTPStatus.INTERNAL_SERVER_ERROR,
     NotFound: HTTPStatus.NOT_FOUND,
     IllegalTransition: HTTPStatus.CONFLICT,
     InvalidAlias: HTTPStatus.UNPROCESSABLE_ENTITY,
+    JobTooLarge: HTTPStatus.UNPROCESSABLE_ENTITY,
     ModelInUse: HTTPStatus.CONFLICT,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     MalformedBody: HTTPStatus.BAD_REQUEST,
@@ -120,6 +140,7 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
     DatabaseNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    DatabaseTooNew: HTTPStatus.SERVICE_UNAVAILABLE,
     Fenced: HTTPStatus.CONFLICT,
     model_errors.InvalidSpec: HTTPStatus.UNPROCESSABLE_ENTITY,
     model_errors.InvalidImage: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -59,6 +59,15 @@ class Settings(BaseSettings):
         600.0, ge=1, description="Seconds without a training step after which a worker process restarts."
     )
     max_queued: int = Field(10_000, ge=1, description="Most queued jobs; beyond that, POST /jobs returns 503.")
+    max_job_bytes: int = Field(
+        16 * 2**30, ge=2**20, description="Largest accepted estimate of a job's memory, in bytes."
+    )
+    max_job_seconds: float = Field(
+        7 * 24 * 3600.0, gt=0, description="Largest accepted estimate of a job's time, in seconds."
+    )
+    max_checkpoint_bytes: int = Field(
+        64 * 2**30, ge=2**20, description="Largest accepted estimate of the checkpoints of a job, in bytes."
+    )
     jobs_per_run: int = Field(
         64,
         ge=1,
@@ -91,6 +100,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         1000, ge=1, le=100_000, description="Most connections of an API process; fewer if it may open fewer files."
     )
+    max_streams: int = Field(500, ge=1, description="Most event streams of an API process.")
     predictor_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for models per API process, in bytes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
 

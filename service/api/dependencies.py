@@ -17,10 +17,10 @@ from service.artifacts import Artifacts
 from service.http.json_body import EXPERIMENT_BYTES, SPEC_BYTES, json_object_within
 from service.http.problems import Problem
 from service.inference.batching import MicroBatcher
-from service.inference.predictor_cache import Predictors
 from service.queue.submission import Queue
 
 MAX_PAGE = 100
+MAX_OF_JOB = 1000
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,6 @@ class Services:
 
     engine: Engine
     queue: Queue
-    predictors: Predictors
     answering: MicroBatcher
     hub: EventHub
     artifacts: Artifacts
@@ -58,6 +57,27 @@ def _coerced(
 
 
 Limit = Annotated[int, Depends(_coerced)]
+
+
+def _coerced_of_job(
+    limit: Annotated[int, Query(ge=1, description=f"Page size; values above {MAX_OF_JOB} mean {MAX_OF_JOB}.")] = 1000,
+) -> int:
+    return min(limit, MAX_OF_JOB)
+
+
+LimitOfJob = Annotated[int, Depends(_coerced_of_job)]
+
+
+def _coerced_of_large(
+    limit: Annotated[int, Query(ge=1, description=f"Page size; values above {MAX_PAGE} mean {MAX_PAGE}.")] = MAX_PAGE,
+) -> int:
+    return min(limit, MAX_PAGE)
+
+
+LimitOfLarge = Annotated[int, Depends(_coerced_of_large)]
+AfterNumber = Annotated[
+    int | None, Query(ge=0, le=2**31 - 1, description="Cursor: the number of the last item of the previous page.")
+]
 
 
 SpecObject = Annotated[dict[str, Any], Depends(json_object_within(SPEC_BYTES))]

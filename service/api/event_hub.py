@@ -1,17 +1,24 @@
-"""Notify event streams of new events: one poller of the database per API process serves all streams."""
+"""The events of an API process: one reader of the database serves all event streams.
+
+The reader keeps the newest events in memory. A stream first reads what its client has missed from the database. From
+then on it takes its events from memory, so that a thousand streams cost the database no more than one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.store.events import EventRow, events_after, last_event_id
+from service.errors import Unavailable
+from service.store.events import EventRow, deleted_of, events_after, last_event_id
 from service.store.jobs import open_jobs
 
 log = logging.getLogger(__name__)
@@ -20,19 +27,43 @@ POLL_INTERVAL_S = 0.25
 HEARTBEAT_S = 15.0
 STREAM_CHUNK = 200
 RELEASE_LIMIT_S = 5.0
+KEPT_EVENTS = 5000
+KEPT_TEXTS = 1000
+ENDS = frozenset({"job.succeeded", "job.failed", "job.cancelled"})
 
 
 class EventHub:
-    """Wakes the streams whose jobs have new events. It only notifies: the streams read the events from the database."""
+    """Reads new events once for all streams of this process; belongs to one event loop."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, max_streams: int) -> None:
         self._engine = engine
+        self._max_streams = max_streams
         self._listeners: dict[asyncio.Event, Collection[str] | None] = {}
         self._anyone = asyncio.Event()
+        self._kept: list[EventRow] = []
+        self._kept_after = self._seen = -1
+        self._deleted: frozenset[str] = frozenset()
+        self._texts: OrderedDict[int, str] = OrderedDict()
+
+    def require_room(self) -> None:
+        """Raise `Unavailable` if this process has its maximum number of streams."""
+        if len(self._listeners) >= self._max_streams:
+            raise Unavailable(
+                f"{self._max_streams} event streams are open (FANIN_MAX_STREAMS).",
+                "Close some, or ask for the list of events with ?after=.",
+            )
+
+    def text_of(self, row: EventRow, write: Callable[[EventRow], str]) -> str:
+        """Return what `write` makes of an event; the texts of the newest ones are kept for other streams."""
+        text = self._texts.get(row.id)
+        if text is None:
+            text = self._texts[row.id] = write(row)
+            if len(self._texts) > KEPT_TEXTS:
+                self._texts.popitem(last=False)
+        return text
 
     @contextmanager
-    def listening(self, job_ids: Collection[str] | None) -> Iterator[asyncio.Event]:
-        """Yield an `asyncio.Event` that is set whenever one of the jobs (None: any job) has new events."""
+    def _listening(self, job_ids: Collection[str] | None) -> Iterator[asyncio.Event]:
         news = asyncio.Event()
         self._listeners[news] = job_ids
         self._anyone.set()
@@ -42,41 +73,70 @@ class EventHub:
             del self._listeners[news]
 
     async def run(self) -> None:
-        """Poll the database while there are listeners; runs until it is cancelled."""
-        seen = 0
+        """Read the database while there are listeners; runs until it is cancelled."""
         while True:
             if not self._listeners:
+                self._kept, self._kept_after, self._seen = [], -1, -1
                 self._anyone.clear()
                 await self._anyone.wait()
-                seen = 0
             try:
-                seen = await self._wake_listeners(seen)
+                await self._read()
             except SQLAlchemyError as error:
                 log.warning("events cannot be read: %s", error)
             await asyncio.sleep(POLL_INTERVAL_S)
 
-    async def _wake_listeners(self, seen: int) -> int:
+    async def _read(self) -> None:
+        """Take in what is new since the last time, and wake the listeners that it is about."""
         newest = await asyncio.to_thread(last_event_id, self._engine)
-        if seen == 0:
-            for news in self._listeners:
+        if self._seen < 0:
+            self._kept_after = self._seen = newest
+            self._wake(None)
+            return
+        if newest <= self._seen:
+            return
+        rows = await asyncio.to_thread(events_after, self._engine, self._seen)
+        touched = {row.job_id for row in rows}
+        if newest - self._seen > len(rows):  # the counter also counts changes without an event, such as a deletion
+            self._deleted = await asyncio.to_thread(deleted_of, self._engine, self._watched())
+            touched |= self._deleted
+        self._kept += rows
+        self._seen = rows[-1].id if rows else newest
+        if len(self._kept) > KEPT_EVENTS:
+            self._kept_after = self._kept[-KEPT_EVENTS - 1].id
+            del self._kept[:-KEPT_EVENTS]
+        self._wake(touched)
+
+    def _watched(self) -> set[str]:
+        return {job_id for job_ids in self._listeners.values() for job_id in job_ids or ()}
+
+    def _wake(self, touched: Collection[str] | None) -> None:
+        for news, job_ids in self._listeners.items():
+            if touched is None or job_ids is None or not set(touched).isdisjoint(job_ids):
                 news.set()
-            return newest
-        if newest > seen:
-            rows = await asyncio.to_thread(events_after, self._engine, seen)
-            touched = {row.job_id for row in rows}
-            for news, job_ids in list(self._listeners.items()):
-                if job_ids is None or not touched.isdisjoint(job_ids):
-                    news.set()
-            return rows[-1].id if rows else newest
-        return seen
+
+    def _in_memory(self, after: int) -> Sequence[EventRow] | None:
+        """Return the events after an id, or None if older ones may be missing in memory."""
+        if self._seen < 0 or after < self._kept_after:
+            return None
+        return self._kept[bisect_right(self._kept, after, key=lambda row: row.id) :]
 
     async def wait_for_end(self, job_id: str, limit_s: float) -> None:
         """Return when a job has ended or was deleted, at the latest after `limit_s` seconds."""
-        with suppress(TimeoutError), self.listening([job_id]) as news:
+        with suppress(TimeoutError), self._listening([job_id]) as news:
             async with asyncio.timeout(limit_s):
                 while await asyncio.to_thread(open_jobs, self._engine, [job_id]):
                     await news.wait()
                     news.clear()
+
+    async def _next_rows(self, job_ids: Collection[str] | None, after: int) -> tuple[list[EventRow], int]:
+        """Return the next events of a stream, and the id up to which all of its events are now known."""
+        rows = self._in_memory(after)
+        if rows is None:
+            seen = self._seen
+            read = list(await asyncio.to_thread(events_after, self._engine, after, job_ids=job_ids, limit=STREAM_CHUNK))
+            return read, read[-1].id if len(read) == STREAM_CHUNK else max(seen, after, *(row.id for row in read))
+        mine = [row for row in rows if job_ids is None or row.job_id in job_ids][:STREAM_CHUNK]
+        return mine, mine[-1].id if len(mine) == STREAM_CHUNK else max(self._seen, after)
 
     async def stream(
         self, job_ids: Collection[str] | None, after: int, render: Callable[[EventRow], str], heartbeat: str
@@ -86,18 +146,20 @@ class EventHub:
         Ends when all named jobs have ended or were deleted and no event follows. After a cancellation it also waits
         for `job.released`, at most `RELEASE_LIMIT_S`. A stream of all jobs does not end.
         """
-        with self.listening(job_ids) as news:
+        with self._listening(job_ids) as news:
+            still_open = set(await asyncio.to_thread(open_jobs, self._engine, job_ids)) if job_ids is not None else None
             releasing_until = 0.0
             while True:
                 news.clear()
-                is_over = job_ids is not None and not await asyncio.to_thread(open_jobs, self._engine, job_ids)
-                rows = await asyncio.to_thread(events_after, self._engine, after, job_ids=job_ids, limit=STREAM_CHUNK)
+                rows, after = await self._next_rows(job_ids, after)
                 for row in rows:
                     yield render(row)
-                    after = row.id
                     releasing_until = _releasing_until(row, releasing_until)
+                    if still_open is not None:
+                        _follow(still_open, row)
                 if len(rows) == STREAM_CHUNK:
                     continue
+                is_over = still_open is not None and not still_open - self._deleted
                 wait_s = min(HEARTBEAT_S, releasing_until - time.monotonic()) if is_over else HEARTBEAT_S
                 if is_over and wait_s <= 0:
                     return
@@ -106,6 +168,14 @@ class EventHub:
                 except TimeoutError:
                     if not is_over:
                         yield heartbeat
+
+
+def _follow(still_open: set[str], row: EventRow) -> None:
+    """Note in the set of open jobs what an event says: that a job has ended, or waits again."""
+    if row.type in ENDS:
+        still_open.discard(row.job_id)
+    elif row.type == "job.queued":
+        still_open.add(row.job_id)
 
 
 def _releasing_until(row: EventRow, until: float) -> float:

@@ -36,6 +36,7 @@ class Previews:
         self._data_dir = data_dir
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        self._killed: set[asyncio.Future[int]] = set()
 
     async def make(self, spec: TrainSpec) -> Preview:
         """Return the preview of a spec.
@@ -83,7 +84,14 @@ class Previews:
         """Kill the process if it runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+            self._killed.add(ended := asyncio.ensure_future(self._process.wait()))
+            ended.add_done_callback(self._killed.discard)
         self._process = None
+
+    async def end(self) -> None:
+        """Kill the process if it runs, and wait until all that were killed have ended."""
+        self.close()
+        await asyncio.gather(*self._killed)
 
     async def _ready(self) -> asyncio.subprocess.Process:
         """Return the process, after starting it if necessary; loading torch has its own limit, `START_LIMIT_S`."""

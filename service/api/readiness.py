@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.data.mnist import is_here
 from service.errors import DatabaseNotReady, Unavailable
 from service.http.answers import Answer
-from service.store.engine import cause_of, check_writing, require_tables
+from service.store.migration import require_tables
+from service.store.outages import cause_of, check_writing
 from service.store.workers import count_live
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,10 @@ from service.artifacts import JOBS, Artifacts, job_folder
 from service.processes.hardware import usable_cores, visible_gpus
 from service.settings import Settings
 from service.store.checkpoints import files_of_job
-from service.store.engine import check_connection, now, open_engine, require_tables
+from service.store.engine import now, open_engine
+from service.store.migration import require_tables
+from service.store.outages import check_connection
+from service.store.transfer import files_of_rows, snapshot
 from service.store.workers import list_workers
 
 SMALLEST_FREE_BYTES = 2**30
@@ -121,6 +124,14 @@ def _artifacts(artifacts: Artifacts, settings: Settings) -> Iterator[Finding]:
 
 
 def _files(engine: Engine, artifacts: Artifacts) -> Iterator[Finding]:
+    with snapshot(engine) as connection:
+        expected = {file.path for file in files_of_rows(connection)}
+    missing = sorted(expected - set(artifacts.list_below(JOBS)))
+    if missing:
+        text = f"{len(missing)} of {len(expected)} files of checkpoints are missing, such as {missing[0]}."
+        yield Finding("files", False, f"{text} Restore them from a backup; `fanin verify` also compares the hashes.")
+    else:
+        yield Finding("files", True, f"all {len(expected)} files of checkpoints are there.")
     unknown = []
     for job_id in artifacts.list_folders(JOBS):
         files = files_of_job(engine, job_id)

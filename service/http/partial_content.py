@@ -5,24 +5,56 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
+from pathlib import Path
+from typing import NamedTuple
 
 from fastapi import Response
+from fastapi.responses import StreamingResponse
 from starlette.datastructures import Headers
 
+PIECE_BYTES = 256 * 1024
 ONE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 """More digits than these name no byte of any file; such a range is malformed."""
 
 
-def partial_response(content: bytes, media_type: str, file_name: str, asked: Headers) -> Response:
+class Content(NamedTuple):
+    """A representation that a response sends whole or in part: its size, its SHA-256 in hex, and how to read a part."""
+
+    size_bytes: int
+    sha256: str
+    read: Callable[[int, int], Iterable[bytes]]
+    """Returns the bytes from a first one to before a last one, in pieces."""
+
+
+def content_of_bytes(content: bytes) -> Content:
+    """Return bytes in memory as a representation."""
+    return Content(len(content), hashlib.sha256(content).hexdigest(), lambda first, end: [content[first:end]])
+
+
+def content_of_file(path: Path, size_bytes: int, sha256: str) -> Content:
+    """Return a file as a representation; only the part that is asked for is read. `sha256` is its known hash."""
+
+    def read(first: int, end: int) -> Iterator[bytes]:
+        with path.open("rb") as file:
+            file.seek(first)
+            while first < end and (piece := file.read(min(PIECE_BYTES, end - first))):
+                first += len(piece)
+                yield piece
+
+    return Content(size_bytes, sha256, read)
+
+
+def partial_response(content: Content, media_type: str, file_name: str, asked: Headers) -> Response:
     """Return the content (200), the requested range of it (206), or 304 if `If-None-Match` matches.
 
     A range outside the content gets 416. Several ranges, or a malformed `Range`, get the whole content, as RFC 9110
     allows. `asked` are the headers of the request.
     """
-    digest = hashlib.sha256(content).digest()
+    digest = bytes.fromhex(content.sha256)
     headers = {
-        "ETag": f'"{digest.hex()}"',
+        "ETag": f'"{content.sha256}"',
         "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-cache",
@@ -30,15 +62,16 @@ def partial_response(content: bytes, media_type: str, file_name: str, asked: Hea
     }
     if headers["ETag"] in _listed(asked.get("if-none-match", "")) or asked.get("if-none-match") == "*":
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    part = ONE_RANGE.fullmatch(asked.get("range", "").replace(" ", ""))
-    if part is None or part.groups() == ("", "") or asked.get("if-range", headers["ETag"]) != headers["ETag"]:
-        return Response(content, headers=headers, media_type=media_type)
-    first, last = _limits(part[1], part[2], len(content))
-    if first > last or first >= len(content):
-        outside = headers | {"Content-Range": f"bytes */{len(content)}"}
-        return Response(status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=outside)
-    headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-    return Response(content[first : last + 1], HTTPStatus.PARTIAL_CONTENT, headers, media_type)
+    part, size = ONE_RANGE.fullmatch(asked.get("range", "").replace(" ", "")), content.size_bytes
+    first, last, status = 0, size - 1, HTTPStatus.OK
+    if part is not None and part.groups() != ("", "") and asked.get("if-range", headers["ETag"]) == headers["ETag"]:
+        first, last = _limits(part[1], part[2], size)
+        if first > last or first >= size:
+            outside = headers | {"Content-Range": f"bytes */{size}"}
+            return Response(status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=outside)
+        headers["Content-Range"], status = f"bytes {first}-{last}/{size}", HTTPStatus.PARTIAL_CONTENT
+    headers["Content-Length"] = str(last + 1 - first)
+    return StreamingResponse(content.read(first, last + 1), status, headers, media_type)
 
 
 def _limits(first: str, last: str, size: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from models.errors import FaninError
 from service.errors import STATUS_OF, error_name
-from service.store.engine import FAILED, cause_of
+from service.store.outages import FAILED, cause_of
 
 log = logging.getLogger(__name__)
 

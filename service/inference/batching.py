@@ -23,6 +23,7 @@ from models.errors import InvalidImage
 from models.inference.compiled_forward import Floats
 from models.inference.input_checks import WARNING_TEXT, InputWarning, input_warnings
 from service.errors import Unavailable
+from service.inference.decoding import Decoding
 from service.inference.images import ReadImages
 from service.inference.model_resolver import MAX_NAMES, ModelResolver, ResolvedModel
 from service.inference.query import PredictQuery
@@ -92,6 +93,7 @@ class MicroBatcher:
     def __init__(self, served: ModelResolver, threads: int) -> None:
         self._served = served
         self._pool = ThreadPoolExecutor(threads, "predict")
+        self.decoding = Decoding(threads)
         self._waiting: dict[str, list[_Waiting]] = {}
         self.counts: dict[str, tuple[int, int]] = {}
         """Open Inference Protocol statistics: number of requests and number of images, by model name."""
@@ -108,6 +110,7 @@ class MicroBatcher:
 
     def close(self) -> None:
         """Stop the threads, and close the resolver."""
+        self.decoding.close()
         self._pool.shutdown()
         self._served.close()
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import MalformedBody
 from service.http.json_body import media_type_of
 from service.inference.batching import MicroBatcher, answer
+from service.inference.decoding import cost_of
 from service.inference.image_decoding import read_body, read_files
 from service.inference.images import MAX_IMAGES, ReadImages
 from service.inference.query import PredictQuery, read_query
@@ -79,15 +80,16 @@ async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: Pre
     """Return a response's content, its media type, and the model as JOB@EPOCH (empty if several models predicted)."""
     media_type = media_type_of(header(scope, b"content-type"))
     if media_type == "multipart/form-data":
-        read = await _read_form(scope, body, fit=query.fit)
+        read = await _read_form(answering, scope, body, fit=query.fit)
     elif len(body) > QUICK_BYTES or query.fit:
-        read = await run_in_threadpool(read_body, body, media_type, fit=query.fit, scale=query.scale)
+        decode = partial(read_body, body, media_type, fit=query.fit, scale=query.scale)
+        read = await answering.decoding.run(decode, body)
     else:
         read = read_body(body, media_type, fit=query.fit, scale=query.scale)
     return await answer(answering, read, query, header(scope, b"accept"))
 
 
-async def _read_form(scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
+async def _read_form(answering: MicroBatcher, scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
@@ -97,7 +99,8 @@ async def _read_form(scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
             files = [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
     except (MultiPartException, ValueError, LookupError) as error:  # the latter two of a charset that decodes nothing
         raise MalformedBody(f"The body is not a form: {error}", "Let the client set the boundary.") from error
-    return await run_in_threadpool(read_files, files, fit=fit)
+    largest = max((content for content, _ in files), key=cost_of, default=b"")  # they are decoded one at a time
+    return await answering.decoding.run(partial(read_files, files, fit=fit), largest)
 
 
 def header(scope: Scope, name: bytes) -> str:

@@ -22,7 +22,7 @@ from service.inference.images import (
     check_count,
     gather_images,
 )
-from service.inference.pictures import decode_picture
+from service.inference.pictures import area_of, decode_picture
 from service.inference.pixel_numbers import as_array, images_of_levels, pixels_of, read_npy
 
 READABLE = (
@@ -75,10 +75,10 @@ def _each_file(contents: Sequence[bytes], forms: Sequence[Form], *, fit: bool) -
     """Decode the files one at a time, so that only one large picture is in memory."""
     pixels = 0
     for content, form in zip(contents, forms, strict=True):
-        picture = _one_raw(content) if form == "raw" else decode_picture(content, form, fit=fit)
-        pixels += picture.size
+        pixels += IMAGE_PIXELS if form == "raw" else area_of(content)
         if pixels > MAX_PIXELS:
             raise InvalidImage(f"The pictures have more than {MAX_PIXELS:,} pixels together.", "Send fewer at a time.")
+        picture = _one_raw(content) if form == "raw" else decode_picture(content, form, fit=fit)
         yield as_seen(picture, fit=fit)
 
 

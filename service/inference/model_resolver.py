@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
@@ -18,11 +19,13 @@ from sqlalchemy import Engine
 from models.inference.predictor import Predictor
 from service.inference.answers import predicted_by
 from service.inference.predictor_cache import Predictors
-from service.store.checkpoints import ModelRow
+from service.store.checkpoints import ModelRow, find_model
 from service.store.events import last_event_id
 
 NETWORK_TRUST_S = 0.05
 MAX_NAMES = 1000
+SMALL_BYTES = 8 * 2**20
+LOADS_AT_ONCE = 2
 COUNT = "SELECT value FROM counters WHERE name = 'event_id'"
 
 
@@ -51,6 +54,9 @@ class ModelResolver:
         self._read_at = -float("inf")
         self._invalidations = 0
         self._connection: Any = None
+        # Threads of their own: small models and the database do not wait for a large one, which takes a second.
+        self._small_loads = ThreadPoolExecutor(LOADS_AT_ONCE, "load-small")
+        self._large_loads = ThreadPoolExecutor(LOADS_AT_ONCE, "load-large")
         self._is_file = engine.dialect.name == "sqlite"
         self._trust_s = trust_s if trust_s is not None else 0.0 if self._is_file else NETWORK_TRUST_S
 
@@ -83,7 +89,11 @@ class ModelResolver:
         served = self._loaded(name)
         if served is not None:
             return served
-        row, predictor = await asyncio.to_thread(self._predictors.find, name)
+        row = await asyncio.to_thread(find_model, self._engine, name)
+        predictor = self._predictors.loaded(row)
+        if predictor is None:
+            pool = self._small_loads if row.checkpoint.weights_bytes <= SMALL_BYTES else self._large_loads
+            predictor = await asyncio.get_running_loop().run_in_executor(pool, self._predictors.load, row)
         described = predicted_by(row).model_dump_json(exclude_none=True).encode()
         if generation == self._generation:
             if len(self._rows) >= MAX_NAMES:
@@ -111,7 +121,9 @@ class ModelResolver:
         return int(rows[0][0])
 
     def close(self) -> None:
-        """Close the connection to the database."""
+        """Close the connection to the database, and stop the threads."""
+        self._small_loads.shutdown()
+        self._large_loads.shutdown()
         if self._connection is not None:
             self._connection.detach()
             self._connection.close()

@@ -11,12 +11,24 @@ from models.errors import InvalidImage
 from models.inference.digit_fitting import SIDE
 from service.inference.images import FIT_HINT, MAX_SIDE, Form, Pixels
 
+FITTED_SIDE = 1024
+STRIP_PIXELS = 2**20
+
 
 def encode_png(image: Pixels) -> bytes:
     """Return a grey image uint8 [h, w] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", optimize=False)
     return buffer.getvalue()
+
+
+def area_of(content: bytes) -> int:
+    """Return the number of pixels of a picture by its header, 0 if that cannot be read."""
+    try:
+        width, height = Image.open(io.BytesIO(content), formats=("PNG", "JPEG")).size
+    except Exception:  # noqa: BLE001 - no picture, or a damaged one; decoding it says what is wrong
+        return 0
+    return width * height
 
 
 def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
@@ -26,13 +38,37 @@ def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
         picture = Image.open(io.BytesIO(content), formats=[name])
         _check_size(*picture.size, fit=fit)
         picture.verify()  # verify every checksum: decoding alone accepts truncated pictures
-        return _grey(ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=[name])))
+        picture = Image.open(io.BytesIO(content), formats=[name])
+        picture.draft("L", (FITTED_SIDE, FITTED_SIDE))  # JPEG alone: decodes at a smaller size that is still as large
+        return _grey(ImageOps.exif_transpose(_reduced(picture)))
     except InvalidImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidImage("The picture has too many pixels.", f"Send at most {MAX_SIDE} per side.") from error
     except Exception as error:
         raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
+
+
+def _reduced(picture: Image.Image) -> Image.Image:
+    """Return a large picture with its pixels averaged in squares, to at most `FITTED_SIDE` and in few bytes a pixel.
+
+    Nothing of a digit is lost: it is scaled to 20 pixels afterwards.
+    """
+    factor = -(-max(picture.size) // FITTED_SIDE)
+    if factor == 1:
+        return picture
+    is_deep, has_alpha = picture.mode.startswith("I"), "A" in picture.getbands() or "transparency" in picture.info
+    mode = "RGBa" if has_alpha else "L"  # premultiplied, so that transparent pixels have no colour in the average
+    width, height = (-(-side // factor) for side in picture.size)
+    small, exif = Image.new(mode, (width, height)), picture.getexif()
+    rows = factor * max(1, STRIP_PIXELS // (factor * picture.width))
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        levels = Image.fromarray(_grey(strip)) if is_deep else strip.convert("RGBA") if has_alpha else strip
+        small.paste(levels.convert(mode).reduce(factor), (0, top // factor))
+    result = small.convert("RGBA") if has_alpha else small
+    result.info["exif"] = exif.tobytes()
+    return result
 
 
 def _check_size(width: int, height: int, *, fit: bool) -> None:

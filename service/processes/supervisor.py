@@ -28,6 +28,7 @@ MAX_BACK_OFF_S = 30.0
 STABLE_AFTER_S = 60.0
 STOP_LIMIT_S = 20.0
 EXIT_WRONG_USE = 78  # sysexits.h EX_CONFIG: starting again would not help
+EXIT_TRY_AGAIN = 75  # sysexits.h EX_TEMPFAIL: starting again may help
 
 
 @dataclass

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from service.errors import QueueFull
+from service.queue.admission import JobLimits
 from service.queue.engine import client_of, enqueue
 from service.queue.grouping import divided
 from service.store.engine import writing
@@ -19,7 +20,7 @@ from service.store.experiments import insert_experiment
 from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
 from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job, insert_run
-from service.store.queue_estimates import queued_count
+from service.store.queue_estimates import capacity, queued_count
 from service.store.workers import some_gpu_is_live
 
 if TYPE_CHECKING:
@@ -51,11 +52,19 @@ class Submitted(NamedTuple):
 class Queue:
     """The sending side of the queue, as API processes use it."""
 
-    def __init__(self, engine: Engine, max_queued: int, worker_ttl_s: float, jobs_per_run: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        max_queued: int,
+        worker_ttl_s: float,
+        jobs_per_run: int,
+        limits: JobLimits | None = None,
+    ) -> None:
         self._engine = engine
         self._max_queued = max_queued
         self._worker_ttl_s = worker_ttl_s
         self._jobs_per_run = jobs_per_run
+        self._limits = limits or JobLimits()
         self._client: Client | None = None
         self._lock = threading.Lock()
 
@@ -64,7 +73,7 @@ class Queue:
     ) -> Submitted:
         """Insert a job with its run and its queue entry, and commit: all three or none.
 
-        Raises `QueueFull`, and `KeyReused` if the key of `once` was used for another request.
+        Raises `QueueFull`, `JobTooLarge`, and `KeyReused` if the key of `once` was used for another request.
         """
         client = self._connected()
         with writing(self._engine) as connection:
@@ -72,6 +81,7 @@ class Queue:
                 before = claim(connection, once.key, once.fingerprint)
                 if before is not None:
                     return Submitted(None, before)
+            self.check_costs(connection, [spec])
             new = insert_job(connection, spec, preset, priority)
             enqueue(client, connection, new.run_id, PRIORITIES[priority])
             self._check_room(connection)
@@ -96,6 +106,7 @@ class Queue:
                 before = claim(connection, once.key, once.fingerprint)
                 if before is not None:
                     return None, before
+            self.check_costs(connection, specs)
             experiment_id = insert_experiment(connection, recipe, request, len(specs))
             at_once = self._jobs_per_run if some_gpu_is_live(connection, self._worker_ttl_s) else 1
             runs = divided(specs, at_once)
@@ -108,6 +119,12 @@ class Queue:
             if once is not None:
                 keep_answer(connection, once.key, once.answer(connection, experiment_id))
         return experiment_id, None
+
+    def check_costs(self, connection: Connection, specs: Sequence[TrainSpec]) -> None:
+        """Raise `JobTooLarge` if one of these jobs would cost more than is accepted."""
+        can = capacity(connection, self._worker_ttl_s)
+        for spec in specs:
+            self._limits.check(spec, can.duration_s(spec.work))
 
     def _check_room(self, connection: Connection) -> None:
         """Raise `QueueFull` if this transaction has inserted too many jobs.

@@ -23,6 +23,7 @@ class AliasRow:
     name: str
     job_id: str
     epoch: int
+    seq: int
     version: int
     updated_at: float
 
@@ -41,13 +42,12 @@ def set_alias(engine: Engine, name: str, model: str, if_match: str | None, *, on
         before = _found(connection, name)
         _check(before, name, if_match, only_new=only_new)
         target = find_model_in(connection, model)  # again: it may have been deleted during the wait
-        job_id, epoch = target.checkpoint.job_id, target.checkpoint.epoch
+        place = {name: getattr(target.checkpoint, name) for name in ("job_id", "epoch", "seq")}
         if before is None:
-            values = {"name": name, "job_id": job_id, "epoch": epoch, "version": 1, "updated_at": now()}
-            connection.execute(insert(aliases).values(**values))
-        elif (before.job_id, before.epoch) != (job_id, epoch):
-            values = {"job_id": job_id, "epoch": epoch, "version": before.version + 1, "updated_at": now()}
-            connection.execute(update(aliases).where(aliases.c.name == name).values(**values))
+            connection.execute(insert(aliases).values(name=name, **place, version=1, updated_at=now()))
+        elif (before.job_id, before.seq) != (place["job_id"], place["seq"]):
+            moved = update(aliases).where(aliases.c.name == name)
+            connection.execute(moved.values(**place, version=before.version + 1, updated_at=now()))
         after = _found(connection, name)
         assert after is not None
         return after

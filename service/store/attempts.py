@@ -7,8 +7,9 @@ through its old one. A transaction locks the run's row first, then the job's, th
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -17,7 +18,7 @@ from models.spec import TrainSpec
 from service.errors import Fenced
 from service.store.engine import now
 from service.store.events import append_event
-from service.store.jobs import EVENT_OF, JobState
+from service.store.jobs import EVENT_OF, JobState, values_of_state
 from service.store.tables import jobs, runs
 
 SETTLED_STATE: dict[JobState, JobState] = {"cancelling": "cancelled", "pausing": "paused"}
@@ -46,6 +47,7 @@ class Attempt:
     previous: dict[str, Any] | None = None
     worker: str = ""
     process_id: int = 0
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
 
 
 def fence(connection: Connection, attempt: Attempt, **values: Any) -> None:
@@ -64,9 +66,9 @@ def leave_job(
     connection: Connection, job_id: str, state: JobState, error: dict[str, Any] | None = None, **data: object
 ) -> None:
     """Set the state in which its run leaves a job, and append its event; the caller holds the run's row."""
-    ended_at = None if state == "paused" else now()
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(state=state, ended_at=ended_at, error=error))
-    append_event(connection, job_id, EVENT_OF[state], **data, **({"error": error} if error else {}))
+    event_id = append_event(connection, job_id, EVENT_OF[state], **data, **({"error": error} if error else {}))
+    change = update(jobs).where(jobs.c.id == job_id)
+    connection.execute(change.values(error=error, **values_of_state(state, event_id)))
 
 
 def members_in(connection: Connection, run_id: str, states: Sequence[str]) -> list[str]:

@@ -64,15 +64,25 @@ def _checkpoint(values: dict[str, Any]) -> CheckpointRow:
     return CheckpointRow(**values | {"evaluation": parsed})
 
 
-def list_checkpoints(engine: Engine, job_id: str, phase: Phase | None = None) -> list[CheckpointRow]:
-    """Return the committed checkpoints of a job (of one phase, or of both), oldest first."""
+def list_checkpoints(
+    engine: Engine, job_id: str, phase: Phase | None = None, after: int | None = None, limit: int | None = None
+) -> list[CheckpointRow]:
+    """Return the committed checkpoints of a job (of one phase, or of both), oldest first; of a page, or all."""
     with engine.connect() as connection:
-        return checkpoints_of(connection, job_id, phase)
+        return checkpoints_of(connection, job_id, phase, after, limit)
 
 
-def checkpoints_of(connection: Connection, job_id: str, phase: Phase | None = None) -> list[CheckpointRow]:
-    """Return the committed checkpoints of a job, oldest first, in the caller's transaction."""
-    query = select(checkpoints).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.seq)
+def checkpoints_of(
+    connection: Connection,
+    job_id: str,
+    phase: Phase | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+) -> list[CheckpointRow]:
+    """Return the committed checkpoints of a job after a `seq`, oldest first, in the caller's transaction."""
+    query = select(checkpoints).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.seq).limit(limit)
+    if after is not None:
+        query = query.where(checkpoints.c.seq > after)
     if phase is not None:
         query = query.where(checkpoints.c.phase == phase)
     return [_checkpoint(dict(row)) for row in connection.execute(query).mappings()]
@@ -92,11 +102,12 @@ def find_model_in(connection: Connection, name: str) -> ModelRow:
     query = select(checkpoints, jobs.c.spec).join(jobs, jobs.c.id == checkpoints.c.job_id)
     query = query.where(checkpoints.c.phase == "train").order_by(checkpoints.c.seq.desc()).limit(1)
     if job_id == "latest":
-        newest = select(jobs.c.id).where(jobs.c.state == "succeeded").order_by(jobs.c.ended_at.desc(), jobs.c.id.desc())
+        ended = select(jobs.c.id).where(jobs.c.state == "succeeded", jobs.c.ended_event.is_not(None))
+        newest = ended.order_by(jobs.c.ended_event.desc())  # not by time: a clock may be set back
         query = query.where(checkpoints.c.job_id == newest.limit(1).scalar_subquery())
     elif not at and ALIAS.fullmatch(name):
         query = query.join(aliases, aliases.c.job_id == checkpoints.c.job_id)
-        query = query.where(aliases.c.name == name, checkpoints.c.epoch == aliases.c.epoch)
+        query = query.where(aliases.c.name == name, checkpoints.c.seq == aliases.c.seq)
     else:
         query = query.where(checkpoints.c.job_id == job_id)
     if at:
@@ -120,7 +131,7 @@ def _why_not_found(name: str) -> tuple[str, str]:
 
 def is_aliased() -> ColumnElement[bool]:
     """Return the SQL condition that an alias refers to a checkpoint, which must then be kept."""
-    return exists().where(aliases.c.job_id == checkpoints.c.job_id, aliases.c.epoch == checkpoints.c.epoch)
+    return exists().where(aliases.c.job_id == checkpoints.c.job_id, aliases.c.seq == checkpoints.c.seq)
 
 
 def list_models(engine: Engine, *, after: str | None, limit: int) -> list[ModelRow]:

@@ -12,6 +12,7 @@ from service.store.checkpoints import CheckpointRow, NewCheckpoint, checkpoints_
 from service.store.engine import now, writing
 from service.store.epoch_records import EpochRecords, forget_epochs_of_job_after, insert_records
 from service.store.events import EventType, append_event
+from service.store.file_hold import files_are_held
 from service.store.jobs import JobState
 from service.store.tables import checkpoints, jobs, pretrain_epochs
 
@@ -59,12 +60,14 @@ def commit_checkpoint(engine: Engine, commit: CheckpointCommit) -> Committed:
             return Committed(state or "cancelled", is_kept=False, unused_paths=paths)
         _update_job(connection, commit)
         insert_records(connection, attempt, job_id, commit.records)
+        unused = _drop_same_epoch(connection, commit)
         _insert_checkpoint(connection, commit, seq=0 if newest is None else newest.seq + 1)
-        unused = _trim(connection, commit)
+        unused += _trim(connection, commit)
         if checkpoint.final:
             unused += _forget_pretraining(connection, job_id)
         left_in = _leave_if_over(connection, commit, state)
-        return Committed(left_in, is_kept=True, unused_paths=unused)
+        # Files that a backup may be copying are left to the sweep.
+        return Committed(left_in, is_kept=True, unused_paths=[] if files_are_held(connection) else unused)
 
 
 def _update_job(connection: Connection, commit: CheckpointCommit) -> None:
@@ -113,6 +116,20 @@ def _insert_checkpoint(connection: Connection, commit: CheckpointCommit, seq: in
     append_event(connection, commit.job_id, "job.checkpoint", **data, seq=seq, attempt=attempt.number)
 
 
+def _drop_same_epoch(connection: Connection, commit: CheckpointCommit) -> list[str]:
+    """Drop the row of this epoch that an attempt left without its optimizer state, unless an alias names it."""
+    same = (
+        checkpoints.c.job_id == commit.job_id,
+        checkpoints.c.phase == commit.checkpoint.phase,
+        checkpoints.c.epoch == commit.checkpoint.epoch,
+        ~is_aliased(),
+    )
+    paths = connection.execute(select(checkpoints.c.weights_path, checkpoints.c.resume_path).where(*same)).all()
+    if paths:
+        connection.execute(delete(checkpoints).where(*same))
+    return [path for pair in paths for path in pair if path]
+
+
 def _trim(connection: Connection, commit: CheckpointCommit) -> list[str]:
     """Drop old checkpoints and old optimizer states from the rows; return their paths, for the caller to delete."""
     of_job = checkpoints.c.job_id == commit.job_id
@@ -144,13 +161,27 @@ def _forget_pretraining(connection: Connection, job_id: str) -> list[str]:
     return paths
 
 
+def forget_resume(engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str) -> None:
+    """Note that a checkpoint has lost its optimizer state: only its weights stay. Raises `Fenced`."""
+    with writing(engine) as connection:
+        fence(connection, attempt)
+        of_row = (checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq)
+        connection.execute(update(checkpoints).where(*of_row).values(resume_path=None, resume_file_sha256=None))
+        data = {"seq": row.seq, "epoch": row.epoch, "reason": reason, "weights": "kept"}
+        append_event(connection, row.job_id, "job.checkpoint_damaged", **data)
+
+
 def discard_checkpoint(
     engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str, event: EventType = "job.checkpoint_damaged"
 ) -> None:
-    """Delete a checkpoint's row and the epochs after the one before it, and append an event. Raises `Fenced`."""
+    """Delete a checkpoint's row and the epochs after the one before it, and append an event. Raises `Fenced`.
+
+    A row that an alias names stays: its file may come back from a backup, and until then the alias says what is wrong.
+    """
     with writing(engine) as connection:
         fence(connection, attempt)
-        connection.execute(delete(checkpoints).where(checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq))
+        of_row = (checkpoints.c.job_id == row.job_id, checkpoints.c.seq == row.seq)
+        connection.execute(delete(checkpoints).where(*of_row, ~is_aliased()))
         left = checkpoints_of(connection, row.job_id, row.phase)
         kept = left[-1].epoch if left else -1
         if row.phase == "pretrain":

@@ -13,7 +13,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from service.store.engine import now
-from service.store.tables import counters, events
+from service.store.tables import counters, deleted_jobs, events
+
+IDS_AT_ONCE = 500
 
 EventType = Literal[
     "job.queued",
@@ -44,11 +46,12 @@ class EventRow:
     data: dict[str, Any]
 
 
-def append_event(connection: Connection, job_id: str, event_type: EventType, **data: object) -> None:
-    """Insert an event of a job, in the caller's transaction."""
+def append_event(connection: Connection, job_id: str, event_type: EventType, **data: object) -> int:
+    """Insert an event of a job, in the caller's transaction, and return its id."""
     counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + 1)
-    event_id = connection.execute(counted.returning(counters.c.value)).scalar_one()
+    event_id = int(connection.execute(counted.returning(counters.c.value)).scalar_one())
     connection.execute(insert(events).values(id=event_id, job_id=job_id, type=event_type, at=now(), data=data))
+    return event_id
 
 
 def count_change(connection: Connection) -> None:
@@ -66,6 +69,17 @@ def events_after(
         query = query.where(events.c.job_id.in_(job_ids))
     with engine.connect() as connection:
         return [EventRow(**row) for row in connection.execute(query).mappings()]
+
+
+def deleted_of(engine: Engine, job_ids: Collection[str]) -> frozenset[str]:
+    """Return those of `job_ids` that were deleted."""
+    gone: set[str] = set()
+    ids = sorted(job_ids)
+    with engine.connect() as connection:
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            part = deleted_jobs.c.id.in_(ids[start : start + IDS_AT_ONCE])
+            gone |= set(connection.execute(select(deleted_jobs.c.id).where(part)).scalars())
+    return frozenset(gone)
 
 
 def last_event_id(engine: Engine) -> int:

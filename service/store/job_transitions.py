@@ -16,7 +16,7 @@ from service.errors import IllegalTransition, ModelInUse
 from service.store.attempts import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.engine import now, writing
 from service.store.events import append_event, count_change
-from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run
+from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run, values_of_state
 from service.store.tables import (
     aliases,
     checkpoints,
@@ -92,10 +92,10 @@ def apply_action(connection: Connection, job_id: str, action: JobAction, worker_
     if is_orphan:
         target = SETTLED_STATE.get(target, target)
     run_id = insert_run(connection, job.attempt, job.pins) if target == "queued" else None
-    ended_at = now() if target == "cancelled" else None
-    values = {"state": target, "ended_at": ended_at, "error": None} | ({"run_id": run_id} if run_id else {})
+    by = {"by": action} if action in ("resume", "retry") else {}
+    event_id = append_event(connection, job_id, EVENT_OF[target], **by)
+    values = {"error": None, "run_id": run_id or job.run_id} | values_of_state(target, event_id)
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
-    append_event(connection, job_id, EVENT_OF[target], **({"by": action} if action in ("resume", "retry") else {}))
     if run_id:
         _drop_run_if_unused(connection, job.run_id)
     elif target in ("cancelled", "paused"):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, insert, select
+from sqlalchemy import Column, Connection, Engine, Row, insert, select
 from uuid6 import uuid7
 
 from models.diagnostics.report import Diagnostics
@@ -60,6 +60,7 @@ class JobRow:
     worker: str | None
     pins: dict[str, Any] | None
     experiment_id: str | None = None
+    ended_event: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -108,6 +109,12 @@ def insert_job(
     )
     append_event(connection, new.job_id, "job.queued")
     return new
+
+
+def values_of_state(state: JobState, event_id: int) -> dict[str, Any]:
+    """Return the columns of a job that enters a state by an event: only a job that has ended has an end."""
+    has_ended = state in ENDED
+    return {"state": state, "ended_at": now() if has_ended else None, "ended_event": event_id if has_ended else None}
 
 
 def insert_run(connection: Connection, attempt: int = 0, pins: dict[str, Any] | None = None) -> str:
@@ -185,15 +192,30 @@ def job_pretraining(engine: Engine, job_id: str) -> list[PretrainMetrics]:
         return [PretrainMetrics.model_validate(metrics) for metrics in connection.execute(query).scalars()]
 
 
-def job_diagnostics(engine: Engine, job_id: str) -> list[Diagnostics]:
-    """Return the layer records of the start and of the committed epochs, in order."""
-    query = select(diagnostics.c.data).where(diagnostics.c.job_id == job_id).order_by(diagnostics.c.epoch)
-    with engine.connect() as connection:
-        return [Diagnostics.model_validate(data) for data in connection.execute(query).scalars()]
+def seconds_of_job(engine: Engine, job_id: str) -> float:
+    """Return the time that the committed epochs of a job took, pre-training included."""
+    before = sum(epoch.duration_s for epoch in job_pretraining(engine, job_id))
+    return before + sum(epoch.duration_s for epoch in job_metrics(engine, job_id))
 
 
-def job_metrics(engine: Engine, job_id: str) -> list[EpochMetrics]:
-    """Return the metrics of all committed epochs, in order."""
-    query = select(epochs.c.metrics).where(epochs.c.job_id == job_id).order_by(epochs.c.epoch)
+def job_diagnostics(
+    engine: Engine, job_id: str, after: int | None = None, limit: int | None = None
+) -> list[Diagnostics]:
+    """Return the layer records of the start and of the committed epochs, in order; of a page after an epoch, or all."""
+    found = _by_epoch(engine, diagnostics.c.data, job_id, after, limit)
+    return [Diagnostics.model_validate(data) for data in found]
+
+
+def job_metrics(engine: Engine, job_id: str, after: int | None = None, limit: int | None = None) -> list[EpochMetrics]:
+    """Return the metrics of all committed epochs, in order; of a page after an epoch, or all."""
+    found = _by_epoch(engine, epochs.c.metrics, job_id, after, limit)
+    return [EpochMetrics.model_validate(metrics) for metrics in found]
+
+
+def _by_epoch(engine: Engine, column: Column[Any], job_id: str, after: int | None, limit: int | None) -> list[Any]:
+    table = column.table
+    query = select(column).where(table.c.job_id == job_id).order_by(table.c.epoch).limit(limit)
+    if after is not None:
+        query = query.where(table.c.epoch > after)
     with engine.connect() as connection:
-        return [EpochMetrics.model_validate(metrics) for metrics in connection.execute(query).scalars()]
+        return list(connection.execute(query).scalars())

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     true,
 )
 
@@ -44,6 +45,7 @@ jobs = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
+    Column("ended_event", BigInteger),
     Column("epoch", Integer, nullable=False, default=0),
     Column("progress", JSON),
     Column("error", JSON),
@@ -56,6 +58,7 @@ jobs = Table(
     Index("jobs_in_queue", "state", "priority", "run_id"),
     Index("jobs_by_run", "run_id"),
     Index("jobs_by_experiment", "experiment_id", "id"),
+    Index("jobs_by_end", "state", "ended_event"),
 )
 
 checkpoints = Table(
@@ -136,6 +139,8 @@ workers = Table(
     Column("run_id", Text),
     Column("started_at", Double, nullable=False),
     Column("beat_at", Double, nullable=False),
+    Column("instance", Text, nullable=False, default="", server_default=""),
+    Column("leaving", Boolean, nullable=False, default=False, server_default=false()),
 )
 
 idempotency_keys = Table(
@@ -161,6 +166,7 @@ aliases = Table(
     Column("name", Text, primary_key=True),
     Column("job_id", Text, ForeignKey("jobs.id"), nullable=False),
     Column("epoch", Integer, nullable=False),
+    Column("seq", Integer, nullable=False, default=0, server_default="0"),
     Column("version", Integer, nullable=False),
     Column("updated_at", Double, nullable=False),
     Index("aliases_by_job", "job_id"),

@@ -6,14 +6,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
+from service.errors import ServiceError
 from service.store.engine import now, writing
 from service.store.tables import workers
 
 
 @dataclass(frozen=True)
 class NewBeat:
-    """One heartbeat of a worker; `run_id` is the run that it trains now."""
+    """One heartbeat of a worker; `run_id` is the run that it trains now.
+
+    `instance` is random and the same for all heartbeats of a process; `leaving` says that it is stopping.
+    """
 
     name: str
     process_id: int
@@ -21,9 +26,15 @@ class NewBeat:
     device_name: str
     threads: int
     run_id: str | None
+    instance: str = ""
+    leaving: bool = False
 
 
-@dataclass(frozen=True)
+class NameLost(ServiceError):
+    """Another instance has taken the name of this one, which was silent for a lifetime."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerRow(NewBeat):
     """A worker with its last heartbeat; `age_s` is the time since then, by the database's clock."""
 
@@ -33,21 +44,56 @@ class WorkerRow(NewBeat):
 
 
 def beat(engine: Engine, new: NewBeat) -> float:
-    """Write a heartbeat and return its time, in seconds since 1970 UTC by the database's clock."""
+    """Write a heartbeat and return its time, in seconds since 1970 UTC by the database's clock.
+
+    Raises `NameLost` if another instance has taken the name.
+    """
     with writing(engine) as connection:
         instant = float(connection.execute(select(now())).scalar_one())
-        change = update(workers).where(workers.c.name == new.name, workers.c.process_id == new.process_id)
-        if connection.execute(change.values(beat_at=instant, **vars(new))).rowcount == 0:
-            # No row, or that of an earlier process with this name.
-            connection.execute(delete(workers).where(workers.c.name == new.name))
+        mine = update(workers).where(workers.c.name == new.name, workers.c.instance == new.instance)
+        if connection.execute(mine.values(beat_at=instant, **vars(new))).rowcount == 0:
+            if connection.execute(select(workers.c.name).where(workers.c.name == new.name)).first() is not None:
+                raise NameLost(f"Another process has taken the name {new.name}.")
             connection.execute(insert(workers).values(started_at=instant, beat_at=instant, **vars(new)))
         return instant
 
 
-def forget(engine: Engine, names: Collection[str]) -> None:
-    """Delete heartbeats: of a worker that stops, or of dead ones."""
+def take_name(engine: Engine, new: NewBeat, before: str | None) -> bool:
+    """Write the first heartbeat of an instance in place of the instance `before` (None: of no row).
+
+    Return False, and write nothing, if the row has another instance by now.
+    """
     with writing(engine) as connection:
-        connection.execute(delete(workers).where(workers.c.name.in_(names)))
+        instant = float(connection.execute(select(now())).scalar_one())
+        found = connection.execute(select(workers.c.instance).where(workers.c.name == new.name)).scalar()
+        if found != before:
+            return False
+        connection.execute(delete(workers).where(workers.c.name == new.name))
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        row = dialect.insert(workers).values(started_at=instant, beat_at=instant, **vars(new))
+        connection.execute(row.on_conflict_do_nothing())  # another process may insert the name at the same moment
+        holder = select(workers.c.instance).where(workers.c.name == new.name)
+        return bool(connection.execute(holder).scalar_one() == new.instance)
+
+
+def find(engine: Engine, name: str) -> WorkerRow | None:
+    """Return the row of a worker's name, if there is one."""
+    query = select(workers, (now() - workers.c.beat_at).label("age_s")).where(workers.c.name == name)
+    with engine.connect() as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else WorkerRow(**row)
+
+
+def leave(engine: Engine, name: str, instance: str) -> None:
+    """Delete the row of a worker that stops, if the name is still its own."""
+    with writing(engine) as connection:
+        connection.execute(delete(workers).where(workers.c.name == name, workers.c.instance == instance))
+
+
+def forget(engine: Engine, names: Collection[str], ttl_s: float) -> None:
+    """Delete the rows of dead workers that have not been heard of for `ttl_s`."""
+    with writing(engine) as connection:
+        connection.execute(delete(workers).where(workers.c.name.in_(names), workers.c.beat_at <= now() - ttl_s))
 
 
 def silent(engine: Engine, names: Collection[str], ttl_s: float) -> list[str]:

@@ -16,7 +16,7 @@ from models.errors import DataDamaged, DataMissing, FaninError, Interrupted
 from service.errors import Fenced, NotFound, Unavailable
 from service.store import runs
 from service.store.attempts import Attempt
-from service.store.engine import retry_while_unreachable
+from service.store.outages import retry_while_unreachable
 from service.training.context import Drained, WorkerContext
 from service.training.failure_reasons import failure_reason
 from service.training.run_attempt import RunAttempt

@@ -100,7 +100,8 @@ class CheckpointWriter:
     def _write_files(self, ready: PendingCheckpoint) -> NewCheckpoint:
         self._context.fault_hook("write_files")
         attempt, member, snapshot = self._attempt, ready.member, ready.snapshot
-        stem = f"{attempt_folder(member.job_id, attempt.run_id, attempt.number)}/{snapshot.epoch:06d}"
+        folder = attempt_folder(member.job_id, attempt.run_id, attempt.number, attempt.token)
+        stem = f"{folder}/{snapshot.epoch:06d}"
         digest = weights_sha256(snapshot.weights)
         metadata = CheckpointMetadata(
             spec=member.spec,

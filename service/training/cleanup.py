@@ -14,9 +14,10 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.artifacts import JOBS, Artifacts, attempt_folder, job_folder
+from service.artifacts import JOBS, Artifacts, attempt_prefix, job_folder
 from service.store import checkpoints, idempotency
 from service.store.checkpoints import JobFiles
+from service.store.file_hold import files_are_held
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,10 @@ class Sweep:
             pause.wait(INTERVAL_S)
 
     def sweep(self) -> Swept:
-        """Sweep once and return how much was deleted."""
+        """Sweep once and return how much was deleted; nothing while a backup copies files."""
+        with self._engine.connect() as connection:
+            if files_are_held(connection):
+                return Swept(0, 0, 0, 0, 0)
         old = 0
         if self._checkpoints_kept is not None:
             for path in checkpoints.trim_ended_jobs(self._engine, self._checkpoints_kept):
@@ -95,5 +99,5 @@ def _orphans(job_id: str, listed: list[str], files: JobFiles) -> list[str]:
     orphans = [path for path in listed if path not in files.paths]
     if not files.is_open:
         return orphans
-    being_written = attempt_folder(job_id, files.run_id, files.attempt) + "/"
+    being_written = attempt_prefix(job_id, files.run_id, files.attempt)
     return [path for path in orphans if not path.startswith(being_written)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.store import commits, runs
 from service.store.commits import CheckpointCommit, Committed
-from service.store.engine import retry_while_unreachable
+from service.store.outages import retry_while_unreachable
 from service.training.context import WorkerContext
 
 

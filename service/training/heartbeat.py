@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.queue.delivery import Deliveries
 from service.store import runs, workers
-from service.store.workers import NewBeat
+from service.store.workers import NameLost, NewBeat
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +31,33 @@ class Heartbeat:
     """Writes the heartbeats of one worker and requeues the runs of silent workers."""
 
     engine: Engine
-    deliveries: Deliveries
     ttl_s: float
     myself: Callable[[], NewBeat]
+    end_process: Callable[[], None]
+    """Called if another process has taken this worker's name; it does not return."""
+
+    deliveries: Deliveries | None = None
+    """The queue, once this worker takes runs from it; before that it beats, but reaps nothing."""
+
     _stop: threading.Event = field(default_factory=threading.Event)
     _last_beat_at: float = -float("inf")
     _steady_since: float = float("inf")
     _idle_claims: frozenset[str] = frozenset()
 
+    @property
+    def interval_s(self) -> float:
+        """Return the time between two heartbeats."""
+        return self.ttl_s / BEATS_A_LIFETIME
+
     def start(self) -> None:
-        """Write one heartbeat, so that no reaper takes this worker for dead, and continue in a thread."""
-        self.beat()
+        """Beat in a thread; the first heartbeat is that of `WorkerName.claim`."""
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
         """Stop the heartbeats and delete this worker's row."""
         self._stop.set()
-        workers.forget(self.engine, [self.myself().name])
+        me = self.myself()
+        workers.leave(self.engine, me.name, me.instance)
 
     def beat(self) -> bool:
         """Write one heartbeat; return whether there was no gap for a lifetime, so that this worker may reap."""
@@ -59,13 +69,15 @@ class Heartbeat:
 
     def reap(self) -> None:
         """Requeue the runs of dead workers, and runs delivered to this worker that it does not work on."""
+        if self.deliveries is None:
+            return
         taken, me = self.deliveries.taken(), self.myself()
         dead = workers.silent(self.engine, set(taken.values()) - {me.name}, self.ttl_s)
         if dead:
             log.warning("no heartbeat for more than %g s: %s; their runs are requeued", self.ttl_s, ", ".join(dead))
             runs.apply_pending_actions_of(self.engine, dead)
             self.deliveries.hand_on(dead)
-            workers.forget(self.engine, dead)
+            workers.forget(self.engine, dead, self.ttl_s)
         idle = frozenset(run_id for run_id, worker in taken.items() if worker == me.name and run_id != me.run_id)
         for run_id in idle & self._idle_claims:
             # Taken but never begun, or ended without the queue recording it: another attempt does the rest.
@@ -74,11 +86,13 @@ class Heartbeat:
         self._idle_claims = idle
 
     def _run(self) -> None:
-        interval_s = self.ttl_s / BEATS_A_LIFETIME
-        while not self._stop.wait(interval_s):
+        while not self._stop.wait(self.interval_s):
             started = time.monotonic()
             try:
                 if self.beat():
                     self.reap()
+            except NameLost as error:
+                log.error("%s This worker ends; it starts again under the name if that is free.", error)  # noqa: TRY400
+                self.end_process()
             except SQLAlchemyError as error:
                 log.warning("heartbeat failed after %.1f s: %s", time.monotonic() - started, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -23,14 +24,18 @@ from models.errors import FaninError, Interrupted
 from service.errors import Fenced
 from service.store import runs
 from service.store.attempts import Attempt
-from service.store.engine import OUT_OF_REACH
 from service.store.jobs import JobState
+from service.store.outages import OUT_OF_REACH
 
 log = logging.getLogger(__name__)
 
 WATCH_INTERVAL_S = 0.5
 LOCKED_AFTER = 1.25
 """Multiple of the stall limit after which the process is ended from outside the interpreter."""
+
+
+class TimeLimit(FaninError):
+    """The training has taken the time that its spec allows."""
 
 
 @dataclass
@@ -51,6 +56,8 @@ class TrainingMonitor:
     _unwanted: FaninError | None = None
     _failure: Exception | None = None
     _published_at: float = 0.0
+    _max_seconds: float = math.inf
+    _deadline: float = math.inf
     _moved_at: float = 0.0
     _armed_for: float = -1.0
 
@@ -79,8 +86,21 @@ class TrainingMonitor:
         self.progress = progress
         self._published_at = time.monotonic()
 
+    def limit_time(self, max_seconds: float, spent_s: float) -> None:
+        """Let `raise_if_unwanted` raise `TimeLimit` after `max_seconds` of training, `spent_s` of which are over."""
+        self._max_seconds = max_seconds
+        self._deadline = time.monotonic() + max_seconds - spent_s
+
     def raise_if_unwanted(self) -> None:
-        """Raise `Interrupted` if no job is left to train, `Fenced` if the run was taken over, or a database error."""
+        """Raise `Interrupted` if no job is left to train, `Fenced` if the run was taken over, or a database error.
+
+        Raises `TimeLimit` after the time that `limit_time` has set.
+        """
+        if time.monotonic() > self._deadline:
+            raise TimeLimit(
+                f"The training has taken {self._max_seconds:,.0f} s (max_seconds); its last checkpoint is kept.",
+                "Submit it with a larger max_seconds, fewer epochs or a smaller network.",
+            )
         if self._failure is not None:
             raise self._failure
         if self._unwanted is not None:
@@ -92,7 +112,8 @@ class TrainingMonitor:
                 self._look_after_steps()
                 self._apply_pending_actions(runs.report_progress(self.engine, self.attempt, self.progress))
             except OUT_OF_REACH as error:
-                log.warning("progress cannot be written for now: %s", error)
+                log.warning("progress cannot be written for now: %s", getattr(error, "orig", error))
+                self.moved()  # the training may wait for the database as well, which is no stall
             except Fenced as error:
                 self._unwanted = error
             except SQLAlchemyError as error:

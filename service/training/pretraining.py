@@ -66,7 +66,8 @@ class PretrainingOfMember:
 
     def _commit(self, snapshot: PretrainSnapshot, metrics: PretrainMetrics) -> None:
         job_id, attempt = self.member.job_id, self.attempt
-        path = f"{attempt_folder(job_id, attempt.run_id, attempt.number)}/pretrain-{snapshot.number:06d}.safetensors"
+        folder = attempt_folder(job_id, attempt.run_id, attempt.number, attempt.token)
+        path = f"{folder}/pretrain-{snapshot.number:06d}.safetensors"
         content = encode_resume(snapshot.tensors, snapshot.number)
         checkpoint = NewCheckpoint(
             phase="pretrain",

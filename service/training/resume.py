@@ -16,6 +16,11 @@ from service.training.context import WorkerContext
 
 log = logging.getLogger(__name__)
 
+
+class ResumeLost(CheckpointDamaged):
+    """The optimizer state of a checkpoint is missing or damaged; its weights are whole."""
+
+
 NO_EPOCH = -1
 AHEAD = "Another job of the same run had not reached this epoch when the attempt ended."
 
@@ -47,12 +52,17 @@ def _last_snapshot(
     context: WorkerContext, attempt: Attempt, member: Member, no_later_than: int | None
 ) -> Snapshot | None:
     for row in reversed(list_checkpoints(context.engine, member.job_id, phase="train")):
+        if row.epoch > 0 and row.resume_path is None:
+            continue  # only its weights are kept
         if no_later_than is not None and row.epoch > no_later_than:
             log.info("%s: going back from epoch %d: %s", member.job_id, row.epoch, AHEAD)
             commits.discard_checkpoint(context.engine, attempt, row, AHEAD, "job.checkpoint_discarded")
             continue
         try:
             return _read(context, row)
+        except ResumeLost as error:
+            log.warning("%s: going back one checkpoint, whose weights stay: %s", member.job_id, error)
+            commits.forget_resume(context.engine, attempt, row, error.detail)
         except CheckpointDamaged as error:
             log.warning("%s: going back one checkpoint: %s", member.job_id, error)
             commits.discard_checkpoint(context.engine, attempt, row, error.detail, "job.checkpoint_damaged")
@@ -62,8 +72,9 @@ def _last_snapshot(
 def _read(context: WorkerContext, row: CheckpointRow) -> Snapshot:
     weights = decode(context.artifacts.read(row.weights_path, row.weights_file_sha256)).weights
     optimizer: Mapping[str, Any] = {}
-    if row.epoch > 0:
-        if row.resume_path is None or row.resume_file_sha256 is None:
-            raise CheckpointDamaged(f"Epoch {row.epoch} has no optimizer state any more.")
-        optimizer = decode_resume(context.artifacts.read(row.resume_path, row.resume_file_sha256), row.epoch)
+    if row.resume_path is not None and row.resume_file_sha256 is not None:
+        try:
+            optimizer = decode_resume(context.artifacts.read(row.resume_path, row.resume_file_sha256), row.epoch)
+        except CheckpointDamaged as error:
+            raise ResumeLost(error.detail, error.hint) from error
     return Snapshot(row.epoch, weights, optimizer)

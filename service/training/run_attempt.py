@@ -24,8 +24,9 @@ from models.training.snapshot import Snapshot
 from models.training.train import Training
 from service.store import runs
 from service.store.attempts import Attempt, Member
-from service.store.engine import retry_while_unreachable
 from service.store.epoch_records import EpochRecords
+from service.store.jobs import seconds_of_job
+from service.store.outages import retry_while_unreachable
 from service.training.checkpoint_writer import CheckpointWriter, EndedJobs, PendingCheckpoint
 from service.training.context import WorkerContext, shown_progress
 from service.training.failure_reasons import failure_reason
@@ -67,11 +68,19 @@ class RunAttempt:
         pins, reason = pinned(self._attempt, self._data, self._device)
         torch.set_num_threads(pins["threads"])
         retry_while_unreachable(lambda: runs.start_jobs(self._engine, self._attempt, pins, reason))
+        self._limit_time()
         with self._monitor, self._writer:
             training = self._restored(pins["engine"])
             while not training.finished and self._live:
                 self._run_epoch(training)
         return self._someone_cancelled
+
+    def _limit_time(self) -> None:
+        """Set the time that is left of the spec's `max_seconds`; the members of a run have it in common."""
+        max_seconds = self._attempt.members[0].spec.max_seconds
+        if max_seconds is not None:
+            spent_s = max(seconds_of_job(self._engine, member.job_id) for member in self._attempt.members)
+            self._monitor.limit_time(max_seconds, spent_s)
 
     # -- during training ---------------------------------------------------------------------------------
 

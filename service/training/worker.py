@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from sqlalchemy import Engine
 
 from models.data.mnist import DataSet, Digits, load
@@ -26,27 +25,25 @@ from models.vocabulary import DataChoice
 from service.artifacts import Artifacts
 from service.errors import ServiceError
 from service.processes.hardware import processor_name
+from service.processes.supervisor import EXIT_TRY_AGAIN
 from service.processes.worker_environment import prepare_interpreter
 from service.queue.delivery import Deliveries
 from service.queue.engine import POLLING_INTERVAL_S, forget_ended
 from service.settings import Settings
-from service.store.engine import check_connection, open_engine, require_tables
+from service.store.engine import open_engine
+from service.store.outages import retry_while_unreachable, wait_for_tables
 from service.store.workers import NewBeat
 from service.training.attempt_policy import RETRYABLE_ERRORS, LacksData, make_attempt
 from service.training.cleanup import Sweep
 from service.training.context import Device, Drained, WorkerContext
 from service.training.heartbeat import Heartbeat
+from service.training.worker_name import WorkerName
 
 log = logging.getLogger(__name__)
 
 FALLBACK_LIFETIME_S = 600.0
 DRAIN_LIMIT_S = 10.0
 HAND_BACK_PAUSE_S = 5 * POLLING_INTERVAL_S
-EXIT_TO_RESTART = 75
-
-
-class SlotTaken(ServiceError):
-    """Another live process owns this slot."""
 
 
 class GpuUnusable(ServiceError):
@@ -62,7 +59,7 @@ class Worker:
     def __init__(self, settings: Settings, slot: str, threads: int) -> None:
         self._settings = settings
         self._slot = slot
-        self._name = f"{settings.node}:{slot}"
+        self._is_working = False
         self._device = _device(slot, threads)
         self._run_id: str | None = None
         self._draining = False
@@ -73,33 +70,37 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. A run in progress continues later from its last checkpoint, on any worker.
 
-        Raises `SlotTaken` if another process owns the slot, `DatabaseNotReady` before the migration, `Unavailable`
-        if the database is out of reach.
+        Waits for ever for the database and for its tables. Raises `NameTaken` if another living process has this
+        worker's name, and `DatabaseTooNew`.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, self._end)
-        with self._held_slot():
-            engine = open_engine(self._settings.sqlalchemy_url)
-            check_connection(engine)
-            require_tables(engine)
-            torch.set_num_threads(self._device.threads)
-            prepare_interpreter()
-            self._warm_up()
-            self._deliveries = Deliveries(engine, self._settings.sqlalchemy_url, self._name, self._hand_to_main_thread)
-            self._heartbeat = Heartbeat(engine, self._deliveries, self._settings.worker_ttl_s, self._beat)
-            self._heartbeat.start()
-            self._deliveries.start()
-            Sweep(engine, self._artifacts, self._settings.checkpoints_kept, forget_ended).start()
-            # Objects loaded so far stay alive: a garbage collection that scans them would delay training by 80 ms.
-            gc.collect()
-            gc.freeze()
-            log.info("worker %s is ready on %s (%s)", self._name, self._device.kind, self._device.name)
-            try:
-                self._work(engine)
-            except BaseException:
-                # The queue's threads would keep a process without a main thread alive, and its runs taken.
-                log.exception("this worker restarts")
-                os._exit(EXIT_TO_RESTART)
+        settings = self._settings
+        engine = open_engine(settings.sqlalchemy_url)
+        wait_for_tables(engine)
+        self._name = WorkerName(engine, settings.home / "slots", settings.node, self._slot, settings.worker_ttl_s)
+        self._heartbeat = Heartbeat(engine, settings.worker_ttl_s, self._beat, lambda: os._exit(EXIT_TRY_AGAIN))
+        retry_while_unreachable(lambda: self._name.claim(self._beat, is_chosen="node" in settings.model_fields_set))
+        self._heartbeat.start()
+        torch.set_num_threads(self._device.threads)
+        prepare_interpreter()
+        self._warm_up()
+        name = self._name.name
+        self._deliveries = Deliveries(engine, settings.sqlalchemy_url, name, self._hand_to_main_thread)
+        self._is_working = True
+        self._deliveries.start()
+        self._heartbeat.deliveries = self._deliveries
+        Sweep(engine, self._artifacts, settings.checkpoints_kept, forget_ended).start()
+        # Objects loaded so far stay alive: a garbage collection that scans them would delay training by 80 ms.
+        gc.collect()
+        gc.freeze()
+        log.info("worker %s is ready on %s (%s)", name, self._device.kind, self._device.name)
+        try:
+            self._work(engine)
+        except BaseException:
+            # The queue's threads would keep a process without a main thread alive, and its runs taken.
+            log.exception("this worker restarts")
+            os._exit(EXIT_TRY_AGAIN)
 
     def _hand_to_main_thread(self, run_id: str) -> None:
         done = threading.Event()
@@ -110,11 +111,11 @@ class Worker:
         context = WorkerContext(
             engine=engine,
             artifacts=self._artifacts,
-            worker=self._name,
+            worker=self._name.name,
             device=self._device,
             load_data=self._load,
             draining=lambda: self._draining,
-            end_process=lambda: os._exit(EXIT_TO_RESTART),
+            end_process=lambda: os._exit(EXIT_TRY_AGAIN),
             stall_limit_s=self._settings.stall_limit_s,
             checkpoints_kept=self._settings.checkpoints_kept,
         )
@@ -143,11 +144,11 @@ class Worker:
             time.sleep(HAND_BACK_PAUSE_S)  # takes nothing meanwhile, so that another idle worker gets the run
         except RETRYABLE_ERRORS:
             log.exception("this worker restarts")
-            os._exit(EXIT_TO_RESTART)
+            os._exit(EXIT_TRY_AGAIN)
 
     def _leave(self, run_id: str | None) -> None:
         """End the process cleanly: requeue its run and delete its heartbeat."""
-        log.info("worker %s stops", self._name)
+        log.info("worker %s stops", self._name.name)
         try:
             self._heartbeat.stop()
             if run_id is not None:
@@ -158,10 +159,11 @@ class Worker:
     def _end(self, number: int, *_frame: object) -> None:
         """Stop at once if nothing is in progress, else between two steps or at the end of the epoch.
 
-        A second signal, or the alarm after `DRAIN_LIMIT_S`, ends the process immediately. Writes no log line, since the
-        signal may have interrupted one.
+        Heartbeats say meanwhile that this process is leaving, so that a new one waits for its name. A second signal, or
+        the alarm after `DRAIN_LIMIT_S`, ends the process immediately. Writes no log line, since the signal may have
+        interrupted one.
         """
-        if number == signal.SIGALRM or self._draining:
+        if number == signal.SIGALRM or self._draining or not self._is_working:
             os._exit(0)
         self._draining = True
         signal.setitimer(signal.ITIMER_REAL, DRAIN_LIMIT_S)
@@ -170,26 +172,15 @@ class Worker:
 
     def _beat(self) -> NewBeat:
         return NewBeat(
-            name=self._name,
+            name=self._name.name,
             process_id=os.getpid(),
             device_kind=self._device.kind,
             device_name=self._device.name,
             threads=self._device.threads,
             run_id=self._run_id,
+            instance=self._name.instance,
+            leaving=self._draining,
         )
-
-    def _held_slot(self) -> FileLock:
-        folder = self._settings.home / "slots"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{self._settings.node}-{self._slot}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise SlotTaken(
-                f"Slot {self._slot} of {self._settings.home} is in use by another process.",
-                "Stop the other service, or give this one its own FANIN_HOME.",
-            ) from None
-        return lock
 
     def _warm_up(self) -> None:
         """Run what the first job needs, on MNIST if it is present, so that the first job is as quick as later ones.

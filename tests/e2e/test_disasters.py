@@ -6,6 +6,8 @@ root, the shared folder is a small file system of its own that a test can fill.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -212,6 +214,62 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing(cluster: Cluster,
     assert doctor.returncode == 1
     assert "WRONG  database: The database postgresql" in doctor.stdout
     assert "Traceback" not in doctor.stderr
+
+
+def test_a_worker_killed_in_an_outage_waits_for_the_database_and_goes_on(cluster: Cluster, undisturbed: str) -> None:
+    if cluster.server is None:
+        pytest.skip("SQLite is a file; it has no server that could be stopped")
+    job_id = submit_and_reach(cluster.client, 2)
+    machine = machine_of(cluster, job_id)
+    seen = len(machine.output())
+    cluster.server.stop()
+    try:
+        for process_id in machine.workers():
+            os.kill(process_id, signal.SIGKILL)
+        wait_until(lambda: "trying again" in machine.output()[seen:], what="the new worker to find no database")
+        until = time.monotonic() + OUTAGE_S
+        refused = cluster.client.post("/jobs", json=SHORT)
+        assert refused.status_code == 503
+        assert "database cannot be reached" in refused.json()["detail"]
+        ready = cluster.client.get("/readyz")
+        assert ready.status_code == 503
+        assert str(cluster.folder) not in ready.text, "an address in an answer that needs no key"
+        assert cluster.client.get("/healthz").status_code == 200
+        wait_until(lambda: time.monotonic() > until)
+    finally:
+        cluster.server.start()
+    check_ended_once(cluster.client, job_id, undisturbed)
+    assert all(one.process is not None and one.process.poll() is None for one in cluster.machines.values())
+
+
+def test_a_machine_started_without_its_database_works_when_it_comes(cluster: Cluster, undisturbed: str) -> None:
+    if cluster.server is None:
+        pytest.skip("SQLite is a file; it has no server that could be stopped")
+    cluster.server.stop()
+    try:
+        late = cluster.start_worker("late", wait=False)
+        wait_until(lambda: "trying again" in late.output(), what="the late worker to find no database")
+    finally:
+        cluster.server.start()
+    wait_until(lambda: "is ready on" in late.output(), what="the late worker")
+    assert late.stop() == 0
+    del cluster.machines["late"]
+
+
+def test_replicas_of_one_name_train_no_job_twice(cluster: Cluster, undisturbed: str) -> None:
+    job_id = submit_and_reach(cluster.client, 2)
+    machine = machine_of(cluster, job_id)
+    replica = Machine(
+        "replica",
+        ("worker", "--slots", "1"),
+        cluster.environment(machine.name) | {"FANIN_HOME": str(cluster.folder / "replica")},
+        cluster.folder / "replica" / "output.log",
+    )
+    replica.start()
+    assert replica.process is not None
+    assert replica.process.wait(60) == 78
+    assert f"A living worker has the name {machine.name}:cpu-0 already" in replica.output()
+    assert check_ended_once(cluster.client, job_id, undisturbed)["attempt"] == 1
 
 
 def test_a_full_disk_fails_the_job_keeps_its_checkpoints_and_a_retry_ends_it(

@@ -17,12 +17,12 @@ from tests.e2e.conftest import SHORT, Service, check_ended_once, events_of, subm
 
 pytestmark = pytest.mark.e2e
 
-TTL_S = 2
+TTL_S = 4
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with two workers of one thread each, whose heartbeats live for two seconds."""
+    """A service with two workers of one thread each, whose heartbeats live for four seconds."""
     folder = tmp_path_factory.mktemp(request.param)
     settings = {"FANIN_SLOTS": "2", "FANIN_SLOT_THREADS": "1", "FANIN_WORKER_TTL_S": str(TTL_S)}
     server = None

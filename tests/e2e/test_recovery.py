@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
@@ -20,8 +22,8 @@ from models.checkpoint import weights_sha256
 from models.data.mnist import DataSet
 from models.spec import resolve_spec
 from models.training.train import Training
-from service.commands.local_service import ServiceFailed, environment_without_settings
-from tests.e2e.conftest import ROOT, Service
+from service.commands.local_service import ServiceFailed, environment_without_settings, free_port
+from tests.e2e.conftest import ROOT, Service, submit_and_reach
 
 pytestmark = pytest.mark.e2e
 
@@ -117,6 +119,43 @@ def test_a_killed_api_is_replaced(new_service: NewService) -> None:
 
     wait_until(replaced, what="another API process")
     wait_until(service.is_ready, what="the API to answer")
+
+
+def test_a_service_started_right_after_its_supervisor_was_killed_takes_over(new_service: NewService) -> None:
+    service = new_service()
+    service.start()
+    job_id = submit_and_reach(service.client, 1, epochs=60)
+    assert service.process is not None
+    service.process.kill()
+    service.process.wait()
+    service.start()
+    assert service.process.poll() is None
+    job = service.wait_for_state(job_id, "succeeded", "failed")
+    assert job["state"] == "succeeded"
+    assert service.process.poll() is None
+
+
+def test_a_service_whose_database_cannot_be_reached_answers_503_and_stays(new_service: NewService) -> None:
+    service = new_service(FANIN_DATABASE_URL=f"postgresql://nobody@127.0.0.1:{free_port()}/fanin")
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(service.start)
+        wait_until(lambda: answered(service) == 503, what="the API to answer")
+        assert service.client.get("/jobs").status_code == 503
+        assert service.client.get("/healthz").status_code == 200
+        wait_until(lambda: service.output().count("trying again") >= 2, what="the worker to try again")
+        assert service.process is not None
+        assert service.process.poll() is None
+        service.stop()
+        with suppress(ServiceFailed):
+            starting.result()
+
+
+def answered(service: Service) -> int:
+    """Return the status of /readyz, 0 if nothing answers."""
+    try:
+        return service.client.get("/readyz").status_code
+    except httpx.TransportError:
+        return 0
 
 
 def test_a_taken_port_ends_the_service_with_one_clear_line(new_service: NewService) -> None:

@@ -27,9 +27,10 @@ from service.queue.engine import migrate_queue
 from service.queue.submission import Queue
 from service.settings import Settings
 from service.store import workers
-from service.store.engine import migrate, open_engine
+from service.store.engine import open_engine
 from service.store.job_transitions import JobAction
 from service.store.jobs import JobRow
+from service.store.migration import migrate
 from service.store.workers import NewBeat
 from service.training.attempt_policy import make_attempt
 from service.training.context import Device, FaultPoint, WorkerContext

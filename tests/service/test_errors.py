@@ -3,23 +3,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import models.errors
+import service.commands.backup
 import service.commands.demo
 import service.commands.local_service
 import service.commands.reproduce
 import service.errors
+import service.store.workers
 import service.training.attempt_policy
 import service.training.context
+import service.training.monitor
+import service.training.resume
 import service.training.worker
 from models.errors import FaninError
 from service.errors import STATUS_OF, NotFound, error_name
 
 NEVER_ANSWERED = {
-    service.training.worker.SlotTaken,
     service.training.worker.GpuUnusable,
     service.training.attempt_policy.TooManyAttempts,
     models.errors.EngineMissing,
     service.training.context.Drained,
     service.training.attempt_policy.LacksData,
+    service.training.resume.ResumeLost,
+    service.training.monitor.TimeLimit,
+    service.commands.backup.BackupFailed,
+    service.store.workers.NameLost,
     service.commands.demo.DemoFailed,
     service.commands.reproduce.NotReproduced,
     service.commands.local_service.ServiceFailed,

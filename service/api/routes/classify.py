@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InvalidImage
@@ -70,7 +69,7 @@ async def classify(services: ServicesDep, model_id: str, request: Request) -> li
     """
     body = await request.body()
     media_type = media_type_of(request.headers.get("content-type"))
-    read, top_k = await run_in_threadpool(_read, body, media_type)
+    read, top_k = await services.answering.decoding.run(partial(_read, body, media_type), body)
     probabilities = (await services.answering.predicted(model_id, read.images[:1])).probabilities[0]
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     return [Score(label=str(digit), score=float(probabilities[digit])) for digit in best]

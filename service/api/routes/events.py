@@ -72,7 +72,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "/jobs/{job_id}/events",
     summary="List or stream the events of a job",
     response_model=Page[Event],
-    responses={**RESPONSES, **problem_responses(404, 422)},
+    responses={**RESPONSES, **problem_responses(404, 422, 503)},
 )
 def get_events(
     services: ServicesDep,
@@ -94,7 +94,7 @@ def get_events(
     "/events",
     summary="List or stream the events of several jobs",
     response_model=Page[Event],
-    responses={**RESPONSES, **problem_responses(404, 422)},
+    responses={**RESPONSES, **problem_responses(404, 422, 503)},
 )
 def get_events_of_jobs(
     services: ServicesDep,
@@ -116,6 +116,10 @@ def get_events_of_jobs(
     return events_answer(services, asked, job_ids)
 
 
+def _as_json(row: EventRow) -> str:
+    return event_view(row).model_dump_json()
+
+
 def events_answer(services: Services, asked: Asked, job_ids: Collection[str] | None) -> Any:
     """Return the response with the events of some jobs (None: all jobs), as the requested list or stream."""
     after, limit = asked.after, asked.limit
@@ -126,12 +130,13 @@ def events_answer(services: Services, asked: Asked, job_ids: Collection[str] | N
     has_ended = job_ids is not None and not open_jobs(services.engine, job_ids)
     if has_ended and not events_after(services.engine, after, job_ids=job_ids, limit=1):
         return Response(status_code=204)
+    services.hub.require_room()
     first = True
 
     def render(row: EventRow) -> str:
         nonlocal first
         retry, first = (f"retry: {RETRY_MS}\n" if first else ""), False
-        return f"{retry}id: {row.id}\nevent: {row.type}\ndata: {event_view(row).model_dump_json()}\n\n"
+        return f"{retry}id: {row.id}\nevent: {row.type}\ndata: {services.hub.text_of(row, _as_json)}\n\n"
 
     # A heartbeat is a comment without a blank line, because some clients would take that for an empty event.
     stream = services.hub.stream(job_ids, after, render, heartbeat=": hb\n")

@@ -138,7 +138,7 @@ def get_one_experiment(services: ServicesDep, experiment_id: str) -> Experiment:
     "/experiments/{experiment_id}/events",
     summary="List or stream the events of an experiment",
     response_model=Page[Event],
-    responses={**RESPONSES, **problem_responses(404, 422)},
+    responses={**RESPONSES, **problem_responses(404, 422, 503)},
 )
 def get_events_of_experiment(services: ServicesDep, asked: HowAsked, experiment_id: str) -> Any:
     """List or stream the events of all members; the stream ends when all of them have ended."""

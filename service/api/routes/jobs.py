@@ -19,9 +19,14 @@ from models.init import SCHEMES
 from models.results import EpochMetrics
 from models.spec import PresetSpec, TrainSpec, resolve_spec
 from service.api.dependencies import (
+    MAX_OF_JOB,
+    MAX_PAGE,
     After,
+    AfterNumber,
     IdempotencyKey,
     Limit,
+    LimitOfJob,
+    LimitOfLarge,
     Services,
     ServicesDep,
     SpecObject,
@@ -38,6 +43,7 @@ from service.http.answers import JsonResponse, Page
 from service.http.problems import invalid_body
 from service.queue.submission import Once
 from service.store.checkpoints import list_checkpoints
+from service.store.file_hold import files_are_held
 from service.store.job_transitions import delete_job as delete_rows
 from service.store.jobs import (
     PRIORITIES,
@@ -151,6 +157,7 @@ def _resolved(body: dict[str, Any]) -> TrainSpec:
 
 def _validated(services: Services, spec: TrainSpec, priority: Priority) -> Validation:
     with services.engine.connect() as connection:
+        services.queue.check_costs(connection, [spec])
         jobs_before, work_before = queued_before(connection, PRIORITIES[priority])
         can = capacity(connection, services.worker_ttl_s)
     wait_s = can.wait_s(work_before, jobs_before)
@@ -202,6 +209,9 @@ def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
 def delete_job(services: ServicesDep, job_id: str) -> Deleted:
     """Delete a job with its model, checkpoints, metrics and events; not while a worker has it or an alias names it."""
     delete_rows(services.engine, job_id)
+    with services.engine.connect() as connection:
+        if files_are_held(connection):  # a backup may be copying them; the sweep deletes them later
+            return Deleted(id=job_id)
     try:
         services.artifacts.delete_below(job_folder(job_id))
     except OSError as error:
@@ -210,26 +220,54 @@ def delete_job(services: ServicesDep, job_id: str) -> Deleted:
 
 
 @router.get("/{job_id}/metrics", summary="List the metrics of a job", responses=problem_responses(404))
-def get_metrics(services: ServicesDep, job_id: str) -> Page[EpochMetrics]:
+def get_metrics(
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    job_id: str,
+    after: AfterNumber = None,
+    limit: LimitOfJob = MAX_OF_JOB,
+) -> Page[EpochMetrics]:
     """List the metrics of every committed epoch: losses, training accuracy, seconds, images per second."""
     get_job(services.engine, job_id)
-    return Page[EpochMetrics](data=job_metrics(services.engine, job_id), has_more=False)
+    found = job_metrics(services.engine, job_id, after, limit + 1)
+    return page(request, response, found, limit, found[:limit][-1].epoch if found else None)
 
 
 @router.get("/{job_id}/diagnostics", summary="List the layer diagnostics of a job", responses=problem_responses(404))
-def get_diagnostics(services: ServicesDep, job_id: str) -> Page[Diagnostics]:
+def get_diagnostics(
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    job_id: str,
+    after: AfterNumber = None,
+    limit: LimitOfLarge = MAX_PAGE,
+) -> Page[Diagnostics]:
     """List each layer's statistics at the start and after every committed epoch, with a verdict per record.
 
     They are measured on the first 512 training images. The record of the start also has what theory predicts. The list
-    is empty if the spec has `"diagnostics": false`.
+    is empty if the spec has `"diagnostics": false`. Pages go by epoch; a record of a deep network has 50 kB.
     """
     get_job(services.engine, job_id)
-    return Page[Diagnostics](data=job_diagnostics(services.engine, job_id), has_more=False)
+    found = job_diagnostics(services.engine, job_id, after, limit + 1)
+    return page(request, response, found, limit, found[:limit][-1].epoch if found else None)
 
 
 @router.get("/{job_id}/checkpoints", summary="List the checkpoints of a job", responses=problem_responses(404))
-def get_checkpoints(services: ServicesDep, job_id: str) -> Page[Checkpoint]:
-    """List the checkpoints of a job, oldest first; those of the phase train can predict, as JOB@EPOCH."""
+def get_checkpoints(
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    job_id: str,
+    after: AfterNumber = None,
+    limit: LimitOfJob = MAX_OF_JOB,
+) -> Page[Checkpoint]:
+    """List the checkpoints of a job, oldest first; those of the phase train can predict, as JOB@EPOCH.
+
+    Pages go by `seq`.
+    """
     get_job(services.engine, job_id)
-    views = [checkpoint_view(row) for row in list_checkpoints(services.engine, job_id)]
-    return Page[Checkpoint](data=views, has_more=False)
+    rows = list_checkpoints(services.engine, job_id, after=after, limit=limit + 1)
+    return page(
+        request, response, [checkpoint_view(row) for row in rows], limit, rows[:limit][-1].seq if rows else None
+    )

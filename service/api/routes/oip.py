@@ -5,6 +5,7 @@ Model names are those of the rest of the API; versions are epochs.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
@@ -181,7 +182,7 @@ async def infer(
     """Predict digits: tensors `probabilities` [n,10] and `labels` [n], or strings with `classification`."""
     body = await request.body()
     try:
-        read = await run_in_threadpool(read_request, body, header_length)
+        read = await services.answering.decoding.run(partial(read_request, body, header_length), body)
     except ValidationError as error:
         raise invalid_body(error, orjson.loads(body[: whole_number(header_length or "") or len(body)])) from error
     served = await _found(services, model_name, version)

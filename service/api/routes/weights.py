@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from models.checkpoint import decode
 from models.inference.export import ExportFormat, to_npz, to_onnx
 from service.api.dependencies import ServicesDep, problem_responses
-from service.http.partial_content import partial_response
+from service.http.partial_content import content_of_bytes, content_of_file, partial_response
 from service.store.checkpoints import find_model
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -19,6 +21,9 @@ MEDIA_TYPES: dict[ExportFormat, str] = {
     "npz": "application/zip",
     "onnx": "application/octet-stream",
 }
+_one_export = threading.Lock()
+"""An export takes several times the memory of its file; exports wait for each other."""
+
 _CONTENT = {"schema": {"type": "string", "format": "binary"}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The whole file.", "content": {"application/octet-stream": _CONTENT}},
@@ -53,8 +58,11 @@ def get_weights(
     to `probabilities` [n, 10].
     """
     row = find_model(services.engine, model_id).checkpoint
-    content = services.artifacts.read(row.weights_path, row.weights_file_sha256)
-    if form != "safetensors":
-        checkpoint = decode(content)
-        content = to_npz(checkpoint.weights) if form == "npz" else to_onnx(checkpoint.weights, checkpoint.metadata)
+    if form == "safetensors":
+        content = content_of_file(*services.artifacts.stored(row.weights_path, row.weights_file_sha256))
+    else:
+        with _one_export:
+            checkpoint = decode(services.artifacts.read(row.weights_path, row.weights_file_sha256))
+            make = to_npz if form == "npz" else partial(to_onnx, metadata=checkpoint.metadata)
+            content = content_of_bytes(make(checkpoint.weights))
     return partial_response(content, MEDIA_TYPES[form], f"{row.job_id}-{row.epoch}.{form}", request.headers)

@@ -122,6 +122,8 @@ class Validation(Answer):
     queue_position: int = Field(description="Place that the job would have in the queue; 1 is next.")
     estimated_start_at: datetime | None = Field(description="Estimated start; null if unknown.")
     estimated_duration_s: float | None = Field(description="From the speed of recent jobs; null before the first.")
+    estimated_memory_bytes: int = Field(description="Memory of the training, with a third to spare.")
+    estimated_checkpoint_bytes: int = Field(description="Size of the checkpoints of all epochs.")
 
 
 class Deleted(Answer):
@@ -192,4 +194,6 @@ def validation_view(
         queue_position=queue_position,
         estimated_start_at=timestamp_or_none(starts_at),
         estimated_duration_s=duration_s,
+        estimated_memory_bytes=spec.memory_bytes,
+        estimated_checkpoint_bytes=spec.checkpoint_bytes,
     )

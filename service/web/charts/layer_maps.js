@@ -1,7 +1,7 @@
 /** What happens in every layer, epoch by epoch, side by side for groups: as heat maps, or as ridgelines. */
 
 import { keep } from "../lib/address.js";
-import { diagnosticsOf } from "../lib/api.js";
+import { diagnosticsOf, everyPage } from "../lib/api.js";
 import { choice, element, field, fill } from "../lib/dom.js";
 import { number, tick } from "../lib/format.js";
 import { failure } from "../lib/notices.js";
@@ -23,6 +23,15 @@ const NOTES = {
 const MAX_MAPS = 6;
 const MIN_GAP_MS = 1500;
 const MAX_DECADES = 6; // smaller values are drawn at the lower end
+
+const MAX_RECORDS = 2000;
+const everyRecord = (jobId) =>
+  everyPage(
+    (query) => diagnosticsOf(jobId, query),
+    {},
+    MAX_RECORDS,
+    (record) => record.epoch,
+  );
 
 /** Return {node, show}; `show(groups)` takes [{name, jobId, checkpoints}] and asks again for those with more checkpoints. */
 export function layerMaps(params, signal) {
@@ -50,7 +59,7 @@ export function layerMaps(params, signal) {
     try {
       await Promise.all(
         stale.map(async ({ jobId, checkpoints }) =>
-          state.records.set(jobId, { checkpoints, epochs: (await diagnosticsOf(jobId)).data }),
+          state.records.set(jobId, { checkpoints, epochs: await everyRecord(jobId) }),
         ),
       );
       if (!signal.aborted) drawAll();

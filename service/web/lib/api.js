@@ -37,7 +37,7 @@ export const testDigit = (dataset, index) => call("GET", `/datasets/${safe(datas
 export const estimate = (body) => call("POST", "/jobs", { query: { validate_only: true }, body });
 export const listJobs = (query) => call("GET", "/jobs", { query });
 export const getJob = (id) => call("GET", `/jobs/${safe(id)}`);
-export const diagnosticsOf = (id) => call("GET", `/jobs/${safe(id)}/diagnostics`);
+export const diagnosticsOf = (id, query) => call("GET", `/jobs/${safe(id)}/diagnostics`, { query });
 export const checkpointsOf = (id) => call("GET", `/jobs/${safe(id)}/checkpoints`);
 export const cancelJob = (id) => call("POST", `/jobs/${safe(id)}/cancel`);
 export const pauseJob = (id) => call("POST", `/jobs/${safe(id)}/pause`);

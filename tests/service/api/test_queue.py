@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from benchmarks.machines import wait_until
+from service.api import event_hub
 from service.api.dependencies import unquoted
 from service.settings import Settings
+from service.store import events
 from tests.service.conftest import SMALL, Api, Bench, problem
 
 BODY = SMALL.model_dump(mode="json")
@@ -115,3 +120,69 @@ def test_workers_are_listed_with_what_they_run_on(bench: Bench, api: httpx.Clien
     bench.beat("lab:cpu-0", "run_x")
     (worker,) = api.get("/workers").json()["data"]
     assert (worker["name"], worker["is_live"], worker["run_id"]) == ("lab:cpu-0", True, "run_x")
+
+
+def test_a_stream_of_events_beyond_the_limit_is_refused(bench: Bench, settings: Settings) -> None:
+    job_id, _ = bench.submit()
+    accept = {"Accept": "text/event-stream"}
+    with Api(settings.model_copy(update={"max_streams": 1})) as client:
+        with client.stream("GET", f"/jobs/{job_id}/events", headers=accept) as first:
+            lines = first.iter_lines()  # kept: a response ends with its iterator
+            assert next(lines)
+            problem(client.get(f"/jobs/{job_id}/events", headers=accept), 503, "unavailable")
+            assert client.get(f"/jobs/{job_id}/events").status_code == 200
+        bench.apply_action(job_id, "cancel")
+        wait_until(lambda: client.get(f"/jobs/{job_id}/events", headers=accept).status_code == 200, what="room")
+
+
+def test_streams_cost_the_database_no_more_than_one(
+    bench: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [bench.submit()[0] for _ in range(10)]
+    with Api(settings) as client, ExitStack() as streams:
+        accept = {"Accept": "text/event-stream"}
+        lines = [
+            streams.enter_context(client.stream("GET", f"/jobs/{job_id}/events", headers=accept)).iter_lines()
+            for job_id in ids
+        ]
+        for of_job in lines:
+            while not next(of_job).startswith("event: job.queued"):
+                pass
+        reads = 0
+        original = events.events_after
+
+        def counted(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return original(*arguments, **keywords)
+
+        monkeypatch.setattr(event_hub, "events_after", counted)
+        for job_id in ids:
+            bench.apply_action(job_id, "cancel")
+        for of_job in lines:
+            assert any(line.startswith("event: job.cancelled") for line in of_job)
+        assert 1 <= reads <= 10  # one for each look at the database that found news, not one for each stream
+
+
+def test_the_stream_of_a_deleted_job_ends(bench: Bench, api: httpx.Client) -> None:
+    job_id, _ = bench.submit()
+    with api.stream("GET", f"/jobs/{job_id}/events", headers={"Accept": "text/event-stream"}) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        assert api.delete(f"/jobs/{job_id}").status_code == 200
+        list(lines)
+
+
+@pytest.mark.parametrize("part", ["metrics", "diagnostics", "checkpoints"])
+def test_the_parts_of_a_job_come_in_pages(part: str, bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained(SMALL.model_copy(update={"epochs": 3}))
+    whole = api.get(f"/jobs/{job_id}/{part}").json()
+    assert not whole["has_more"]
+    found, path = [], f"/jobs/{job_id}/{part}?limit=2"
+    while path:
+        answer = api.get(path)
+        assert len(answer.json()["data"]) <= 2
+        found += answer.json()["data"]
+        path = answer.links["next"]["url"] if "next" in answer.links else ""
+    assert found == whole["data"]
+    assert len(found) >= 3

@@ -47,7 +47,7 @@ def within(
     trust_s: float | None = None,
 ) -> None:
     async def run() -> None:
-        predictors = Predictors(bench.engine, bench.artifacts, limit_bytes)
+        predictors = Predictors(bench.artifacts, limit_bytes)
         answering = MicroBatcher(ModelResolver(bench.engine, predictors, trust_s), 2)
         try:
             await work(answering)

@@ -11,7 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from service.errors import DatabaseNotReady
-from service.store.engine import cause_of, check_writing, migrate, open_engine, require_tables
+from service.store.engine import open_engine
+from service.store.migration import migrate, require_tables
+from service.store.outages import cause_of, check_writing
 
 
 def test_only_the_owner_can_read_a_new_database_file(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from models.training.train import Training
+from service.artifacts import attempt_folder
 from service.errors import Fenced, IllegalTransition, KeyReused, NotFound, QueueFull
 from service.queue import engine as queue_module
 from service.queue.submission import Once, Queue
@@ -163,7 +165,8 @@ class FakeDeliveries:
 
 
 def heartbeat(bench: Bench, deliveries: FakeDeliveries, ttl_s: float) -> Heartbeat:
-    return Heartbeat(bench.engine, deliveries, ttl_s, lambda: NewBeat("me:cpu-0", 1, "cpu", "x", 1, "run_now"))  # type: ignore[arg-type]
+    me = NewBeat("me:cpu-0", 1, "cpu", "x", 1, "run_now")
+    return Heartbeat(bench.engine, ttl_s, lambda: me, lambda: None, deliveries)  # type: ignore[arg-type]
 
 
 def test_a_reaper_hands_on_the_runs_of_the_silent_and_leaves_those_of_the_living(bench: Bench) -> None:
@@ -196,15 +199,25 @@ def test_a_reaper_judges_others_only_after_a_lifetime_without_a_gap_of_its_own(
     assert verdicts == [False, False, False, False, True, False, False, False, False, True]
 
 
-def test_a_heartbeat_of_a_new_process_begins_anew(bench: Bench) -> None:
-    workers.beat(bench.engine, NewBeat("a", 1, "cpu", "x", 1, None))
-    first = workers.list_workers(bench.engine)[0]
-    workers.beat(bench.engine, NewBeat("a", 1, "cpu", "x", 1, "run_x"))
-    same = workers.list_workers(bench.engine)[0]
+def test_a_heartbeat_of_another_instance_is_refused(bench: Bench) -> None:
+    mine, other = (NewBeat("a", 1, "cpu", "x", 1, None, instance) for instance in ("mine", "other"))
+    workers.beat(bench.engine, mine)
+    (first,) = workers.list_workers(bench.engine)
+    workers.beat(bench.engine, dataclasses.replace(mine, run_id="run_x"))
+    (same,) = workers.list_workers(bench.engine)
     assert (same.started_at, same.run_id) == (first.started_at, "run_x")
-    workers.beat(bench.engine, NewBeat("a", 2, "cpu", "x", 1, None))
+    with pytest.raises(workers.NameLost):
+        workers.beat(bench.engine, other)
+    assert not workers.take_name(bench.engine, other, before="a third")
+    assert workers.take_name(bench.engine, other, before="mine")
     (new,) = workers.list_workers(bench.engine)
-    assert (new.process_id, new.started_at > first.started_at) == (2, True)
+    assert (new.instance, new.started_at > first.started_at) == ("other", True)
+    with pytest.raises(workers.NameLost):
+        workers.beat(bench.engine, mine)
+    workers.leave(bench.engine, "a", "mine")
+    assert workers.find(bench.engine, "a") is not None
+    workers.leave(bench.engine, "a", "other")
+    assert workers.find(bench.engine, "a") is None
 
 
 def test_a_job_is_deleted_with_all_that_is_its_but_not_while_it_runs(bench: Bench) -> None:
@@ -228,7 +241,8 @@ def test_a_sweep_takes_orphans_and_what_was_deleted_and_nothing_else(bench: Benc
     bench.artifacts.write("jobs/job_unknown/run-1/000001.weights.safetensors", b"of another database")
     running, run_id = bench.submit()
     attempt = runs.begin_attempt(bench.engine, run_id, WORKER)
-    being_written = f"jobs/{running}/{run_id}-{attempt.number}/000000.weights.safetensors"
+    folder = attempt_folder(running, run_id, attempt.number, attempt.token)
+    being_written = f"{folder}/000000.weights.safetensors"
     bench.artifacts.write(being_written, b"no row yet")
     delete_job(bench.engine, deleted)
     swept = Sweep(bench.engine, bench.artifacts, None).sweep()
@@ -309,3 +323,10 @@ def test_places_go_by_priority_and_then_by_age_and_starts_by_measured_speed(benc
     starts = [found[one.job_id].starts_at for one in (high, second, normal, low)]
     assert all(start is not None for start in starts)
     assert starts == sorted(starts, key=lambda start: start or 0.0)
+
+
+def test_latest_is_the_job_that_ended_last_even_if_the_clock_was_set_back(bench: Bench) -> None:
+    first, second = bench.trained(), bench.trained()
+    with writing(bench.engine) as connection:
+        connection.execute(update(jobs).where(jobs.c.id == first).values(ended_at=jobs.c.ended_at + 3600))
+    assert find_model(bench.engine, "latest").checkpoint.job_id == second

@@ -26,10 +26,11 @@ from service.artifacts import Artifacts
 from service.queue.engine import migrate_queue
 from service.queue.submission import Queue
 from service.store.checkpoints import find_model, list_checkpoints
-from service.store.engine import migrate, open_engine, require_tables, writing
+from service.store.engine import open_engine, writing
 from service.store.events import events_after
 from service.store.idempotency import claim
 from service.store.jobs import get_job
+from service.store.migration import migrate, require_tables
 from tests.service.conftest import TTL_S, Bench
 
 STORED: dict[str, Any] = json.loads(Path(__file__).with_name("home_of_0004.json").read_text())
@@ -91,6 +92,18 @@ def test_a_model_that_was_trained_before_is_served(opened: Bench) -> None:
     assert weights_sha256(weights) == row.weights_sha256
     assert row.evaluation is not None
     assert row.evaluation.right() is not None
+
+
+def test_an_alias_means_the_row_that_it_meant_before(opened: Bench) -> None:
+    found = find_model(opened.engine, "champion").checkpoint
+    (row,) = [row for row in list_checkpoints(opened.engine, STORED["succeeded"]) if row.epoch == 1]
+    assert (found.job_id, found.seq) == (row.job_id, row.seq)
+
+
+def test_latest_is_the_job_whose_event_ended_it_last(opened: Bench) -> None:
+    assert find_model(opened.engine, "latest").checkpoint.job_id == STORED["succeeded"]
+    assert get_job(opened.engine, STORED["succeeded"]).ended_event is not None
+    assert get_job(opened.engine, STORED["paused"]).ended_event is None
 
 
 def test_a_job_that_was_paused_goes_on_from_its_checkpoint(opened: Bench, five_thousand: DataSet) -> None:

@@ -18,9 +18,10 @@ from service.queue.submission import Queue
 from service.settings import Settings
 from service.store import jobs as job_store
 from service.store.checkpoints import find_model, list_models
-from service.store.engine import migrate, now, open_engine, require_tables, writing
+from service.store.engine import now, open_engine, writing
 from service.store.events import append_event, events_after, last_event_id
 from service.store.jobs import get_job, list_jobs
+from service.store.migration import migrate, require_tables
 from service.store.tables import jobs, metadata
 from tests.service.conftest import SMALL, TTL_S, Bench
 

@@ -17,6 +17,7 @@ from models.spec import SGD
 from models.training.train import Training
 from service.errors import Fenced, NotFound
 from service.store import commits, runs
+from service.store.aliases import set_alias
 from service.store.attempts import Attempt
 from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
 from service.store.commits import CheckpointCommit
@@ -139,6 +140,55 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(bench: Bench, mo
     assert "job.checkpoint_damaged" in kinds(bench, job_id)
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1, 2, 3, 4]
     assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("lost", [[2], [1, 2]])
+def test_a_lost_optimizer_state_costs_no_weights_and_ends_with_the_same_bits(
+    lost: list[int], bench: Bench, few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SMALL.model_copy(update={"epochs": 4})
+    job_id, run_id = bench.submit(spec)
+    die_at(bench, run_id, "commit", 4)
+    for row in list_checkpoints(bench.engine, job_id):
+        if row.epoch in lost:
+            assert row.resume_path is not None
+            bench.artifacts.delete(row.resume_path)
+    before = {row.epoch: row for row in list_checkpoints(bench.engine, job_id)}
+    die_at(bench, run_id, "commit", 1)
+    after = {row.epoch: row for row in list_checkpoints(bench.engine, job_id)}
+    assert after.keys() == before.keys() == {0, 1, 2}
+    for epoch, row in after.items():
+        assert row.weights_path == before[epoch].weights_path
+        bench.artifacts.read(row.weights_path, row.weights_file_sha256)
+    told = [event for event in events_after(bench.engine, 0, job_ids=[job_id]) if "damaged" in event.type]
+    assert [event.data["epoch"] for event in told] == lost[::-1]
+    assert {event.data["weights"] for event in told} == {"kept"}
+    bench.attempt(run_id)
+    rows = list_checkpoints(bench.engine, job_id)
+    assert [row.epoch for row in rows] == [0, *range(1, 5)]
+    assert rows[-1].weights_sha256 == undisturbed(few, spec)
+    files = set(bench.artifacts.list_below(f"jobs/{job_id}"))
+    assert {row.weights_path for row in rows} <= files
+    assert not {before[epoch].weights_path for epoch in lost} & files, "of epochs that were trained again"
+
+
+def test_a_checkpoint_that_an_alias_names_outlives_its_damage_and_its_repetition(bench: Bench) -> None:
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
+    die_at(bench, run_id, "commit", 4)
+    set_alias(bench.engine, "champion", f"{job_id}@2", None)
+    named = find_model(bench.engine, "champion").checkpoint
+    assert named.resume_path is not None
+    bench.artifacts.delete(named.resume_path)
+    content = bench.artifacts.read(named.weights_path, named.weights_file_sha256)
+    bench.artifacts.delete(named.weights_path)
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "succeeded"
+    kept = find_model(bench.engine, "champion").checkpoint
+    assert (kept.seq, kept.weights_path) == (named.seq, named.weights_path)
+    bench.artifacts.write(named.weights_path, content)  # it comes back from a backup
+    again = find_model(bench.engine, f"{job_id}@2").checkpoint
+    assert again.seq > kept.seq
+    assert again.weights_sha256 == kept.weights_sha256
 
 
 def test_only_the_last_two_resume_files_are_kept_and_none_of_the_final_epoch(bench: Bench) -> None:

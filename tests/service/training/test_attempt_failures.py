@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from models.data.mnist import DataSet
 from models.errors import DataMissing
@@ -19,11 +20,12 @@ from models.network.architecture import Architecture
 from models.spec import SGD
 from models.training.train import Training
 from service.errors import Unavailable
-from service.store import commits
-from service.store import engine as engine_module
+from service.store import commits, outages
 from service.store.checkpoints import find_model, list_checkpoints
+from service.store.engine import writing
 from service.store.events import events_after
 from service.store.jobs import get_job, job_metrics
+from service.store.tables import epochs
 from service.training import context as context_module
 from service.training import monitor as watch_module
 from service.training.attempt_policy import LacksData
@@ -75,20 +77,42 @@ def test_every_failure_ends_the_job_with_its_reason(
     assert job.error["detail"]
 
 
-def test_a_lost_database_is_not_a_failed_job(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_answers_with_an_unknown_error_is_not_a_failed_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job_id, run_id = bench.submit()
 
     def lose(*_arguments: object, **_keywords: object) -> None:
-        raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+        raise DBAPIError("UPDATE", {}, Exception("what is this?"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "DATABASE_PATIENCE_S", 0.0)
         patch.setattr(commits, "commit_checkpoint", lose)
-        with pytest.raises(OperationalError):
+        with pytest.raises(DBAPIError):
             bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "running"
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_a_database_that_is_away_for_long_costs_time_and_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run_id = bench.submit()
+    original, calls = commits.commit_checkpoint, 0
+
+    def away(*arguments: Any, **keywords: Any) -> object:
+        nonlocal calls
+        calls += 1
+        if calls < 50:
+            raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(outages, "RETRY_PAUSE_S", 0.001)
+    monkeypatch.setattr(outages, "MAX_RETRY_PAUSE_S", 0.001)
+    monkeypatch.setattr(commits, "commit_checkpoint", away)
+    bench.attempt(run_id)
+    job = get_job(bench.engine, job_id)
+    assert (job.state, job.attempt) == ("succeeded", 1)
 
 
 def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +127,7 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkey
             raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
         return committed
 
-    monkeypatch.setattr(engine_module, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(outages, "RETRY_PAUSE_S", 0.01)
     monkeypatch.setattr(commits, "commit_checkpoint", answer_lost)
     bench.attempt(run_id)
     assert calls == 4
@@ -257,3 +281,26 @@ def test_memory_that_runs_out_is_told_with_the_sizes(bench: Bench, monkeypatch: 
     assert "6,370 parameters" in error["detail"]
     assert "batch of 50" in error["detail"]
     assert "Tried to allocate 2 GiB" in error["detail"]
+
+
+def test_a_job_that_takes_longer_than_its_spec_allows_fails_and_keeps_its_checkpoints(bench: Bench) -> None:
+    job_id = bench.trained(SMALL.model_copy(update={"epochs": 10_000, "max_seconds": 0.5}))
+    job = get_job(bench.engine, job_id)
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error["type"] == "time-limit"
+    assert 0 < job.epoch < 10_000
+    assert find_model(bench.engine, job_id).checkpoint.epoch == job.epoch
+
+
+def test_the_time_of_earlier_attempts_counts(bench: Bench) -> None:
+    job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 10_000, "max_seconds": 0.5}))
+    die_at(bench, run_id, "commit", 3)
+    with writing(bench.engine) as connection:
+        metrics = select(epochs.c.metrics).where(epochs.c.job_id == job_id)
+        longer = dict(connection.execute(metrics).scalars().first() or {}) | {"duration_s": 3600.0}
+        connection.execute(update(epochs).where(epochs.c.job_id == job_id).values(metrics=longer))
+    before = get_job(bench.engine, job_id).epoch
+    bench.attempt(run_id)
+    job = get_job(bench.engine, job_id)
+    assert (job.state, job.epoch) == ("failed", before)

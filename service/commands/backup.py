@@ -1,0 +1,202 @@
+"""`fanin backup`, `fanin verify`, `fanin restore`: a copy of all jobs with their files, consistent while jobs run.
+
+A backup is a folder: `fanin.sqlite` with all rows, whichever database they come from, and `artifacts/` with the files
+that the rows point to. It is put together under another name and renamed at the end: a folder with its name is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+
+from models.errors import CheckpointDamaged
+from service.artifacts import Artifacts
+from service.errors import ServiceError, Unavailable
+from service.queue.engine import client_of, enqueue, migrate_queue
+from service.settings import Settings
+from service.store.engine import open_engine, writing
+from service.store.file_hold import hold_files
+from service.store.migration import migrate, require_tables
+from service.store.outages import check_connection
+from service.store.transfer import (
+    FileOfRow,
+    copy_rows,
+    files_of_rows,
+    has_jobs,
+    requeue_open_jobs,
+    snapshot,
+)
+
+DATABASE = "fanin.sqlite"
+ARTIFACTS = "artifacts"
+HOLD_S = 60.0
+HOLD_AGAIN_S = 15.0
+
+
+class BackupFailed(ServiceError):
+    """A backup cannot be made, is not whole, or cannot be restored here."""
+
+
+class Verified(NamedTuple):
+    """The files that rows point to, and those that are missing or damaged, each with the reason."""
+
+    files: int
+    damaged: list[tuple[FileOfRow, str]]
+
+
+def backup(settings: Settings, destination: Path) -> str:
+    """Write a backup of the database and the files of `settings`, and return what was written as a sentence.
+
+    While files are copied, no process of the service deletes any (`hold_files`). Raises `BackupFailed`, `Unavailable`.
+    """
+    if destination.exists():
+        raise BackupFailed(f"{destination} exists already.", "Name a new folder; a backup overwrites nothing.")
+    source = open_engine(settings.sqlalchemy_url)
+    check_connection(source)
+    require_tables(source)
+    part = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, mode=0o700)
+    try:
+        with _files_held(source):
+            jobs, files = _copy_database(source, part / DATABASE)
+            missing = _copy_files(settings.artifacts_folder, part / ARTIFACTS, files)
+        part.rename(destination)
+    except OSError as error:
+        raise BackupFailed(f"The backup failed: {error.strerror}: {error.filename or part}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        source.dispose()
+    lost = f" {missing} files were missing: `fanin verify` names them." if missing else ""
+    return f"{jobs} jobs with {len(files) - missing} files are in {destination}.{lost}"
+
+
+def verify(settings: Settings, backup_folder: Path | None) -> Verified:
+    """Compare the SHA-256 of every file that a row points to; in a backup, or (None) in the service's own folder."""
+    with ExitStack() as stack:
+        if backup_folder is None:
+            engine, folder = open_engine(settings.sqlalchemy_url), settings.artifacts_folder
+            check_connection(engine)
+        else:
+            engine, folder = stack.enter_context(_opened(backup_folder)), backup_folder / ARTIFACTS
+        with snapshot(engine) as connection:
+            files = files_of_rows(connection)
+        engine.dispose()
+    artifacts, damaged = Artifacts(folder), []
+    for file in files:
+        try:
+            artifacts.read(file.path, file.sha256)
+        except (CheckpointDamaged, Unavailable) as error:
+            damaged.append((file, error.detail))
+    return Verified(len(files), damaged)
+
+
+def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = False) -> str:
+    """Put a backup into the empty database and the folder of `settings`, and return what was restored as a sentence.
+
+    Jobs that had not ended are queued again and go on from their last checkpoint. Raises `BackupFailed`, and changes
+    nothing, if the database has jobs, or a file of weights is damaged and `accept_damage` is false.
+    """
+    lost = {file for file, _ in verify(settings, backup_folder).damaged}
+    lost_weights = [file.path for file in lost if not file.is_resume]
+    if lost_weights and not accept_damage:
+        raise BackupFailed(
+            f"{len(lost_weights)} files of weights are missing or damaged in {backup_folder}: {lost_weights[0]} ...",
+            "Use another backup, or restore all others with --accept-damage.",
+        )
+    target = open_engine(settings.sqlalchemy_url)
+    check_connection(target)
+    migrate(target)
+    migrate_queue(target, settings.sqlalchemy_url)
+    with target.connect() as connection:
+        if has_jobs(connection):
+            raise BackupFailed(
+                "The database has jobs already.", "Restore into an empty one: another FANIN_HOME or FANIN_DATABASE_URL."
+            )
+    with _opened(backup_folder) as source, snapshot(source) as rows:
+        files = [file for file in files_of_rows(rows) if file not in lost]
+        _copy_files(backup_folder / ARTIFACTS, settings.artifacts_folder, files)
+        client = client_of(target)
+        with writing(target) as connection:
+            counts = copy_rows(rows, connection)
+            requeued = requeue_open_jobs(connection)
+            for run_id, priority in requeued.items():
+                enqueue(client, connection, run_id, priority)
+    target.dispose()
+    return f"{counts['jobs']} jobs with {len(files)} files are restored; {len(requeued)} runs are queued again."
+
+
+@contextmanager
+def _files_held(engine: Engine) -> Iterator[None]:
+    """Keep the files of all checkpoints until the block ends, however long it takes."""
+    over = threading.Event()
+
+    def hold() -> None:
+        while not over.wait(HOLD_AGAIN_S):
+            hold_files(engine, HOLD_S)
+
+    hold_files(engine, HOLD_S)
+    holder = threading.Thread(target=hold, name="hold-files", daemon=True)
+    holder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        holder.join()
+        hold_files(engine, 0.0)
+
+
+def _copy_database(source: Engine, file: Path) -> tuple[int, list[FileOfRow]]:
+    copy = open_engine(f"sqlite:///{file}")
+    migrate(copy)
+    with snapshot(source) as rows, writing(copy) as connection:
+        counts = copy_rows(rows, connection)
+        files = files_of_rows(rows)
+    with copy.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # one file, without a write-ahead log beside it
+    copy.dispose()
+    return counts["jobs"], files
+
+
+@contextmanager
+def _opened(backup_folder: Path) -> Iterator[Engine]:
+    """Yield a private copy of a backup's database with the newest tables; the backup itself is only read."""
+    file = backup_folder / DATABASE
+    if not file.is_file():
+        raise BackupFailed(f"{backup_folder} is no backup: it has no {DATABASE}.", "Name a folder of `fanin backup`.")
+    with tempfile.TemporaryDirectory(prefix="fanin-") as folder:
+        copy = Path(folder) / DATABASE
+        shutil.copyfile(file, copy)
+        engine = open_engine(f"sqlite:///{copy}")
+        migrate(engine)
+        yield engine
+        engine.dispose()
+
+
+def _copy_files(source: Path, target: Path, files: Sequence[FileOfRow]) -> int:
+    """Copy files that are not there yet, and flush them to the disk; return how many are missing in `source`."""
+    missing = 0
+    for file in files:
+        place = target / file.path
+        if place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == file.sha256:
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.part")
+        try:
+            shutil.copyfile(source / file.path, part)
+        except FileNotFoundError:
+            missing += 1
+            continue
+        with part.open("rb") as copied:
+            os.fsync(copied.fileno())
+        part.replace(place)
+    return missing

@@ -1,0 +1,55 @@
+"""The commands `fanin backup`, `fanin verify` and `fanin restore` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from service.logs import set_up_logging
+from service.settings import read_settings
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands; each sets `run`, as the others do."""
+    saving = _command(commands, "backup", _backup, "copy all jobs and their files, while the service runs or not")
+    saving.add_argument("destination", type=Path, metavar="DEST", help="folder to make")
+    checking = _command(commands, "verify", _verify, "compare every checkpoint file with its hash")
+    checking.add_argument("backup", nargs="?", type=Path, help="folder of a backup (default: the service's own files)")
+    bringing = _command(commands, "restore", _restore, "put a backup into an empty database")
+    bringing.add_argument("backup", type=Path, help="folder of a backup")
+    bringing.add_argument("--accept-damage", action="store_true", help="restore even if files of weights are damaged")
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from service.commands.backup import backup
+
+    print(backup(read_settings(), options.destination))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from service.commands.backup import verify
+
+    verified = verify(read_settings(), options.backup)
+    for file, reason in verified.damaged:
+        kind = "optimizer state" if file.is_resume else "weights"
+        print(f"DAMAGED  {kind} of {file.job_id}@{file.epoch}: {reason}")
+    print(f"{verified.files} files checked, {len(verified.damaged)} missing or damaged.")
+    return 1 if verified.damaged else 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from service.commands.backup import restore
+
+    settings = read_settings()
+    set_up_logging(settings, "restore")
+    print(restore(settings, options.backup, accept_damage=options.accept_damage))
+    return 0

@@ -1,0 +1,126 @@
+"""Large pictures are read in little memory, and not too many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import tracemalloc
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import Unavailable
+from service.inference.decoding import BYTES_A_PIXEL, Decoding, cost_of
+from service.inference.image_decoding import read_body
+from tests.service.conftest import Bench
+
+MIB = 2**20
+
+
+def picture(mode: str, side: int, form: str = "PNG", *, ground: int = 255, ink: int = 0) -> bytes:
+    """Return a picture of a thick 7, in bytes of a file."""
+    grey = Image.new("L", (side, side), ground)
+    unit = side // 28
+    grey.paste(ink, (8 * unit, 6 * unit, 20 * unit, 9 * unit))
+    grey.paste(ink, (16 * unit, 6 * unit, 19 * unit, 22 * unit))
+    if mode == "RGBA":
+        alpha = grey.point(lambda level: 255 if level == ink else 0)
+        made = Image.merge("RGBA", (grey, grey, grey, alpha))
+    elif mode == "I;16":
+        made = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    else:
+        made = grey.convert(mode)
+    buffer = io.BytesIO()
+    made.save(buffer, form)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16"])
+@pytest.mark.parametrize("side", [560, 2240])
+def test_a_large_picture_is_read_as_a_small_one(mode: str, side: int) -> None:
+    small = read_body(picture("L", 280), "", fit=True, scale="255")
+    large = read_body(picture(mode, side), "", fit=True, scale="255")
+    difference = np.abs(small.images[0].astype(int) - large.images[0].astype(int))
+    assert difference.mean() < 4
+    assert large.inverted == small.inverted == (True,)
+
+
+def test_a_large_jpeg_is_decoded_at_a_smaller_size() -> None:
+    small = read_body(picture("L", 280), "", fit=True, scale="255")
+    large = read_body(picture("RGB", 4032, "JPEG"), "", fit=True, scale="255")
+    assert np.abs(small.images[0].astype(int) - large.images[0].astype(int)).mean() < 6
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_sixteen_million_pixels_cost_less_than_their_channels_and_a_little(mode: str) -> None:
+    content = picture(mode, 4096)
+    assert len(content) < MIB
+    tracemalloc.start()  # sees what NumPy and Python allocate; Pillow keeps the picture itself, of 16 to 64 MiB
+    read_body(content, "", fit=True, scale="255")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 24 * MIB
+
+
+def test_an_array_of_bytes_is_read_without_a_copy_in_double_precision() -> None:
+    file = io.BytesIO()
+    np.save(file, np.full((10_000, 28, 28), 7, np.uint8))
+    tracemalloc.start()
+    read = read_body(file.getvalue(), "", fit=False, scale="auto")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (read.images == 7).all()
+    assert peak < 5 * 7_840_000
+
+
+def test_the_cost_is_that_of_the_pixels_in_the_header_or_of_the_bytes() -> None:
+    content = picture("L", 2800)
+    assert cost_of(content) >= BYTES_A_PIXEL * 2800 * 2800
+    assert cost_of(content[:60]) >= BYTES_A_PIXEL * 2800 * 2800
+    assert cost_of(b"no picture") == 40
+
+
+def test_beyond_the_budget_a_body_is_refused_and_afterwards_read() -> None:
+    release = threading.Event()
+
+    async def try_two() -> tuple[int, int]:
+        decoding = Decoding(2, budget_bytes=1000)
+        first = asyncio.ensure_future(decoding.run(lambda: release.wait(10) and 1, bytes(200)))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="decoding large pictures"):
+            await decoding.run(lambda: 2, bytes(200))
+        release.set()
+        results = int(await first), await decoding.run(lambda: 2, bytes(10_000))  # alone, any size is read
+        decoding.close()
+        return results
+
+    assert asyncio.run(try_two()) == (1, 2)
+
+
+def test_a_range_of_a_checked_file_reads_only_that_part(
+    bench: Bench, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.trained()
+    whole = api.get(f"/models/{job_id}/weights")
+    reads: list[str] = []
+    original = type(bench.artifacts).read
+
+    def read(self: object, path: str, sha256: str) -> bytes:
+        reads.append(path)
+        return original(self, path, sha256)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(bench.artifacts), "read", read)
+    for first, last in ((0, 0), (5, 9), (len(whole.content) - 1, 10**9)):
+        part = api.get(f"/models/{job_id}/weights", headers={"Range": f"bytes={first}-{last}"})
+        assert part.status_code == 206
+        assert part.content == whole.content[first : last + 1]
+        assert part.headers["etag"] == whole.headers["etag"]
+    assert reads == []
+    row_path = next(path for path in bench.artifacts.list_below(f"jobs/{job_id}") if "000002.weights" in path)
+    file = bench.artifacts._root / row_path
+    file.write_bytes(b"x" * file.stat().st_size)
+    assert api.get(f"/models/{job_id}/weights", headers={"Range": "bytes=0-0"}).status_code == 503
+    assert len(reads) >= 1

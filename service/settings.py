@@ -78,6 +78,13 @@ class Settings(BaseSettings):
     keep_checkpoints: Literal["all"] | Annotated[int, Field(ge=2)] = Field(
         "all", description="Number of newest checkpoints kept per job (at least 2: one to fall back to), or all."
     )
+    retain_days: float | None = Field(
+        None, gt=0, description="Days that an ended job is kept; not one with an alias or in an experiment."
+    )
+    retain_jobs: int | None = Field(None, ge=0, description="Number of ended jobs that are kept, the newest ones.")
+    retain_bytes: int | None = Field(
+        None, ge=0, description="Size of all checkpoints, beyond which the oldest ended jobs are deleted."
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL of the database. Default: SQLite in FANIN_HOME.")
     api_key: SecretStr | None = Field(
         None, description="If set, requests need `Authorization: Bearer <key>`; not health checks, page and docs."

@@ -30,6 +30,7 @@ TRANSACTION_IDLE_LIMIT_S = 10
 """After this, PostgreSQL ends the transaction of a process that is frozen in it, and releases its row locks."""
 
 SQLITE_BUSY_MS = 30_000
+WAL_BYTES = 64 * 2**20
 SQLITE_WITH_SUBSECONDS = (3, 42, 0)
 
 
@@ -102,6 +103,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = "IMMEDIATE"
     connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
     connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 

@@ -16,6 +16,7 @@ from service.errors import IllegalTransition, ModelInUse
 from service.store.attempts import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.engine import now, writing
 from service.store.events import append_event, count_change
+from service.store.experiments import find_experiment
 from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run, values_of_state
 from service.store.tables import (
     aliases,
@@ -24,6 +25,7 @@ from service.store.tables import (
     diagnostics,
     epochs,
     events,
+    experiments,
     jobs,
     pretrain_epochs,
     runs,
@@ -109,24 +111,43 @@ def delete_job(engine: Engine, job_id: str) -> None:
     Raises `IllegalTransition` while it runs, `ModelInUse` while it has an alias, and `NotFound`.
     """
     with writing(engine) as connection:
-        job = _held(connection, job_id)
-        if job.state not in DELETABLE:
-            raise IllegalTransition(
-                f"The job is {job.state}; a job cannot be deleted while a worker has it.",
-                f"Cancel it first: POST /jobs/{job_id}/cancel.",
-            )
-        names = list(connection.execute(select(aliases.c.name).where(aliases.c.job_id == job_id)).scalars())
-        if names:
-            raise ModelInUse(
-                f"The model has the alias {', '.join(names)}.",
-                "Move or delete it first: PUT or DELETE /aliases/{name}.",
-            )
-        count_change(connection)
-        for table in (events, epochs, pretrain_epochs, diagnostics, checkpoints):
-            connection.execute(delete(table).where(table.c.job_id == job_id))
-        connection.execute(delete(jobs).where(jobs.c.id == job_id))
-        _drop_run_if_unused(connection, job.run_id)
-        connection.execute(insert(deleted_jobs).values(id=job_id, deleted_at=now()))
+        _delete(connection, job_id)
+
+
+def delete_experiment(engine: Engine, experiment_id: str) -> list[str]:
+    """Delete an experiment with all its members, or nothing; return the ids of the members.
+
+    Raises as `delete_job` does, for the first member that cannot be deleted.
+    """
+    with writing(engine) as connection:
+        find_experiment(connection, experiment_id)
+        of_experiment = select(jobs.c.id).where(jobs.c.experiment_id == experiment_id).order_by(jobs.c.id)
+        members = list(connection.execute(of_experiment).scalars())
+        for job_id in members:
+            _delete(connection, job_id)
+        connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
+        return members
+
+
+def _delete(connection: Connection, job_id: str) -> None:
+    job = _held(connection, job_id)
+    if job.state not in DELETABLE:
+        raise IllegalTransition(
+            f"The job {job_id} is {job.state}; a job cannot be deleted while a worker has it.",
+            f"Cancel it first: POST /jobs/{job_id}/cancel.",
+        )
+    names = list(connection.execute(select(aliases.c.name).where(aliases.c.job_id == job_id)).scalars())
+    if names:
+        raise ModelInUse(
+            f"The model {job_id} has the alias {', '.join(names)}.",
+            "Move or delete it first: PUT or DELETE /aliases/{name}.",
+        )
+    count_change(connection)
+    for table in (events, epochs, pretrain_epochs, diagnostics, checkpoints):
+        connection.execute(delete(table).where(table.c.job_id == job_id))
+    connection.execute(delete(jobs).where(jobs.c.id == job_id))
+    _drop_run_if_unused(connection, job.run_id)
+    connection.execute(insert(deleted_jobs).values(id=job_id, deleted_at=now()))
 
 
 def _held(connection: Connection, job_id: str) -> JobRow:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 from service.errors import DatabaseNotReady, DatabaseTooNew
 from service.store.engine import writing
+from service.store.space import prepare
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -27,6 +28,7 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         _revision_of(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+    prepare(engine)
 
 
 def _migrations() -> Config:

@@ -9,15 +9,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.artifacts import JOBS, Artifacts, attempt_prefix, job_folder
+from service.errors import IllegalTransition, ModelInUse, NotFound
 from service.store import checkpoints, idempotency
 from service.store.checkpoints import JobFiles
 from service.store.file_hold import files_are_held
+from service.store.job_transitions import delete_job
+from service.store.retention import Retention, expired_jobs
+from service.store.space import give_back
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class Swept(NamedTuple):
     old_checkpoints: int
     old_keys: int
     queue_entries: int
+    expired_jobs: int
 
 
 class Sweep:
@@ -44,12 +50,14 @@ class Sweep:
         artifacts: Artifacts,
         checkpoints_kept: int | None,
         forget_ended: Callable[[Engine], int] = lambda _engine: 0,
+        retention: Retention | None = None,
     ) -> None:
         """`forget_ended` deletes the queue's entries of ended runs and returns their number."""
         self._engine = engine
         self._artifacts = artifacts
         self._checkpoints_kept = checkpoints_kept
         self._forget_ended = forget_ended
+        self._retention = retention or Retention()
 
     def start(self) -> None:
         """Start the thread: the first sweep is after a minute, then one every hour."""
@@ -71,8 +79,8 @@ class Sweep:
         """Sweep once and return how much was deleted; nothing while a backup copies files."""
         with self._engine.connect() as connection:
             if files_are_held(connection):
-                return Swept(0, 0, 0, 0, 0)
-        old = 0
+                return Swept(0, 0, 0, 0, 0, 0)
+        expired, old = self._delete_expired(), 0
         if self._checkpoints_kept is not None:
             for path in checkpoints.trim_ended_jobs(self._engine, self._checkpoints_kept):
                 self._artifacts.delete(path)
@@ -89,7 +97,22 @@ class Sweep:
                 self._artifacts.delete(path)
                 orphans += 1
         keys, entries = idempotency.forget_old_keys(self._engine), self._forget_ended(self._engine)
-        return Swept(orphans, deleted, old, keys, entries)
+        give_back(self._engine)
+        return Swept(orphans, deleted, old, keys, entries, expired)
+
+    def _delete_expired(self) -> int:
+        """Delete the ended jobs that are no longer kept, and return how many there were."""
+        count = 0
+        while True:
+            deleted = 0
+            for job_id in expired_jobs(self._engine, self._retention):
+                with suppress(NotFound, ModelInUse, IllegalTransition):  # a client was quicker
+                    delete_job(self._engine, job_id)
+                    self._artifacts.delete_below(job_folder(job_id))
+                    deleted += 1
+            count += deleted
+            if deleted == 0:
+                return count
 
 
 def _orphans(job_id: str, listed: list[str], files: JobFiles) -> list[str]:

@@ -32,6 +32,7 @@ from service.queue.engine import POLLING_INTERVAL_S, forget_ended
 from service.settings import Settings
 from service.store.engine import open_engine
 from service.store.outages import retry_while_unreachable, wait_for_tables
+from service.store.retention import Retention
 from service.store.workers import NewBeat
 from service.training.attempt_policy import RETRYABLE_ERRORS, LacksData, make_attempt
 from service.training.cleanup import Sweep
@@ -90,7 +91,8 @@ class Worker:
         self._is_working = True
         self._deliveries.start()
         self._heartbeat.deliveries = self._deliveries
-        Sweep(engine, self._artifacts, settings.checkpoints_kept, forget_ended).start()
+        retention = Retention(settings.retain_days, settings.retain_jobs, settings.retain_bytes)
+        Sweep(engine, self._artifacts, settings.checkpoints_kept, forget_ended, retention).start()
         # Objects loaded so far stay alive: a garbage collection that scans them would delay training by 80 ms.
         gc.collect()
         gc.freeze()

@@ -24,10 +24,11 @@ from service.api.dependencies import (
 )
 from service.api.experiment_requests import ExperimentBody, RecipeBody, specs_of
 from service.api.experiment_views import answer_in_transaction, csv_of, experiment_view, summary_fields
+from service.api.job_files import delete_files
 from service.api.pagination import page
 from service.api.routes.events import RESPONSES, HowAsked, events_answer
 from service.api.schemas.events import Event
-from service.api.schemas.experiments import Experiment, ExperimentSummary, RecipeView
+from service.api.schemas.experiments import DeletedExperiment, Experiment, ExperimentSummary, RecipeView
 from service.errors import IllegalTransition
 from service.http.answers import JsonResponse, Page
 from service.queue.submission import Once
@@ -38,6 +39,7 @@ from service.store.experiments import (
     list_members,
     state_counts,
 )
+from service.store.job_transitions import delete_experiment
 from service.store.jobs import ENDED
 
 router = APIRouter(tags=["experiments"])
@@ -172,6 +174,14 @@ def get_comparison(
     if "text/csv" in accept:
         return Response(csv_of(services, experiment_id), media_type="text/csv")
     return compare(compared_members(services.engine, experiment_id))
+
+
+@router.delete("/experiments/{experiment_id}", summary="Delete an experiment", responses=problem_responses(404, 409))
+def delete_one_experiment(services: ServicesDep, experiment_id: str) -> DeletedExperiment:
+    """Delete an experiment with all its members and their models, or nothing while a worker has one of them."""
+    members = delete_experiment(services.engine, experiment_id)
+    delete_files(services.engine, services.artifacts, members)
+    return DeletedExperiment(id=experiment_id, members=len(members))
 
 
 @router.post("/experiments/{experiment_id}/cancel", summary="Cancel an experiment", responses=problem_responses(404))

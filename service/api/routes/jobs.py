@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from functools import partial
 from typing import Annotated, Any, cast
@@ -33,17 +32,16 @@ from service.api.dependencies import (
     problem_responses,
     unquoted,
 )
+from service.api.job_files import delete_files
 from service.api.job_views import job_view, job_views
 from service.api.pagination import page
 from service.api.schemas.jobs import Deleted, Job, JobWithMetrics, Validation, job_fields, validation_view
 from service.api.schemas.models import Checkpoint, checkpoint_view
-from service.artifacts import job_folder
 from service.errors import NotFound
 from service.http.answers import JsonResponse, Page
 from service.http.problems import invalid_body
 from service.queue.submission import Once
 from service.store.checkpoints import list_checkpoints
-from service.store.file_hold import files_are_held
 from service.store.job_transitions import delete_job as delete_rows
 from service.store.jobs import (
     PRIORITIES,
@@ -58,8 +56,6 @@ from service.store.jobs import (
     list_jobs,
 )
 from service.store.queue_estimates import capacity, places, queued_before
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -209,13 +205,7 @@ def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
 def delete_job(services: ServicesDep, job_id: str) -> Deleted:
     """Delete a job with its model, checkpoints, metrics and events; not while a worker has it or an alias names it."""
     delete_rows(services.engine, job_id)
-    with services.engine.connect() as connection:
-        if files_are_held(connection):  # a backup may be copying them; the sweep deletes them later
-            return Deleted(id=job_id)
-    try:
-        services.artifacts.delete_below(job_folder(job_id))
-    except OSError as error:
-        log.warning("cannot delete the files of %s; the next sweep will: %s", job_id, error)
+    delete_files(services.engine, services.artifacts, [job_id])
     return Deleted(id=job_id)
 
 

@@ -74,3 +74,12 @@ class Experiment(ExperimentSummary):
     request: dict[str, Any]
     members: list[Member]
     verdict: Verdict | None = Field(description="Null without a recipe.")
+
+
+class DeletedExperiment(Answer):
+    """Confirmation that an experiment was deleted."""
+
+    id: str
+    object: Literal["experiment"] = "experiment"
+    members: int = Field(description="Number of jobs that were deleted with it.")
+    deleted: Literal[True] = True

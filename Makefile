@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MLXTEND := mlxtend==0.25.0
+SCHEMATHESIS := schemathesis>=4,<5
 
 # The first Python of at least 3.11 that really starts; PYTHON=/path/to/python overrides.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -127,6 +128,12 @@ screenshots: .venv/ready ## take pictures of the page's views into var/screensho
 .PHONY: acceptance
 acceptance: .venv/ready ## check the promised numbers through the API on full MNIST (5 minutes)
 	@$(BIN)/python -m benchmarks.acceptance
+
+.PHONY: fuzz
+fuzz: .venv/ready ## send 50,000 mutated requests, then what schemathesis makes of the OpenAPI document (15 minutes)
+	@$(BIN)/python -m benchmarks.fuzz
+	@$(BIN)/python -m pip install --quiet $(SCHEMATHESIS)
+	@$(BIN)/python -m benchmarks.fuzz_schema
 
 .PHONY: chaos
 chaos: .venv/ready ## kill workers, machines and the API 200 times at random and count what was lost (30 minutes)

@@ -4,7 +4,8 @@ On SQLite and on PostgreSQL: one API, four worker machines of one thread each, a
 seconds. Two jobs are in progress at any moment, and one worker is free before each kill. Worker processes are killed at
 random moments, when a checkpoint's file appears (before its row), and after a commit. Whole machines are killed, and
 never come back under their name. The API is killed alone and together with all workers. Workers are frozen past their
-lease and then continued.
+lease and then continued. PostgreSQL is stopped for seconds, the API is frozen, replicas start under the names of living
+workers, and the disk of the checkpoints is full for a while.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks import chaos_troubles
 from benchmarks.chaos_trial import BODY, SEEDS, TTL_S, WORKERS, Kill, Trial
 from benchmarks.clients import seconds_since_1970
 from benchmarks.machines import DATABASES, Cluster, Database, wait_until
@@ -40,6 +42,10 @@ KINDS: dict[str, tuple[int, Callable[[Trial], None]]] = {
     "API": (1, Trial.kill_api),
     "API and all workers": (1, Trial.kill_all),
     "frozen past its lease": (1, Trial.freeze_worker),
+    "database outage": (2, chaos_troubles.database_outage),
+    "replica of a living name": (1, chaos_troubles.replica_of_a_name),
+    "API frozen": (1, chaos_troubles.freeze_api),
+    "disk full": (1, chaos_troubles.full_disk),
 }
 """The kinds of kills: the relative frequency of each, and the function that carries it out."""
 
@@ -47,7 +53,7 @@ KINDS: dict[str, tuple[int, Callable[[Trial], None]]] = {
 def main() -> None:
     """Run the trials, print the table, write JSON; exit with status 1 if anything was lost, doubled or changed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100, help="on each database")
+    parser.add_argument("--kills", type=int, default=100, help="acts on each database")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=DATABASES, action="append")
     options = parser.parse_args()
@@ -71,6 +77,7 @@ def main() -> None:
 def _trial(database: Database, kills: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fanin-chaos-") as text:
         folder = Path(text)
+        chaos_troubles.mount_disk(folder / "artifacts")
         cluster = Cluster(folder, database, FANIN_SLOT_THREADS="1", FANIN_WORKER_TTL_S=str(TTL_S))
         try:
             cluster.start_api()
@@ -90,6 +97,7 @@ def _trial(database: Database, kills: int, seed: int) -> dict[str, Any]:
             return _judged(trial, expected)
         finally:
             cluster.close()
+            chaos_troubles.unmount(folder / "artifacts")
 
 
 def _undisturbed(cluster: Cluster) -> dict[int, str]:

@@ -65,7 +65,7 @@ class Trial:
         headers = {"Idempotency-Key": uuid.uuid4().hex}
 
         def answered() -> str | None:
-            with suppress(httpx.TransportError):
+            with suppress(httpx.HTTPError):
                 response = self.cluster.client.post("/jobs", json=BODY | {"seed": seed}, headers=headers)
                 return str(response.raise_for_status().json()["id"])
             return None
@@ -88,12 +88,12 @@ class Trial:
             self.submit(self.random.randrange(SEEDS))
 
     def retry_what_was_given_up(self) -> None:
-        """Retry the jobs that failed after three deaths in one epoch, as a client would."""
+        """Retry the jobs that failed after three deaths in one epoch or on a full disk, as a client would."""
         with self.engine.connect() as connection:
             failed = connection.execute(select(jobs.c.id, jobs.c.error).where(jobs.c.state == "failed")).all()
         for job_id, error in failed:
-            if error["type"] == "too-many-attempts":
-                with suppress(httpx.TransportError):
+            if error["type"] in ("too-many-attempts", "storage"):
+                with suppress(httpx.HTTPError):
                     self.cluster.client.post(f"/jobs/{job_id}/retry").raise_for_status()
                     self.retried += 1
 

@@ -51,3 +51,4 @@ def set_up_logging(settings: Settings, process_name: str) -> None:
     root.setLevel(settings.log_level.upper())
     for chatty in ("alembic", "httpx", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed byte of a form

@@ -1,0 +1,101 @@
+"""Troubles of a chaos trial that are no kills: outages of the database, replicas, a frozen API, a full disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.chaos_trial import Kill, Trial
+from benchmarks.machines import Machine, wait_until
+
+DISK_BYTES = 2 * 2**30
+ROOM_BYTES = 256 * 1024
+REPLICA_LIMIT_S = 60.0
+NAME_TAKEN = 78
+
+
+def database_outage(trial: Trial) -> None:
+    """Stop PostgreSQL for some seconds; in half of the cases kill a worker meanwhile. On SQLite freeze the API."""
+    server = trial.cluster.server
+    if server is None:
+        freeze_api(trial)
+        return
+    job_id, _machine, process_id = trial.victim()
+    is_killed = trial.random.random() < 0.5
+    server.stop()
+    try:
+        if is_killed:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+        time.sleep(trial.random.uniform(1.0, 8.0))
+    finally:
+        server.start()
+    kind = "database outage and a kill" if is_killed else "database outage"
+    trial.kills.append(Kill(kind, time.time(), [job_id] if is_killed else []))
+    wait_until(trial.cluster.api_is_ready, 60, "the API after the outage")
+
+
+def replica_of_a_name(trial: Trial) -> None:
+    """Start a second worker under the name of one that trains; it must refuse, and the job must not notice."""
+    _job_id, machine, _process_id = trial.victim()
+    home = trial.cluster.folder / f"replica-{len(trial.kills)}"
+    environment = trial.cluster.environment(machine.name) | {"FANIN_HOME": str(home)}
+    replica = Machine("replica", ("worker", "--slots", "1"), environment, home / "output.log")
+    replica.start()
+    assert replica.process is not None
+    status = replica.process.wait(REPLICA_LIMIT_S)
+    if status != NAME_TAKEN:
+        raise RuntimeError(f"a replica of {machine.name} ended with status {status}: {replica.output()}")
+    trial.kills.append(Kill("replica of a living name", time.time(), []))
+
+
+def freeze_api(trial: Trial) -> None:
+    """Freeze the API for some seconds."""
+    trial.victim()
+    process = trial.cluster.machines["api"].process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(trial.random.uniform(1.0, 6.0))
+    process.send_signal(signal.SIGCONT)
+    trial.kills.append(Kill("API frozen", time.time(), []))
+    wait_until(trial.cluster.api_is_ready, 60, "the API")
+
+
+def full_disk(trial: Trial) -> None:
+    """Leave no room on the disk of the checkpoints for some seconds; jobs that fail are retried."""
+    folder = trial.cluster.folder / "artifacts"
+    trial.victim()
+    used = sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+    if not folder.is_mount() or not resize(folder, used + ROOM_BYTES):
+        freeze_api(trial)
+        return
+    time.sleep(trial.random.uniform(1.0, 4.0))
+    resize(folder, DISK_BYTES)
+    trial.kills.append(Kill("disk full", time.time(), []))
+
+
+def mount_disk(folder: Path) -> bool:
+    """Make `folder` a small file system of its own, where root may; return whether it is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return _mount("-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder))
+
+
+def resize(folder: Path, size_bytes: int) -> bool:
+    """Give the file system of `mount_disk` another size."""
+    return _mount("-o", f"remount,size={size_bytes}", str(folder))
+
+
+def unmount(folder: Path) -> None:
+    """Undo `mount_disk`."""
+    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+
+
+def _mount(*arguments: str) -> bool:
+    try:
+        return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False

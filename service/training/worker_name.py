@@ -71,7 +71,7 @@ class WorkerName:
     def _claim(self, beat_of: Callable[[], NewBeat]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._folder / f"{self._node}-{self._slot}.lock")
-        began, heard, advances = time.monotonic(), None, 0
+        stood_since, heard, advances = time.monotonic(), None, 0
         while True:
             has_lock = lock.is_locked or _acquired(lock)
             row = workers.find(self._engine, self.name)
@@ -84,8 +84,9 @@ class WorkerName:
                         f"Slot {self._slot} is in use by another process.",
                         "Stop the other one, or set another FANIN_NODE.",
                     )
-            heard = None if row is None else row.beat_at
-            if self._is_free(row, has_lock=has_lock, watched_s=time.monotonic() - began, advances=advances):
+            if row is not None and row.beat_at != heard:
+                heard, stood_since = row.beat_at, time.monotonic()
+            if self._is_free(row, has_lock=has_lock, still_s=time.monotonic() - stood_since):
                 taken = replace(beat_of(), name=self.name, instance=self.instance)
                 if workers.take_name(self._engine, taken, None if row is None else row.instance):
                     break
@@ -98,14 +99,13 @@ class WorkerName:
     def _last_holder(self) -> Path:
         return self._folder / f"{self._node}-{self._slot}.instance"
 
-    def _is_free(self, row: WorkerRow | None, *, has_lock: bool, watched_s: float, advances: int) -> bool:
+    def _is_free(self, row: WorkerRow | None, *, has_lock: bool, still_s: float) -> bool:
+        """Return whether no living process has the name; `still_s` is how long this one has seen no heartbeat of it."""
         if has_lock and (row is None or row.instance == self._instance_of_last_holder()):
-            return True  # whoever had the lock on this machine has ended
-        if row is not None and row.age_s > self._ttl_s:
-            return True
-        if has_lock:
-            return advances == 0 and watched_s > self._watch_s
-        return row is None and watched_s > self._ttl_s  # the holder of the lock never began to beat
+            return True  # the process that had the lock on this machine has ended
+        if row is None:
+            return still_s > self._ttl_s  # the holder of the lock never began to beat
+        return row.age_s > self._ttl_s and still_s > self._watch_s
 
     def _instance_of_last_holder(self) -> str:
         try:

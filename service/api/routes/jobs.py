@@ -175,7 +175,7 @@ def _wait_s(prefer: str) -> int | None:
     return min(int(match[1]), MAX_WAIT_S) if match else None
 
 
-@router.get("", summary="List jobs", responses=problem_responses(422))
+@router.get("", summary="List jobs", responses=problem_responses(404, 422))
 def get_jobs(
     services: ServicesDep,
     request: Request,

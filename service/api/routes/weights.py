@@ -26,8 +26,14 @@ _one_export = threading.Lock()
 
 _CONTENT = {"schema": {"type": "string", "format": "binary"}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole file.", "content": {"application/octet-stream": _CONTENT}},
-    206: {"description": "The requested range.", "content": {"application/octet-stream": _CONTENT}},
+    200: {
+        "description": "The whole file.",
+        "content": {"application/octet-stream": _CONTENT, "application/zip": _CONTENT},
+    },
+    206: {
+        "description": "The requested range.",
+        "content": {"application/octet-stream": _CONTENT, "application/zip": _CONTENT},
+    },
     304: {"description": "If-None-Match matches: the client has the file."},
     416: {"description": "The range lies outside the file."},
 }

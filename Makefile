@@ -135,6 +135,10 @@ fuzz: .venv/ready ## send 50,000 mutated requests, then what schemathesis makes 
 	@$(BIN)/python -m pip install --quiet $(SCHEMATHESIS)
 	@$(BIN)/python -m benchmarks.fuzz_schema
 
+.PHONY: hostile
+hostile: .venv/ready ## measure what the largest and most wrong requests cost other clients (2 minutes)
+	@$(BIN)/python -m benchmarks.hostile
+
 .PHONY: chaos
 chaos: .venv/ready ## kill workers, machines and the API 200 times at random and count what was lost (30 minutes)
 	@$(BIN)/python -m benchmarks.chaos

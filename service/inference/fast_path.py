@@ -6,6 +6,7 @@ operations and answers them by the same code.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -90,17 +91,26 @@ async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: Pre
 
 
 async def _read_form(answering: MicroBatcher, scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
+    if len(body) > QUICK_BYTES:  # the parser is written in Python: a form of thousands of files takes it half a second
+        files = await answering.decoding.run(lambda: asyncio.run(_files_of(scope, body)), body)
+    else:
+        files = await _files_of(scope, body)
+    largest = max((content for content, _ in files), key=cost_of, default=b"")  # they are decoded one at a time
+    return await answering.decoding.run(partial(read_files, files, fit=fit), largest)
+
+
+async def _files_of(scope: Scope, body: bytes) -> list[tuple[bytes, str]]:
+    """Return the content and the media type of each file of a form."""
+
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
         async with Request(scope, receive).form(max_files=MAX_IMAGES, max_fields=100) as form:
             uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            files = [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
+            return [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
     except (MultiPartException, ValueError, LookupError) as error:  # the latter two of a charset that decodes nothing
         raise MalformedBody(f"The body is not a form: {error}", "Let the client set the boundary.") from error
-    largest = max((content for content, _ in files), key=cost_of, default=b"")  # they are decoded one at a time
-    return await answering.decoding.run(partial(read_files, files, fit=fit), largest)
 
 
 def header(scope: Scope, name: bytes) -> str:

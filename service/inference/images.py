@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.errors import InvalidImage
 from models.inference.digit_fitting import SIDE, FittedDigit, fit_digit
@@ -16,6 +17,8 @@ Scale = Literal["auto", "255", "1"]
 Form = Literal["png", "jpeg", "raw", "npy", "json"]
 MAX_IMAGES = 10_000
 MAX_SIDE = 4096
+FITTED_SIDE = 1024
+"""A larger picture is reduced to this before it is fitted: a digit is scaled to 20 pixels anyway."""
 MAX_PIXELS = 100_000_000
 IMAGE_PIXELS = SIDE * SIDE
 FIT_HINT = "Send 28x28 pixels, or add ?fit=true to have the digit cropped, scaled and centred as in MNIST."
@@ -40,7 +43,10 @@ def check_count(count: int) -> None:
 
 def as_seen(picture: Pixels, *, fit: bool) -> FittedDigit:
     """Return a grey picture as the network gets it."""
-    return fit_digit(picture) if fit else FittedDigit(picture, inverted=False)
+    if not fit:
+        return FittedDigit(picture, inverted=False)
+    factor = -(-max(picture.shape) // FITTED_SIDE)
+    return fit_digit(picture if factor == 1 else np.asarray(Image.fromarray(picture).reduce(factor)))
 
 
 def gather_images(read: Iterable[FittedDigit], form: Form, *, fit: bool, batch: bool) -> ReadImages:

@@ -9,9 +9,8 @@ from PIL import Image, ImageOps
 
 from models.errors import InvalidImage
 from models.inference.digit_fitting import SIDE
-from service.inference.images import FIT_HINT, MAX_SIDE, Form, Pixels
+from service.inference.images import FIT_HINT, FITTED_SIDE, MAX_SIDE, Form, Pixels
 
-FITTED_SIDE = 1024
 STRIP_PIXELS = 2**20
 
 

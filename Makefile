@@ -139,6 +139,14 @@ fuzz: .venv/ready ## send 50,000 mutated requests, then what schemathesis makes 
 hostile: .venv/ready ## measure what the largest and most wrong requests cost other clients (2 minutes)
 	@$(BIN)/python -m benchmarks.hostile
 
+.PHONY: bench-year
+bench-year: .venv/ready ## simulate a year of 1,000 jobs a day: the file's size and the times of lists (5 minutes)
+	@$(BIN)/python -m benchmarks.year
+
+.PHONY: soak
+soak: .venv/ready ## predict, submit, listen and train at once, and watch memory and files (10 minutes)
+	@$(BIN)/python -m benchmarks.soak
+
 .PHONY: chaos
 chaos: .venv/ready ## kill workers, machines and the API 200 times at random and count what was lost (30 minutes)
 	@$(BIN)/python -m benchmarks.chaos

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge
 from service.http.access import Access
-from service.http.numbers import whole_number
+from service.http.numbers import MAX_DIGITS
 from service.http.problems import problem_for
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,10 @@ class Guard:
         found = {name: value for name, value in scope["headers"] if name in INSPECTED}
         self._access.check(scope["method"], scope["path"], found)
         declared = found.get(b"content-length", b"")
-        if declared:
-            length = whole_number(declared.decode("latin-1"))
-            if length is None or length > self._limit_bytes:
-                raise self._too_large()
+        # Of bytes, `isdigit` knows the digits 0 to 9 alone.
+        is_number = declared.isdigit() and len(declared) <= MAX_DIGITS
+        if declared and not (is_number and int(declared) <= self._limit_bytes):
+            raise self._too_large()
         return declared != b"" and b"transfer-encoding" not in found
 
     def _limited(self, receive: Receive) -> Receive:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
-import time
 from contextlib import suppress
 from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -31,6 +31,8 @@ LOG_INTERVAL_S = 10.0
 SPARE_FILES = 64
 """File handles of a process that are not left to connections: database, checkpoints, logs, pipes."""
 
+HEAD = b"HTTP/1.1 "
+CONTENT_LENGTH = b"\r\ncontent-length: "
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n"
     b"content-length: 45\r\nconnection: close\r\n\r\nThe service has too many connections; retry.\n"
@@ -47,7 +49,8 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._open: set[LimitedProtocol] = set()
-        self._waiting: dict[LimitedProtocol, None] = {}
+        self.waiting: dict[LimitedProtocol, None] = {}
+        """The connections that wait for the headers of a request, those that have waited longest first."""
         self._sweep: asyncio.TimerHandle | None = None
         self._refused = 0
         self._logged_at = -float("inf")
@@ -58,7 +61,7 @@ class Connections:
             self._note("refused")
             return False
         self._open.add(connection)
-        self._waiting[connection] = None
+        self.waiting[connection] = None
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._look)
         return True
@@ -66,20 +69,11 @@ class Connections:
     def discard(self, connection: LimitedProtocol) -> None:
         """Forget a connection that is closed."""
         self._open.discard(connection)
-        self._waiting.pop(connection, None)
-
-    def wait(self, connection: LimitedProtocol) -> None:
-        """Note that a connection waits for the headers of its next request."""
-        if connection in self._open:
-            self._waiting[connection] = None
-
-    def work(self, connection: LimitedProtocol) -> None:
-        """Note that the headers of a request are complete."""
-        self._waiting.pop(connection, None)
+        self.waiting.pop(connection, None)
 
     def _close_longest_waiting(self) -> bool:
         """Close the connection that has waited longest for headers; they may be idle, slow, or never come."""
-        oldest = next(iter(self._waiting), None)
+        oldest = next(iter(self.waiting), None)
         if oldest is None:
             return False
         self._note("closed while they waited for a request")
@@ -89,27 +83,71 @@ class Connections:
 
     def _note(self, what: str) -> None:
         self._refused += 1
-        if time.monotonic() - self._logged_at >= LOG_INTERVAL_S:
+        if monotonic() - self._logged_at >= LOG_INTERVAL_S:
             log.warning("%d connections %s: %d are open (FANIN_MAX_CONNECTIONS)", self._refused, what, self.limit)
-            self._refused, self._logged_at = 0, time.monotonic()
+            self._refused, self._logged_at = 0, monotonic()
 
     def _look(self) -> None:
-        instant = time.monotonic()
+        instant = monotonic()
         for connection in list(self._open):
             connection.look(instant)
         loop = asyncio.get_running_loop()
         self._sweep = loop.call_later(SWEEP_INTERVAL_S, self._look) if self._open else None
 
 
+class OneWrite:
+    """The transport of the responses of one connection: the head of a response waits for the first bytes of its body.
+
+    uvicorn writes both one after the other, which is two system calls. Only a head with a content-length waits; the
+    head of a stream leaves at once. It has the methods of a transport that uvicorn calls for a response.
+    """
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Write bytes, or keep a head until the next ones."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(HEAD) and CONTENT_LENGTH in data:
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closing."""
+        return self._transport.is_closing()
+
+    def flush(self) -> None:
+        """Write a head that no body has followed."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        self.flush()
+        self._transport.close()
+
+
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection within the limits of its process; see the module."""
+    """One connection within the limits of its process; see the module.
+
+    These methods run for every request: they call the base class by name, which is quicker than `super()`.
+    """
 
     connections_of_process: Connections
+
+    # Slots, because an instance with more than 30 attributes in its dictionary has slow access to all of them.
+    __slots__ = ("_all", "_began_at", "_header_bytes", "_moved_at", "_one_write", "_unsent_bytes", "_waiting")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._all = self.connections_of_process
-        self._in_body = False
+        self._waiting = self._all.waiting
         self._header_bytes = 0
         self._began_at = self._moved_at = 0.0
         self._unsent_bytes = 0
@@ -117,7 +155,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it in plain text: nothing of a request has been read."""
         super().connection_made(transport)
-        self._began_at = self._moved_at = time.monotonic()
+        self._began_at = self._moved_at = monotonic()
+        self._one_write = OneWrite(transport)
         if not self._all.add(self):
             transport.write(BUSY)
             transport.close()
@@ -129,40 +168,36 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and close the connection if its headers are too large."""
-        self._moved_at = time.monotonic()
-        self._header_bytes += len(data)
-        super().data_received(data)
-        if self._header_bytes > HEADER_BYTES and not self._in_body and not self.transport.is_closing():
+        self._moved_at = monotonic()
+        cycle = self.cycle
+        if cycle is None or not cycle.more_body:
+            self._header_bytes += len(data)
+        HttpToolsProtocol.data_received(self, data)
+        if self._header_bytes > HEADER_BYTES and not self.transport.is_closing():
             log.warning("headers of more than %d bytes are refused", HEADER_BYTES)
             self.transport.write(TOO_LARGE)
             self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """Note the start of a request."""
-        super().on_message_begin()
-        self._began_at = self._moved_at
 
     def on_headers_complete(self) -> None:
         """Note that the headers are complete; those that came at once may be too large all the same."""
         if self._header_bytes > HEADER_BYTES and self._size_of_headers() > HEADER_BYTES:
             self.app = _refuse_headers
-        self._in_body = True
-        self._all.work(self)
-        super().on_headers_complete()
+        self._header_bytes = 0
+        self._began_at = self._moved_at
+        self._waiting.pop(self, None)
+        HttpToolsProtocol.on_headers_complete(self)
+        self.cycle.transport = self._one_write  # type: ignore[assignment]
 
     def _size_of_headers(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-    def on_message_complete(self) -> None:
-        """Note that the request is complete; what follows are headers again."""
-        super().on_message_complete()
-        self._in_body, self._header_bytes = False, 0
-
     def on_response_complete(self) -> None:
         """Note that the next request may come."""
-        super().on_response_complete()
-        self._began_at = time.monotonic()
-        self._all.wait(self)
+        self._one_write.flush()
+        HttpToolsProtocol.on_response_complete(self)
+        self._began_at = monotonic()
+        if not self.transport.is_closing():
+            self._waiting[self] = None
 
     def look(self, instant: float) -> None:
         """Close this connection if its headers, its body, or the reading of its response stand still."""
@@ -173,9 +208,9 @@ class LimitedProtocol(HttpToolsProtocol):
         late_s = 0.0
         if unsent_bytes:
             late_s = instant - self._moved_at - STALL_LIMIT_S
-        elif self._in_body and not self.flow.read_paused:
+        elif self.cycle is not None and self.cycle.more_body and not self.flow.read_paused:
             late_s = max(instant - self._moved_at - STALL_LIMIT_S, instant - self._began_at - BODY_LIMIT_S)
-        elif not self._in_body and is_idle:
+        elif is_idle:
             late_s = instant - self._began_at - HEADER_LIMIT_S
         if late_s > 0 and not self.transport.is_closing():
             log.info("a connection stood still and is closed")

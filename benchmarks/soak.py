@@ -31,6 +31,7 @@ GROWTH_FILES = 20
 SUBMIT_PAUSE_S = 1.0
 PREDICT_PAUSE_S = 0.05
 TTL_S = 5
+CACHE_BYTES = 16 * 2**20  # the default of 256 MiB would take an hour to fill with the models of these jobs
 
 
 class Soak:
@@ -89,6 +90,7 @@ def main() -> None:
             FANIN_WORKER_TTL_S=str(TTL_S),
             FANIN_MAX_QUEUED="50",
             FANIN_RETAIN_JOBS="200",
+            FANIN_PREDICTOR_CACHE_BYTES=str(CACHE_BYTES),
         )
         try:
             cluster.start_api()

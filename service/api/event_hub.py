@@ -96,11 +96,12 @@ class EventHub:
             return
         rows = await asyncio.to_thread(events_after, self._engine, self._seen)
         touched = {row.job_id for row in rows}
-        if newest - self._seen > len(rows):  # the counter also counts changes without an event, such as a deletion
+        seen = rows[-1].id if rows else newest
+        if seen - self._seen > len(rows):  # the counter also counts changes without an event, such as a deletion
             self._deleted = await asyncio.to_thread(deleted_of, self._engine, self._watched())
             touched |= self._deleted
         self._kept += rows
-        self._seen = rows[-1].id if rows else newest
+        self._seen = seen
         if len(self._kept) > KEPT_EVENTS:
             self._kept_after = self._kept[-KEPT_EVENTS - 1].id
             del self._kept[:-KEPT_EVENTS]

@@ -5,19 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import Engine
-
 from service.artifacts import Artifacts, job_folder
-from service.store.file_hold import files_are_held
 
 log = logging.getLogger(__name__)
 
 
-def delete_files(engine: Engine, artifacts: Artifacts, job_ids: Sequence[str]) -> None:
-    """Delete the folders of jobs. The sweep deletes what a backup may be copying and what cannot be deleted now."""
-    with engine.connect() as connection:
-        if files_are_held(connection):
-            return
+def delete_files(artifacts: Artifacts, job_ids: Sequence[str]) -> None:
+    """Delete the folders of jobs; the sweep deletes those that cannot be deleted now."""
     for job_id in job_ids:
         try:
             artifacts.delete_below(job_folder(job_id))

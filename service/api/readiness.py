@@ -55,16 +55,26 @@ class ReadinessChecks:
 
     def check(self) -> Readiness:
         """Return the state of all parts. Raises `Unavailable` with the cause if one of them does not work."""
-        with self._lock:
-            if time.monotonic() - self._checked_at > CHECKED_FOR_S or self._result is None:
-                try:
-                    self._result = self._check()
-                except Unavailable as error:
-                    self._result = error
-                self._checked_at = time.monotonic()
-            if isinstance(self._result, Unavailable):
-                raise type(self._result)(self._result.detail, self._result.hint)
-            return self._result
+        # One request checks at a time. The others get the last result: waiting for a database that is away, they would
+        # take the threads of all other operations.
+        if self._lock.acquire(blocking=self._result is None):
+            try:
+                if time.monotonic() - self._checked_at > CHECKED_FOR_S or self._result is None:
+                    self._result = self._checked()
+                    self._checked_at = time.monotonic()
+            finally:
+                self._lock.release()
+        result = self._result
+        assert result is not None
+        if isinstance(result, Unavailable):
+            raise type(result)(result.detail, result.hint)
+        return result
+
+    def _checked(self) -> Readiness | Unavailable:
+        try:
+            return self._check()
+        except Unavailable as error:
+            return error
 
     def _check(self) -> Readiness:
         try:

@@ -11,12 +11,14 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import CheckpointDamaged
 from service.artifacts import Artifacts
@@ -137,12 +139,18 @@ def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = Fa
 
 @contextmanager
 def _files_held(engine: Engine) -> Iterator[None]:
-    """Keep the files of all checkpoints until the block ends, however long it takes."""
-    over = threading.Event()
+    """Keep the files of all checkpoints until the block ends, however long it takes; then the hold runs out by itself.
+
+    Raises `BackupFailed` if the hold could not be renewed in time, since files may have been deleted.
+    """
+    over, held_at = threading.Event(), [time.monotonic()]
 
     def hold() -> None:
         while not over.wait(HOLD_AGAIN_S):
-            hold_files(engine, HOLD_S)
+            began = time.monotonic()
+            with suppress(SQLAlchemyError):
+                hold_files(engine, HOLD_S)
+                held_at[0] = began
 
     hold_files(engine, HOLD_S)
     holder = threading.Thread(target=hold, name="hold-files", daemon=True)
@@ -152,13 +160,14 @@ def _files_held(engine: Engine) -> Iterator[None]:
     finally:
         over.set()
         holder.join()
-        hold_files(engine, 0.0)
+    if time.monotonic() - held_at[0] > HOLD_S:
+        raise BackupFailed("The database could not be reached for a minute while files were copied.", "Try again.")
 
 
 def _copy_database(source: Engine, file: Path) -> tuple[int, list[FileOfRow]]:
     copy = open_engine(f"sqlite:///{file}")
     migrate(copy)
-    with snapshot(source) as rows, writing(copy) as connection:
+    with snapshot(source) as rows, copy.begin() as connection:
         counts = copy_rows(rows, connection)
         files = files_of_rows(rows)
     with copy.connect() as connection:

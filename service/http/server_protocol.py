@@ -77,8 +77,8 @@ class Connections:
         if oldest is None:
             return False
         self._note("closed while they waited for a request")
-        self.discard(oldest)
-        oldest.transport.close()
+        self.waiting.pop(oldest, None)
+        oldest.transport.abort()  # closing would wait for a client that does not read its response
         return True
 
     def _note(self, what: str) -> None:
@@ -142,13 +142,22 @@ class LimitedProtocol(HttpToolsProtocol):
     connections_of_process: Connections
 
     # Slots, because an instance with more than 30 attributes in its dictionary has slow access to all of them.
-    __slots__ = ("_all", "_began_at", "_header_bytes", "_moved_at", "_one_write", "_unsent_bytes", "_waiting")
+    __slots__ = (
+        "_all",
+        "_began_at",
+        "_header_bytes",
+        "_in_body",
+        "_moved_at",
+        "_one_write",
+        "_unsent_bytes",
+        "_waiting",
+    )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._all = self.connections_of_process
         self._waiting = self._all.waiting
-        self._header_bytes = 0
+        self._header_bytes, self._in_body = 0, False
         self._began_at = self._moved_at = 0.0
         self._unsent_bytes = 0
 
@@ -169,11 +178,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, and close the connection if its headers are too large."""
         self._moved_at = monotonic()
-        cycle = self.cycle
-        if cycle is None or not cycle.more_body:
+        if not self._in_body:
             self._header_bytes += len(data)
         HttpToolsProtocol.data_received(self, data)
-        if self._header_bytes > HEADER_BYTES and not self.transport.is_closing():
+        if self._header_bytes > HEADER_BYTES and not self._in_body and not self.transport.is_closing():
             log.warning("headers of more than %d bytes are refused", HEADER_BYTES)
             self.transport.write(TOO_LARGE)
             self.transport.close()
@@ -182,11 +190,16 @@ class LimitedProtocol(HttpToolsProtocol):
         """Note that the headers are complete; those that came at once may be too large all the same."""
         if self._header_bytes > HEADER_BYTES and self._size_of_headers() > HEADER_BYTES:
             self.app = _refuse_headers
-        self._header_bytes = 0
+        self._header_bytes, self._in_body = 0, True
         self._began_at = self._moved_at
         self._waiting.pop(self, None)
         HttpToolsProtocol.on_headers_complete(self)
         self.cycle.transport = self._one_write  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        """Note that the body is complete, or that there is none; what follows are headers again."""
+        self._in_body = False
+        HttpToolsProtocol.on_message_complete(self)
 
     def _size_of_headers(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -196,7 +209,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._one_write.flush()
         HttpToolsProtocol.on_response_complete(self)
         self._began_at = monotonic()
-        if not self.transport.is_closing():
+        if self.cycle.response_complete and not self.transport.is_closing():  # else the next one has begun already
             self._waiting[self] = None
 
     def look(self, instant: float) -> None:
@@ -208,11 +221,11 @@ class LimitedProtocol(HttpToolsProtocol):
         late_s = 0.0
         if unsent_bytes:
             late_s = instant - self._moved_at - STALL_LIMIT_S
-        elif self.cycle is not None and self.cycle.more_body and not self.flow.read_paused:
+        elif self._in_body and not self.flow.read_paused:
             late_s = max(instant - self._moved_at - STALL_LIMIT_S, instant - self._began_at - BODY_LIMIT_S)
         elif is_idle:
             late_s = instant - self._began_at - HEADER_LIMIT_S
-        if late_s > 0 and not self.transport.is_closing():
+        if late_s > 0:  # even if it is closing: that waits for ever for a client that does not read
             log.info("a connection stood still and is closed")
             self.transport.abort()
 

@@ -13,6 +13,7 @@ from models.spec import TrainSpec
 from service.errors import NotFound
 from service.store.engine import writing
 from service.store.events import count_change
+from service.store.file_hold import files_are_held
 from service.store.tables import aliases, checkpoints, deleted_jobs, jobs, runs
 
 Phase = Literal["pretrain", "train"]
@@ -195,6 +196,8 @@ def trim_ended_jobs(engine: Engine, keep: int) -> list[str]:
     )
     with writing(engine) as connection:
         count_change(connection)
+        if files_are_held(connection):
+            return []
         old = connection.execute(select(ranked).where(ranked.c.rank > keep)).all()
         for row in old:
             connection.execute(

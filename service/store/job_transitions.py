@@ -7,6 +7,7 @@ nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from service.store.attempts import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.engine import now, writing
 from service.store.events import append_event, count_change
 from service.store.experiments import find_experiment
+from service.store.file_hold import files_are_held
 from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run, values_of_state
 from service.store.tables import (
     aliases,
@@ -105,49 +107,57 @@ def apply_action(connection: Connection, job_id: str, action: JobAction, worker_
     return Changed(find_job(connection, job_id), run_id)
 
 
-def delete_job(engine: Engine, job_id: str) -> None:
+def delete_job(engine: Engine, job_id: str, states: Collection[JobState] = DELETABLE) -> bool:
     """Delete a job with its checkpoints' rows, metrics and events, and note that its files are to be deleted.
 
-    Raises `IllegalTransition` while it runs, `ModelInUse` while it has an alias, and `NotFound`.
+    Return whether the caller may delete them now: not while a backup copies them. Raises `IllegalTransition` if the job
+    is in none of `states`, `ModelInUse` while it has an alias, and `NotFound`.
     """
     with writing(engine) as connection:
-        _delete(connection, job_id)
+        return _delete(connection, [job_id], states)
 
 
-def delete_experiment(engine: Engine, experiment_id: str) -> list[str]:
-    """Delete an experiment with all its members, or nothing; return the ids of the members.
+def delete_experiment(engine: Engine, experiment_id: str) -> tuple[list[str], bool]:
+    """Delete an experiment with all its members, or nothing; return the ids of the members, and what `delete_job` does.
 
     Raises as `delete_job` does, for the first member that cannot be deleted.
     """
     with writing(engine) as connection:
         find_experiment(connection, experiment_id)
-        of_experiment = select(jobs.c.id).where(jobs.c.experiment_id == experiment_id).order_by(jobs.c.id)
+        of_experiment = select(jobs.c.id).where(jobs.c.experiment_id == experiment_id).order_by(jobs.c.run_id)
         members = list(connection.execute(of_experiment).scalars())
-        for job_id in members:
-            _delete(connection, job_id)
+        may_go = _delete(connection, members, DELETABLE)
         connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
-        return members
+        return members, may_go
 
 
-def _delete(connection: Connection, job_id: str) -> None:
-    job = _held(connection, job_id)
-    if job.state not in DELETABLE:
+def _delete(connection: Connection, job_ids: Sequence[str], states: Collection[JobState]) -> bool:
+    """Delete jobs; all of their runs are locked before the event counter, as everywhere."""
+    held = [_held(connection, job_id) for job_id in job_ids]
+    for job in held:
+        _require_deletable(connection, job, states)
+    count_change(connection)
+    for job in held:
+        for table in (events, epochs, pretrain_epochs, diagnostics, checkpoints):
+            connection.execute(delete(table).where(table.c.job_id == job.id))
+        connection.execute(delete(jobs).where(jobs.c.id == job.id))
+        _drop_run_if_unused(connection, job.run_id)
+        connection.execute(insert(deleted_jobs).values(id=job.id, deleted_at=now()))
+    return not files_are_held(connection)
+
+
+def _require_deletable(connection: Connection, job: JobRow, states: Collection[JobState]) -> None:
+    if job.state not in states:
         raise IllegalTransition(
-            f"The job {job_id} is {job.state}; a job cannot be deleted while a worker has it.",
-            f"Cancel it first: POST /jobs/{job_id}/cancel.",
+            f"The job {job.id} is {job.state}; a job cannot be deleted while a worker has it.",
+            f"Cancel it first: POST /jobs/{job.id}/cancel.",
         )
-    names = list(connection.execute(select(aliases.c.name).where(aliases.c.job_id == job_id)).scalars())
+    names = list(connection.execute(select(aliases.c.name).where(aliases.c.job_id == job.id)).scalars())
     if names:
         raise ModelInUse(
-            f"The model {job_id} has the alias {', '.join(names)}.",
+            f"The model {job.id} has the alias {', '.join(names)}.",
             "Move or delete it first: PUT or DELETE /aliases/{name}.",
         )
-    count_change(connection)
-    for table in (events, epochs, pretrain_epochs, diagnostics, checkpoints):
-        connection.execute(delete(table).where(table.c.job_id == job_id))
-    connection.execute(delete(jobs).where(jobs.c.id == job_id))
-    _drop_run_if_unused(connection, job.run_id)
-    connection.execute(insert(deleted_jobs).values(id=job_id, deleted_at=now()))
 
 
 def _held(connection: Connection, job_id: str) -> JobRow:

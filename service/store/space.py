@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+log = logging.getLogger(__name__)
 
 INCREMENTAL = 2
 PAGES_AT_ONCE = 500
@@ -35,10 +39,13 @@ def prepare(engine: Engine) -> None:
     """Let a SQLite file that was made without it give space back; this writes the whole file anew, once."""
     if engine.dialect.name != "sqlite":
         return
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if _pragma(connection, "auto_vacuum") != INCREMENTAL:
-            connection.exec_driver_sql(f"PRAGMA auto_vacuum={INCREMENTAL}")
-            connection.exec_driver_sql("VACUUM")
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if _pragma(connection, "auto_vacuum") != INCREMENTAL:
+                connection.exec_driver_sql(f"PRAGMA auto_vacuum={INCREMENTAL}")
+                connection.exec_driver_sql("VACUUM")
+    except SQLAlchemyError as error:
+        log.warning("the database file cannot be written anew, so it will not shrink: %s", error)
 
 
 def _pragma(connection: Connection, name: str) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, insert, or_, select, text, update
+from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
-from service.store.attempts import SETTLED_STATE, close_run_if_done, leave_job
+from service.store.attempts import OPEN_STATES, SETTLED_STATE, close_run_if_done, leave_job
 from service.store.events import append_event
 from service.store.file_hold import FILES_HELD
 from service.store.jobs import insert_run
@@ -79,9 +79,8 @@ def requeue_open_jobs(connection: Connection) -> dict[str, int]:
     folders of its own, so that it meets no file of the one that it continues.
     """
     new_runs: dict[str, int] = {}
-    is_open = or_(runs.c.ended_at.is_(None), jobs.c.state.in_(["queued", "running", "cancelling", "pausing"]))
-    query = select(runs).join(jobs, jobs.c.run_id == runs.c.id).where(is_open).distinct().order_by(runs.c.id)
-    for run in connection.execute(select(query.subquery())).all():
+    open_runs = select(jobs.c.run_id).where(jobs.c.state.in_(OPEN_STATES))
+    for run in connection.execute(select(runs).where(runs.c.id.in_(open_runs)).order_by(runs.c.id)).all():
         for pending, settled in SETTLED_STATE.items():
             found = select(jobs.c.id).where(jobs.c.run_id == run.id, jobs.c.state == pending)
             for job_id in list(connection.execute(found).scalars()):

@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from service.artifacts import JOBS, Artifacts, attempt_prefix, job_folder
 from service.errors import IllegalTransition, ModelInUse, NotFound
@@ -21,6 +20,7 @@ from service.store import checkpoints, idempotency
 from service.store.checkpoints import JobFiles
 from service.store.file_hold import files_are_held
 from service.store.job_transitions import delete_job
+from service.store.jobs import ENDED
 from service.store.retention import Retention, expired_jobs
 from service.store.space import give_back
 
@@ -71,15 +71,14 @@ class Sweep:
                 swept = self.sweep()
                 if any(swept):
                     log.info("swept up: %s", swept)
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("sweep failed: %s", error)
+            except Exception:  # the next sweep may find what failed in order; without this thread there is none
+                log.exception("sweep failed")
             pause.wait(INTERVAL_S)
 
     def sweep(self) -> Swept:
         """Sweep once and return how much was deleted; nothing while a backup copies files."""
-        with self._engine.connect() as connection:
-            if files_are_held(connection):
-                return Swept(0, 0, 0, 0, 0, 0)
+        if self._files_are_held():
+            return Swept(0, 0, 0, 0, 0, 0)
         expired, old = self._delete_expired(), 0
         if self._checkpoints_kept is not None:
             for path in checkpoints.trim_ended_jobs(self._engine, self._checkpoints_kept):
@@ -90,6 +89,8 @@ class Sweep:
             # Listed before the rows are read: a file that gets its row in between is not taken for an orphan.
             listed = self._artifacts.list_below(job_folder(job_id))
             files = checkpoints.files_of_job(self._engine, job_id)
+            if self._files_are_held():
+                break
             if files.is_deleted:
                 self._artifacts.delete_below(job_folder(job_id))
                 deleted += 1
@@ -100,6 +101,10 @@ class Sweep:
         give_back(self._engine)
         return Swept(orphans, deleted, old, keys, entries, expired)
 
+    def _files_are_held(self) -> bool:
+        with self._engine.connect() as connection:
+            return files_are_held(connection)
+
     def _delete_expired(self) -> int:
         """Delete the ended jobs that are no longer kept, and return how many there were."""
         count = 0
@@ -107,8 +112,8 @@ class Sweep:
             deleted = 0
             for job_id in expired_jobs(self._engine, self._retention):
                 with suppress(NotFound, ModelInUse, IllegalTransition):  # a client was quicker
-                    delete_job(self._engine, job_id)
-                    self._artifacts.delete_below(job_folder(job_id))
+                    if delete_job(self._engine, job_id, ENDED):
+                        self._artifacts.delete_below(job_folder(job_id))
                     deleted += 1
             count += deleted
             if deleted == 0:

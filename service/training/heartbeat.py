@@ -22,6 +22,7 @@ from service.store.workers import NameLost, NewBeat
 log = logging.getLogger(__name__)
 
 BEATS_A_LIFETIME = 4
+STOP_LIMIT_S = 2.0
 MAX_GAP = 0.5
 """Share of a lifetime that may pass between two beats of a reaper."""
 
@@ -39,6 +40,7 @@ class Heartbeat:
     deliveries: Deliveries | None = None
     """The queue, once this worker takes runs from it; before that it beats, but reaps nothing."""
 
+    _thread: threading.Thread | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _last_beat_at: float = -float("inf")
     _steady_since: float = float("inf")
@@ -51,11 +53,14 @@ class Heartbeat:
 
     def start(self) -> None:
         """Beat in a thread; the first heartbeat is that of `WorkerName.claim`."""
-        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop the heartbeats and delete this worker's row."""
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join(STOP_LIMIT_S)  # a beat in progress would write the row again
         me = self.myself()
         workers.leave(self.engine, me.name, me.instance)
 

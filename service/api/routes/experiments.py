@@ -179,8 +179,9 @@ def get_comparison(
 @router.delete("/experiments/{experiment_id}", summary="Delete an experiment", responses=problem_responses(404, 409))
 def delete_one_experiment(services: ServicesDep, experiment_id: str) -> DeletedExperiment:
     """Delete an experiment with all its members and their models, or nothing while a worker has one of them."""
-    members = delete_experiment(services.engine, experiment_id)
-    delete_files(services.engine, services.artifacts, members)
+    members, may_go = delete_experiment(services.engine, experiment_id)
+    if may_go:  # else the sweep deletes the files when the backup that copies them is over
+        delete_files(services.artifacts, members)
     return DeletedExperiment(id=experiment_id, members=len(members))
 
 

@@ -204,8 +204,8 @@ def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
 @router.delete("/{job_id}", summary="Delete a job", responses=problem_responses(404, 409))
 def delete_job(services: ServicesDep, job_id: str) -> Deleted:
     """Delete a job with its model, checkpoints, metrics and events; not while a worker has it or an alias names it."""
-    delete_rows(services.engine, job_id)
-    delete_files(services.engine, services.artifacts, [job_id])
+    if delete_rows(services.engine, job_id):
+        delete_files(services.artifacts, [job_id])
     return Deleted(id=job_id)
 
 

@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.add_column("aliases", sa.Column("seq", sa.Integer, nullable=False, server_default="0"))
     op.execute(
         "UPDATE aliases SET seq = COALESCE((SELECT MAX(seq) FROM checkpoints WHERE checkpoints.job_id = aliases.job_id "
-        "AND checkpoints.epoch = aliases.epoch AND checkpoints.phase = 'train'), 0)"
+        "AND checkpoints.epoch = aliases.epoch AND checkpoints.phase = 'train'), -1)"
     )
     op.add_column("jobs", sa.Column("ended_event", sa.BigInteger))
     op.execute(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url, text
 
 from benchmarks.machines import PostgreSQL, wait_until
 from models.data.mnist import DataSet
@@ -56,6 +56,17 @@ def elsewhere(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "elsewhere", data_dir=tmp_path / "no-data", node="test")
 
 
+def beside(home: Settings) -> Settings:
+    """Return the settings of another, empty database on the same PostgreSQL server."""
+    engine = open_engine(home.sqlalchemy_url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CREATE DATABASE restored"))
+    engine.dispose()
+    assert home.database_url is not None
+    url = make_url(home.database_url).set(database="restored").render_as_string(hide_password=False)
+    return home.model_copy(update={"home": home.home / "restored", "database_url": url})
+
+
 def facts(engine: Engine) -> list[Any]:
     """Return all that a client sees of all jobs, but what a restore changes: the runs of open jobs."""
     found = list_jobs(engine, states=[], scheme=None, after=None, limit=100)
@@ -82,12 +93,12 @@ def test_what_is_restored_is_what_was_backed_up_and_goes_on(home: Settings, few:
     die_at(bench, run_id, "commit", 4)
     set_alias(bench.engine, "champion", f"{done}@1", None)
     before = facts(bench.engine)
-    text = backup(home, tmp_path / "copy")
-    assert text.startswith("3 jobs with ")
+    said = backup(home, tmp_path / "copy")
+    assert said.startswith("3 jobs with ")
     bench.engine.dispose()
     assert verify(home, tmp_path / "copy").damaged == []
 
-    there = elsewhere(tmp_path)
+    there = beside(home) if home.database_url else elsewhere(tmp_path)
     assert "3 jobs" in restore(there, tmp_path / "copy")
     again = opened(there, few)
     assert facts(again.engine) == before

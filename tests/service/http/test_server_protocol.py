@@ -11,10 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.machines import wait_until
+from models.network.architecture import Architecture
 from service.http import server_protocol
 from service.settings import Settings
-from tests.service.conftest import Api, Bench
+from tests.service.conftest import SMALL, Api, Bench
 
+LARGE = SMALL.model_copy(update={"architecture": Architecture(hidden=(4000,)), "epochs": 0})
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 DEADLINE_S = 10.0
 
@@ -137,3 +140,37 @@ def test_connections_that_are_at_work_are_not_closed_for_others(settings: Settin
             assert stream.status_code == 200
         with connected(client) as raw:
             assert all_of(raw).startswith(b"HTTP/1.1 503")
+
+
+def test_a_client_that_does_not_read_its_response_is_cut_off(settings: Settings, bench: Bench) -> None:
+    job_id = bench.trained(LARGE)
+    request = f"GET /models/{job_id}/weights HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+    with Api(few_connections(settings, 2)) as client, ExitStack() as open_ones:
+        for _ in range(2):
+            raw = open_ones.enter_context(connected(client))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.sendall(request)
+        client.close()
+
+        def served() -> bool:
+            try:
+                return httpx.get(f"http://127.0.0.1:{client.base_url.port}/healthz", timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until(served, 20, "the unread responses to be cut off")
+
+
+def test_headers_after_an_early_answer_have_the_same_limit(settings: Settings) -> None:
+    with Api(settings.model_copy(update={"max_body_bytes": 1024})) as client, connected(client) as raw:
+        raw.sendall(b"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\n")
+        assert b" 404 " in raw.recv(4096)
+        raw.sendall(b"x")
+        try:
+            raw.sendall(REQUEST)
+            for _ in range(100):
+                raw.sendall(b"X: " + b"a" * 10_000 + b"\r\n")
+                time.sleep(0.01)
+        except ConnectionError:
+            return
+    raise AssertionError("a megabyte of headers was read")

@@ -15,6 +15,8 @@ from PIL import Image
 from service.errors import Unavailable
 from service.inference.decoding import BYTES_A_PIXEL, Decoding, cost_of
 from service.inference.image_decoding import read_body
+from service.inference.images import MAX_SIDE
+from service.inference.pictures import area_of
 from tests.service.conftest import Bench
 
 MIB = 2**20
@@ -124,3 +126,11 @@ def test_a_range_of_a_checked_file_reads_only_that_part(
     file.write_bytes(b"x" * file.stat().st_size)
     assert api.get(f"/models/{job_id}/weights", headers={"Range": "bytes=0-0"}).status_code == 503
     assert len(reads) >= 1
+
+
+def test_the_size_of_a_picture_is_found_without_its_other_segments() -> None:
+    jpeg = picture("RGB", 560, "JPEG")
+    assert area_of(jpeg) == 560 * 560
+    assert area_of(picture("L", 560)) == 560 * 560
+    assert area_of(b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000 + jpeg[2:]) == MAX_SIDE * MAX_SIDE
+    assert area_of(b"no picture") == area_of(b"") == 0

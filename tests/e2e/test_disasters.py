@@ -32,6 +32,7 @@ pytestmark = pytest.mark.e2e
 
 TTL_S = 2
 OUTAGE_S = 10
+SHORT_OUTAGE_S = 3
 DISK_BYTES = 2 * 2**30  # taken only as far as it is used; the doctor finds less than 1 GiB free too little
 ROOM_FOR_SOME_EPOCHS_BYTES = 3 * 2**20
 NODES = ("first", "second")
@@ -227,7 +228,7 @@ def test_a_worker_killed_in_an_outage_waits_for_the_database_and_goes_on(cluster
         for process_id in machine.workers():
             os.kill(process_id, signal.SIGKILL)
         wait_until(lambda: "trying again" in machine.output()[seen:], what="the new worker to find no database")
-        until = time.monotonic() + OUTAGE_S
+        until = time.monotonic() + SHORT_OUTAGE_S
         refused = cluster.client.post("/jobs", json=SHORT)
         assert refused.status_code == 503
         assert "database cannot be reached" in refused.json()["detail"]

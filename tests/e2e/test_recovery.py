@@ -169,7 +169,7 @@ def test_a_taken_port_ends_the_service_with_one_clear_line(new_service: NewServi
 
 
 def test_a_second_service_on_the_same_folder_is_refused(new_service: NewService) -> None:
-    first, second = new_service(), new_service()
+    first, second = new_service(FANIN_WORKER_TTL_S="4"), new_service(FANIN_WORKER_TTL_S="4")
     first.start()
     wait_until(lambda: "is ready on" in first.output(), what="the first worker to hold its slot")
     with suppress(ServiceFailed):  # its API may be ready before its worker finds the slot taken

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.mutations import mutated, seeds
 from tests.service.conftest import Bench
 
-REQUESTS = 60
+REQUESTS = 30
 
 
 # Starlette closes the files of a form that it refuses, but not after an error of the parser below it; Python does.

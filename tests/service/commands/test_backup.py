@@ -28,7 +28,7 @@ from service.store.migration import migrate
 from service.training.cleanup import Sweep
 from tests.service.conftest import SMALL, Bench, die_at, undisturbed
 
-LONG = SMALL.model_copy(update={"epochs": 40})
+LONG = SMALL.model_copy(update={"epochs": 30})
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -125,7 +125,7 @@ def test_backups_of_a_training_are_whole_and_lose_no_progress(home: Settings, fe
     training = threading.Thread(target=bench.attempt, args=[run_id])
     training.start()
     epochs = []
-    for number in range(4):
+    for number in range(2):
 
         def has_moved(least: int = 2 + 2 * number) -> bool:
             return get_job(bench.engine, job_id).epoch >= least
@@ -134,7 +134,7 @@ def test_backups_of_a_training_are_whole_and_lose_no_progress(home: Settings, fe
         backup(home, tmp_path / f"copy{number}")
     training.join()
     bench.engine.dispose()
-    for number in range(4):
+    for number in range(2):
         copy = tmp_path / f"copy{number}"
         assert verify(home, copy).damaged == [], number
         there = Settings(home=tmp_path / f"there{number}", data_dir=tmp_path / "no-data", node="test")

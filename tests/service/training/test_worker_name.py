@@ -19,7 +19,7 @@ from service.store.workers import NewBeat
 from service.training.heartbeat import Heartbeat
 from service.training.worker_name import WorkerName
 
-TTL_S = 1.0
+TTL_S = 0.6
 BLANK = NewBeat("", 1, "cpu", "test", 1, None)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.machines import Cluster, wait_until
+from benchmarks.machines import Cluster, memory_mib, wait_until
 from benchmarks.mutations import Asked, mutated, seeds
 from benchmarks.report import print_table, write_json
 
@@ -40,11 +40,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fanin-fuzz-") as text:
         cluster = Cluster(Path(text), "sqlite", FANIN_MAX_QUEUED="1000000")
         try:
-            cluster.start_api()
-            worker = cluster.start_worker("trainer")
-            job = cluster.client.post("/jobs", json=BODY, headers={"Prefer": "wait=60"}).json()
-            worker.stop()
-            result = _trial(cluster, job["id"], options.requests, options.seed)
+            model = cluster.start_with_one_model(BODY)
+            result = _trial(cluster, model, options.requests, options.seed)
         finally:
             cluster.close()
     rows = [[key, str(value)] for key, value in result.items() if not isinstance(value, dict | list)]
@@ -91,7 +88,7 @@ def _trial(cluster: Cluster, model: str, count: int, seed: int) -> dict[str, Any
     made = seeds(model)
     warm = Client(cluster.base_url, made, random.Random(0))  # noqa: S311 - no secret
     warm.run(count // 20)
-    before = _memory_mib(process.pid)
+    before = memory_mib(process.pid)
     clients = [
         Client(cluster.base_url, made, random.Random(seed * 1000 + number))  # noqa: S311 - no secret
         for number in range(CLIENTS)
@@ -104,22 +101,15 @@ def _trial(cluster: Cluster, model: str, count: int, seed: int) -> dict[str, Any
     for one in bad[:10]:
         print(json.dumps(one))
     with suppress(TimeoutError):
-        wait_until(lambda: _memory_mib(process.pid) - before <= GROWTH_MIB, 20, "memory to be given back", 0.5)
+        wait_until(lambda: memory_mib(process.pid) - before <= GROWTH_MIB, 20, "memory to be given back", 0.5)
     return {
         "requests": len(times_s),
         "unexpected": len(bad),
         "slowest_s": round(max(times_s), 3),
         "slower_than_5_s": sum(taken > SLOW_S for taken in times_s),
-        "memory_growth_mib": round(_memory_mib(process.pid) - before, 1),
+        "memory_growth_mib": round(memory_mib(process.pid) - before, 1),
         "statuses": {str(status): number for status, number in sorted(statuses.items())},
     }
-
-
-def _memory_mib(process_id: int) -> float:
-    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 if __name__ == "__main__":

@@ -28,10 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fanin-fuzz-") as folder:
         cluster = Cluster(Path(folder), "sqlite", data_folder(), FANIN_MAX_QUEUED="1000000")
         try:
-            cluster.start_api()
-            worker = cluster.start_worker("trainer")
-            cluster.client.post("/jobs", json=BODY, headers={"Prefer": "wait=60"}).raise_for_status()
-            worker.stop()
+            cluster.start_with_one_model(BODY)
             command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{cluster.base_url}/openapi.json"]
             command += ["--checks", "all", "--exclude-checks", NOT_CHECKED, "--max-examples", str(options.examples)]
             command += ["--phases", "examples,fuzzing,stateful", "--seed", str(options.seed), "--request-timeout", "20"]

@@ -92,10 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fanin-hostile-") as text:
         cluster = Cluster(Path(text), "sqlite", FANIN_MAX_QUEUED="1000000")
         try:
-            cluster.start_api()
-            worker = cluster.start_worker("trainer")
-            cluster.client.post("/jobs", json=BODY, headers={"Prefer": "wait=60"}).raise_for_status()
-            worker.stop()
+            cluster.start_with_one_model(BODY)
             found = [_cost(cluster, *one) for one in bodies()]
             found.append(_many_pictures(cluster))
             slow = {} if options.quick else _beside_slow_connections(cluster)

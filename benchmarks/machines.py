@@ -43,6 +43,12 @@ def wait_until(condition: Callable[[], Any], limit_s: float = 60.0, what: str = 
         time.sleep(pause_s)
 
 
+def memory_mib(process_id: int) -> float:
+    """Return the resident memory of a process."""
+    text = Path(f"/proc/{process_id}/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS:"))
+
+
 def children_of(process_id: int, role: str) -> list[int]:
     """Return the process ids of a process's live children that have a role: api or slot."""
     try:
@@ -201,6 +207,14 @@ class Cluster:
         self.machines[name] = machine
         machine.start()
         return machine
+
+    def start_with_one_model(self, body: Mapping[str, Any]) -> str:
+        """Start the API alone, after a worker has trained a job, and return the job's id."""
+        self.start_api()
+        worker = self.start_worker("trainer")
+        job = self.client.post("/jobs", json=body, headers={"Prefer": "wait=60"}).raise_for_status().json()
+        worker.stop()
+        return str(job["id"])
 
     def api_is_ready(self) -> bool:
         """Return whether the API reports that it is ready."""

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from benchmarks.fuzz import BODY
-from benchmarks.machines import Cluster
+from benchmarks.machines import Cluster, memory_mib
 from benchmarks.report import print_table, write_json
 
 PREDICTING, SUBMITTING, LISTENING = 64, 8, 8
@@ -118,7 +118,7 @@ def _soaked(cluster: Cluster, seconds: float) -> dict[str, Any]:
     started, looks = time.monotonic(), []
     while time.monotonic() - started < seconds:
         time.sleep(LOOK_INTERVAL_S)
-        looks.append((time.monotonic() - started, _memory_mib(process.pid), _open_files(process.pid)))
+        looks.append((time.monotonic() - started, memory_mib(process.pid), _open_files(process.pid)))
         if len(looks) % 12 == 0:
             print(f"{looks[-1][0]:.0f} s: {looks[-1][1]:.0f} MiB, {looks[-1][2]} files, {dict(soak.done)}", flush=True)
     soak.over.set()
@@ -139,11 +139,6 @@ def _soaked(cluster: Cluster, seconds: float) -> dict[str, Any]:
 def _middle(looks: list[tuple[float, float, int]], column: int) -> float:
     values = sorted(look[column] for look in looks)
     return float(values[len(values) // 2])
-
-
-def _memory_mib(process_id: int) -> float:
-    text = Path(f"/proc/{process_id}/status").read_text()
-    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS:"))
 
 
 def _open_files(process_id: int) -> int:

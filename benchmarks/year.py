@@ -41,16 +41,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fanin-year-") as folder:
         cluster = Cluster(Path(folder), "sqlite")
         try:
-            cluster.start_api()
-            worker = cluster.start_worker("trainer")
-            job = cluster.client.post(
-                "/jobs", json=BODY | {"diagnostics": options.diagnostics}, headers={"Prefer": "wait=60"}
-            ).json()
-            worker.stop()
+            job_id = cluster.start_with_one_model(BODY | {"diagnostics": options.diagnostics})
             engine = open_engine(cluster.sqlalchemy_url)
             started = time.monotonic()
             for day in range(options.days):
-                _add_day(engine, job["id"], day)
+                _add_day(engine, job_id, day)
             filled_s = time.monotonic() - started
             result = _measured(cluster, engine, Path(folder) / "fanin.sqlite")
         finally:

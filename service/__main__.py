@@ -13,6 +13,7 @@ from pathlib import Path
 
 from models.errors import FaninError
 from service.commands import backup_cli
+from service.commands.parsers import add_command
 from service.commands.startup import bind, migrate_all, migrate_now_or_later
 from service.errors import FOR_A_PERSON, Unavailable
 from service.logs import set_up_logging
@@ -53,31 +54,33 @@ def _status_of(error: Exception, *, is_supervised: bool) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fanin", description="Train and serve MNIST digit classifiers.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = _command(commands, "serve", _serve, "run the API and its workers on this machine, until Ctrl-C")
-    api = _command(commands, "api", _api, "run an API process alone")
+    serve = add_command(commands, "serve", _serve, "run the API and its workers on this machine, until Ctrl-C")
+    api = add_command(commands, "api", _api, "run an API process alone")
     for listening in (serve, api):
         listening.add_argument("--host", help="address to listen on (FANIN_HOST)")
         listening.add_argument("--port", type=int, help="port to listen on (FANIN_PORT)")
         listening.add_argument("--insecure", action="store_true", default=None, help="beyond loopback without a key")
-    worker = _command(commands, "worker", _worker, "run this machine's workers without an API, until Ctrl-C")
+    worker = add_command(commands, "worker", _worker, "run this machine's workers without an API, until Ctrl-C")
     for working in (serve, worker):
         working.add_argument("--slots", help="worker processes: auto, or a number (FANIN_SLOTS)")
-    slot = _command(commands, "slot", _slot, "run the worker process of one device slot, as `worker` and `serve` do")
+    slot = add_command(commands, "slot", _slot, "run the worker process of one device slot, as `worker` and `serve` do")
     slot.add_argument("name", help="name of the slot, such as cpu-0")
     slot.add_argument("--threads", type=int, default=usable_cores(), help="CPU threads (default: all cores)")
     for child in (api, slot):
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
-    _command(commands, "migrate", _migrate, "create or upgrade the database's tables")
-    _command(commands, "doctor", _doctor, "check settings, database, data, devices and files; report problems")
-    _command(commands, "openapi", _openapi, "print the OpenAPI document")
-    reproduce = _command(commands, "reproduce", _reproduce, "test published claims on initialization; report verdicts")
+    add_command(commands, "migrate", _migrate, "create or upgrade the database's tables")
+    add_command(commands, "doctor", _doctor, "check settings, database, data, devices and files; report problems")
+    add_command(commands, "openapi", _openapi, "print the OpenAPI document")
+    reproduce = add_command(
+        commands, "reproduce", _reproduce, "test published claims on initialization; report verdicts"
+    )
     reproduce.add_argument("recipes", nargs="*", metavar="RECIPE", help="names such as R7 (default: all but long ones)")
     reproduce.add_argument("--seeds", type=_positive, help="number of seeds, instead of each recipe's own")
     reproduce.add_argument(
         "--out", type=Path, default=Path("docs/reference/experiments.md"), help="Markdown file to write"
     )
     backup_cli.add_to(commands)
-    demo = _command(commands, "demo", _demo, "start a service, train, predict, stop: the workflow in two minutes")
+    demo = add_command(commands, "demo", _demo, "start a service, train, predict, stop: the workflow in two minutes")
     demo.add_argument("--epochs", type=int, help="number of epochs (default: the preset's 15)")
     return parser
 
@@ -86,14 +89,6 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
     return int(text)
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _listening_settings(options: argparse.Namespace) -> Settings:

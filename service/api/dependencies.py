@@ -50,31 +50,20 @@ After = Annotated[
 ]
 
 
-def _coerced(
-    limit: Annotated[int, Query(ge=1, description=f"Page size; values above {MAX_PAGE} mean {MAX_PAGE}.")] = 20,
-) -> int:
-    return min(limit, MAX_PAGE)
+def _limit_within(most: int, default: int) -> Any:
+    """Return the dependency that reads a page size of at most `most`."""
+    # In the default: the annotations of a closure are texts, which FastAPI could not evaluate.
+    asked = Query(default, ge=1, description=f"Page size; values above {most} mean {most}.")
+
+    def coerced(limit: int = asked) -> int:
+        return min(limit, most)
+
+    return Depends(coerced)
 
 
-Limit = Annotated[int, Depends(_coerced)]
-
-
-def _coerced_of_job(
-    limit: Annotated[int, Query(ge=1, description=f"Page size; values above {MAX_OF_JOB} mean {MAX_OF_JOB}.")] = 1000,
-) -> int:
-    return min(limit, MAX_OF_JOB)
-
-
-LimitOfJob = Annotated[int, Depends(_coerced_of_job)]
-
-
-def _coerced_of_large(
-    limit: Annotated[int, Query(ge=1, description=f"Page size; values above {MAX_PAGE} mean {MAX_PAGE}.")] = MAX_PAGE,
-) -> int:
-    return min(limit, MAX_PAGE)
-
-
-LimitOfLarge = Annotated[int, Depends(_coerced_of_large)]
+Limit = Annotated[int, _limit_within(MAX_PAGE, 20)]
+LimitOfJob = Annotated[int, _limit_within(MAX_OF_JOB, MAX_OF_JOB)]
+LimitOfLarge = Annotated[int, _limit_within(MAX_PAGE, MAX_PAGE)]
 AfterNumber = Annotated[
     int | None, Query(ge=0, le=2**31 - 1, description="Cursor: the number of the last item of the previous page.")
 ]

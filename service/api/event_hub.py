@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import Unavailable
 from service.store.events import EventRow, deleted_of, events_after, last_event_id
-from service.store.jobs import open_jobs
+from service.store.jobs import ENDED, EVENT_OF, open_jobs
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ STREAM_CHUNK = 200
 RELEASE_LIMIT_S = 5.0
 KEPT_EVENTS = 5000
 KEPT_TEXTS = 1000
-ENDS = frozenset({"job.succeeded", "job.failed", "job.cancelled"})
+ENDS = frozenset(EVENT_OF[state] for state in ENDED)
 
 
 class EventHub:

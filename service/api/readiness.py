@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.data.mnist import is_here
-from service.errors import DatabaseNotReady, Unavailable
+from service.errors import Unavailable
 from service.http.answers import Answer
 from service.store.migration import require_tables
 from service.store.outages import cause_of, check_writing
@@ -81,8 +81,6 @@ class ReadinessChecks:
             require_tables(self._engine)
             check_writing(self._engine)
             live = count_live(self._engine, self._worker_ttl_s)
-        except DatabaseNotReady:
-            raise
         except SQLAlchemyError as error:
             log.warning("not ready: %s", error)
             raise cause_of(error) from None

@@ -22,8 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import CheckpointDamaged
 from service.artifacts import Artifacts
+from service.commands.startup import migrate_all
 from service.errors import ServiceError, Unavailable
-from service.queue.engine import client_of, enqueue, migrate_queue
+from service.queue.engine import client_of, enqueue
 from service.settings import Settings
 from service.store.engine import open_engine, writing
 from service.store.file_hold import hold_files
@@ -115,10 +116,8 @@ def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = Fa
             f"{len(lost_weights)} files of weights are missing or damaged in {backup_folder}: {lost_weights[0]} ...",
             "Use another backup, or restore all others with --accept-damage.",
         )
+    migrate_all(settings)
     target = open_engine(settings.sqlalchemy_url)
-    check_connection(target)
-    migrate(target)
-    migrate_queue(target, settings.sqlalchemy_url)
     with target.connect() as connection:
         if has_jobs(connection):
             raise BackupFailed(

@@ -5,27 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from service.commands.parsers import add_command
 from service.logs import set_up_logging
 from service.settings import read_settings
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands; each sets `run`, as the others do."""
-    saving = _command(commands, "backup", _backup, "copy all jobs and their files, while the service runs or not")
+    saving = add_command(commands, "backup", _backup, "copy all jobs and their files, while the service runs or not")
     saving.add_argument("destination", type=Path, metavar="DEST", help="folder to make")
-    checking = _command(commands, "verify", _verify, "compare every checkpoint file with its hash")
+    checking = add_command(commands, "verify", _verify, "compare every checkpoint file with its hash")
     checking.add_argument("backup", nargs="?", type=Path, help="folder of a backup (default: the service's own files)")
-    bringing = _command(commands, "restore", _restore, "put a backup into an empty database")
+    bringing = add_command(commands, "restore", _restore, "put a backup into an empty database")
     bringing.add_argument("backup", type=Path, help="folder of a backup")
     bringing.add_argument("--accept-damage", action="store_true", help="restore even if files of weights are damaged")
-
-
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _backup(options: argparse.Namespace) -> int:

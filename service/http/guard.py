@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -12,9 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import BodyTooLarge
 from service.http.access import Access
 from service.http.numbers import MAX_DIGITS
-from service.http.problems import problem_for
-
-log = logging.getLogger(__name__)
+from service.http.problems import log_hang_up, problem_for
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 INSPECTED = frozenset(
@@ -55,7 +52,7 @@ class Guard:
             is_length_known = self._check_headers(scope)
             await self._app(scope, receive if is_length_known else self._limited(receive), guarded_send)
         except ClientDisconnect:
-            log.info("the client of %s %s hung up before its request was complete", scope["method"], scope["path"])
+            log_hang_up(scope)
         except Exception as error:
             if has_ended:  # the framework has answered an unexpected error, and raises it again
                 return

@@ -89,9 +89,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _note_hang_up)
 
 
+def log_hang_up(scope: Scope) -> None:
+    """Log that a client hung up before its request was complete."""
+    log.info("the client of %s %s hung up before its request was complete", scope["method"], scope["path"])
+
+
 async def _note_hang_up(request: Request, _error: Exception) -> Response:
-    """Log that a client hung up before its request was complete; nobody reads the response."""
-    log.info("the client of %s %s hung up before its request was complete", request.method, request.scope["path"])
+    log_hang_up(request.scope)  # nobody reads the response
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 

@@ -47,10 +47,8 @@ class Capacity:
         return None if self.work_per_s is None else work / self.work_per_s
 
 
-def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
-    """Return the present capacity of the workers."""
-    instant = float(connection.execute(select(now())).scalar_one())
-    live = select(func.count()).where(workers.c.beat_at > instant - worker_ttl_s)
+def work_per_s(connection: Connection) -> float | None:
+    """Return the measured work per second of a worker; None before the first job has succeeded."""
     ended = (
         select(jobs.c.work, (jobs.c.ended_at - jobs.c.started_at).label("seconds"))
         .where(jobs.c.state == "succeeded", jobs.c.work > 0)
@@ -58,12 +56,19 @@ def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
         .limit(MEASURED_JOBS)
     )
     speeds = [row.work / row.seconds for row in connection.execute(ended) if row.seconds > 0]
+    return median(speeds) if speeds else None
+
+
+def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
+    """Return the present capacity of the workers."""
+    instant = float(connection.execute(select(now())).scalar_one())
+    live = select(func.count()).where(workers.c.beat_at > instant - worker_ttl_s)
     running = select(jobs.c.run_id, jobs.c.progress).where(jobs.c.state.in_(["running", "pausing", "cancelling"]))
     left = {row.run_id: row.progress["time_left_s"] for row in connection.execute(running) if row.progress}
     return Capacity(
         instant=instant,
         live_workers=int(connection.execute(live).scalar_one()),
-        work_per_s=median(speeds) if speeds else None,
+        work_per_s=work_per_s(connection),
         busy_s=float(sum(left.values())),
     )
 

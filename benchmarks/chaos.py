@@ -5,7 +5,7 @@ seconds. Two jobs are in progress at any moment, and one worker is free before e
 random moments, when a checkpoint's file appears (before its row), and after a commit. Whole machines are killed, and
 never come back under their name. The API is killed alone and together with all workers. Workers are frozen past their
 lease and then continued. PostgreSQL is stopped for seconds, the API is frozen, replicas start under the names of living
-workers, and the disk of the checkpoints is full for a while.
+workers, the disk of the checkpoints is full for a while, and the wall clock of all processes jumps by an hour and back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import httpx
 from benchmarks import chaos_troubles
 from benchmarks.chaos_trial import BODY, SEEDS, TTL_S, WORKERS, Kill, Trial
 from benchmarks.clients import seconds_since_1970
-from benchmarks.machines import DATABASES, Cluster, Database, wait_until
+from benchmarks.machines import DATABASES, Cluster, Database, JumpingClock, wait_until
 from benchmarks.report import print_table, write_json
 
 LOG_LINE = re.compile(
@@ -46,6 +46,7 @@ KINDS: dict[str, tuple[int, Callable[[Trial], None]]] = {
     "replica of a living name": (1, chaos_troubles.replica_of_a_name),
     "API frozen": (1, chaos_troubles.freeze_api),
     "disk full": (1, chaos_troubles.full_disk),
+    "clock jumps": (2, chaos_troubles.clock_jumps),
 }
 """The kinds of kills: the relative frequency of each, and the function that carries it out."""
 
@@ -78,10 +79,11 @@ def _trial(database: Database, kills: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fanin-chaos-") as text:
         folder = Path(text)
         chaos_troubles.mount_disk(folder / "artifacts")
-        cluster = Cluster(folder, database, FANIN_SLOT_THREADS="1", FANIN_WORKER_TTL_S=str(TTL_S))
+        clock = JumpingClock(folder / "clock")
+        cluster = Cluster(folder, database, clock=clock, FANIN_SLOT_THREADS="1", FANIN_WORKER_TTL_S=str(TTL_S))
         try:
             cluster.start_api()
-            trial = Trial(cluster, random.Random(seed))  # noqa: S311 - no secret
+            trial = Trial(cluster, clock, random.Random(seed))  # noqa: S311 - no secret
             for _ in range(WORKERS):
                 trial.new_machine(wait=True)
             expected = _undisturbed(cluster)

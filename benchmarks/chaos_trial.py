@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 
-from benchmarks.machines import Cluster, Machine, wait_until
+from benchmarks.machines import Cluster, JumpingClock, Machine, wait_until
 from service.artifacts import attempt_prefix, job_folder
 from service.store.checkpoints import files_of_job
 from service.store.engine import open_engine
@@ -48,6 +48,7 @@ class Trial:
     """A trial on one database: its cluster, its jobs and its kills."""
 
     cluster: Cluster
+    clock: JumpingClock
     random: random.Random
     kills: list[Kill] = field(default_factory=list)
     submitted: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Troubles of a chaos trial that are no kills: outages of the database, replicas, a frozen API, a full disk."""
+"""Troubles of a chaos trial that are no kills: outages, replicas, a frozen API, a full disk, a clock that jumps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ DISK_BYTES = 2 * 2**30
 ROOM_BYTES = 256 * 1024
 REPLICA_LIMIT_S = 60.0
 NAME_TAKEN = 78
+JUMP_S = 3600
 
 
 def database_outage(trial: Trial) -> None:
@@ -76,6 +77,29 @@ def full_disk(trial: Trial) -> None:
     time.sleep(trial.random.uniform(1.0, 4.0))
     resize(folder, DISK_BYTES)
     trial.kills.append(Kill("disk full", time.time(), []))
+
+
+def clock_jumps(trial: Trial) -> None:
+    """Let the clock of all processes jump by an hour and back; in half of the cases kill a worker meanwhile.
+
+    The job must go on while the clock is wrong: a heartbeat of before the jump must not count for an hour.
+    """
+    job_id, _machine, process_id = trial.victim()
+    before = trial.running().get(job_id)
+    is_killed = trial.random.random() < 0.5
+    direction = trial.random.choice((-1, 1))
+    trial.clock.jump(direction * JUMP_S)
+    try:
+        time.sleep(trial.random.uniform(0.0, 2.0))
+        if is_killed:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+            trial.wait_for_another_attempt(job_id, before)
+        time.sleep(trial.random.uniform(0.0, 4.0))
+    finally:
+        trial.clock.jump(0)
+    kind = f"clock {'back' if direction < 0 else 'forward'}{' and a kill' if is_killed else ''}"
+    trial.kills.append(Kill(kind, time.time(), []))
 
 
 def mount_disk(folder: Path) -> bool:

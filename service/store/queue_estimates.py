@@ -12,7 +12,8 @@ from statistics import median
 from sqlalchemy import Connection, and_, func, select
 
 from service.store.engine import now
-from service.store.tables import jobs, workers
+from service.store.tables import jobs
+from service.store.workers import count_live
 
 MEASURED_JOBS = 20
 
@@ -62,12 +63,11 @@ def work_per_s(connection: Connection) -> float | None:
 def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
     """Return the present capacity of the workers."""
     instant = float(connection.execute(select(now())).scalar_one())
-    live = select(func.count()).where(workers.c.beat_at > instant - worker_ttl_s)
     running = select(jobs.c.run_id, jobs.c.progress).where(jobs.c.state.in_(["running", "pausing", "cancelling"]))
     left = {row.run_id: row.progress["time_left_s"] for row in connection.execute(running) if row.progress}
     return Capacity(
         instant=instant,
-        live_workers=int(connection.execute(live).scalar_one()),
+        live_workers=count_live(connection, worker_ttl_s),
         work_per_s=work_per_s(connection),
         busy_s=float(sum(left.values())),
     )

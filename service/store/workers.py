@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import ServiceError
@@ -41,6 +41,10 @@ class WorkerRow(NewBeat):
     started_at: float
     beat_at: float
     age_s: float
+
+    def is_live(self, ttl_s: float) -> bool:
+        """Return whether the last heartbeat was within `ttl_s`; one in the future is of before the clock went back."""
+        return abs(self.age_s) < ttl_s
 
 
 def beat(engine: Engine, new: NewBeat) -> float:
@@ -93,33 +97,36 @@ def leave(engine: Engine, name: str, instance: str) -> None:
 def forget(engine: Engine, names: Collection[str], ttl_s: float) -> None:
     """Delete the rows of dead workers that have not been heard of for `ttl_s`."""
     with writing(engine) as connection:
-        connection.execute(delete(workers).where(workers.c.name.in_(names), workers.c.beat_at <= now() - ttl_s))
+        connection.execute(delete(workers).where(workers.c.name.in_(names), ~_heard(ttl_s)))
 
 
 def silent(engine: Engine, names: Collection[str], ttl_s: float) -> list[str]:
     """Return those of `names` that have had no heartbeat for `ttl_s`, or none at all, sorted."""
     with engine.connect() as connection:
-        heard = select(workers.c.name).where(workers.c.beat_at > now() - ttl_s)
+        heard = select(workers.c.name).where(_heard(ttl_s))
         return sorted(set(names) - set(connection.execute(heard).scalars()))
 
 
 def is_live(connection: Connection, name: str | None, ttl_s: float) -> bool:
     """Return whether a worker has had a heartbeat within `ttl_s`."""
-    heard = select(workers.c.name).where(workers.c.name == name, workers.c.beat_at > now() - ttl_s)
+    heard = select(workers.c.name).where(workers.c.name == name, _heard(ttl_s))
     return connection.execute(heard).first() is not None
 
 
 def some_gpu_is_live(connection: Connection, ttl_s: float) -> bool:
     """Return whether a worker with a GPU has had a heartbeat within `ttl_s`."""
-    heard = select(workers.c.name).where(workers.c.device_kind == "cuda", workers.c.beat_at > now() - ttl_s)
+    heard = select(workers.c.name).where(workers.c.device_kind == "cuda", _heard(ttl_s))
     return connection.execute(heard).first() is not None
 
 
-def count_live(engine: Engine, ttl_s: float) -> int:
+def count_live(connection: Connection, ttl_s: float) -> int:
     """Return how many workers have had a heartbeat within `ttl_s`."""
-    heard = select(func.count()).where(workers.c.beat_at > now() - ttl_s)
-    with engine.connect() as connection:
-        return int(connection.execute(heard).scalar_one())
+    return int(connection.execute(select(func.count()).where(_heard(ttl_s))).scalar_one())
+
+
+def _heard(ttl_s: float) -> ColumnElement[bool]:
+    """Return the condition that a worker has had a heartbeat within `ttl_s`, as `WorkerRow.is_live`."""
+    return workers.c.beat_at.between(now() - ttl_s, now() + ttl_s)
 
 
 def list_workers(engine: Engine) -> Sequence[WorkerRow]:

@@ -1,7 +1,7 @@
 """The heartbeat of a worker process, and the reaper: live workers requeue the runs of dead ones.
 
 All times are by the database's clock. A reaper acts only after its own heartbeats have had no gap for one lifetime:
-after a database outage every worker seems silent for a moment, although none is dead.
+after a database outage, or a jump of the clock, every worker seems silent for a moment, although none is dead.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Heartbeat:
     def beat(self) -> bool:
         """Write one heartbeat; return whether there was no gap for a lifetime, so that this worker may reap."""
         instant = workers.beat(self.engine, self.myself())
-        if instant - self._last_beat_at > MAX_GAP * self.ttl_s:
+        if abs(instant - self._last_beat_at) > MAX_GAP * self.ttl_s:
             self._steady_since = instant
         self._last_beat_at = instant
         return instant - self._steady_since >= self.ttl_s

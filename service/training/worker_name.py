@@ -75,7 +75,7 @@ class WorkerName:
         while True:
             has_lock = lock.is_locked or _acquired(lock)
             row = workers.find(self._engine, self.name)
-            if row is not None and not row.leaving and heard is not None and row.beat_at > heard:
+            if row is not None and not row.leaving and heard is not None and row.beat_at != heard:
                 advances += 1
                 if advances >= BEATS_OF_THE_LIVING:
                     lock.release()
@@ -105,7 +105,7 @@ class WorkerName:
             return True  # the process that had the lock on this machine has ended
         if row is None:
             return still_s > self._ttl_s  # the holder of the lock never began to beat
-        return row.age_s > self._ttl_s and still_s > self._watch_s
+        return not row.is_live(self._ttl_s) and still_s > self._watch_s
 
     def _instance_of_last_holder(self) -> str:
         try:

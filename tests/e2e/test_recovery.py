@@ -126,9 +126,13 @@ def test_a_service_started_right_after_its_supervisor_was_killed_takes_over(new_
     service.start()
     job_id = submit_and_reach(service.client, 1, epochs=60)
     assert service.process is not None
+    before = service.children("api")
     service.process.kill()
     service.process.wait()
     service.start()
+    # The API process before may answer for a moment after its supervisor's end, and `start` take it for the new one.
+    wait_until(lambda: not any(alive(one) for one in before), what="the API process before to end")
+    wait_until(service.is_ready, what="the new API process to answer")
     assert service.process.poll() is None
     job = service.wait_for_state(job_id, "succeeded", "failed")
     assert job["state"] == "succeeded"

@@ -29,7 +29,7 @@ def worker_view(row: WorkerRow, ttl_s: float) -> WorkerView:
     """Return the response model of a worker; `ttl_s` is the age of a heartbeat from which it counts as dead."""
     return WorkerView(
         name=row.name,
-        is_live=row.age_s < ttl_s,
+        is_live=row.is_live(ttl_s),
         last_heard_s=max(0.0, round(row.age_s, 3)),
         device_kind=row.device_kind,
         device_name=row.device_name,

@@ -23,6 +23,8 @@ from models.vocabulary import (
     DataChoice,
     Part,
     Precision,
+    Real,
+    Whole,
 )
 
 if TYPE_CHECKING:
@@ -46,21 +48,17 @@ class Adam(Part):
     """Adam (Kingma, Ba 2015) with torch's beta = (0.9, 0.999) and eps = 1e-8."""
 
     name: Literal["adam"] = "adam"
-    lr: float = Field(1e-3, gt=0, le=10, description="Learning rate.")
-    weight_decay: float = Field(
-        0.0, ge=0, le=10, description="L2 penalty, added to the gradient of weights and biases."
-    )
+    lr: Real = Field(1e-3, gt=0, le=10, description="Learning rate.")
+    weight_decay: Real = Field(0.0, ge=0, le=10, description="L2 penalty, added to the gradient of weights and biases.")
 
 
 class SGD(Part):
     """Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it."""
 
     name: Literal["sgd"] = "sgd"
-    lr: float = Field(0.1, gt=0, le=10, description="Learning rate.")
-    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum.")
-    weight_decay: float = Field(
-        0.0, ge=0, le=10, description="L2 penalty, added to the gradient of weights and biases."
-    )
+    lr: Real = Field(0.1, gt=0, le=10, description="Learning rate.")
+    momentum: Real = Field(0.0, ge=0, lt=1, description="Momentum.")
+    weight_decay: Real = Field(0.0, ge=0, le=10, description="L2 penalty, added to the gradient of weights and biases.")
 
 
 Optimizer = Annotated[Adam | SGD, Field(discriminator="name")]
@@ -76,21 +74,21 @@ class TrainSpec(Part):
         "same", description="How the output layer's weight starts: by the scheme, from N(0, 0.01^2), or 0."
     )
     optimizer: Optimizer = Field(Adam(), description="The optimizer with its parameters.")
-    batch_size: int = Field(100, ge=1, le=60_000, description="Images a step.")
+    batch_size: Whole = Field(100, ge=1, le=60_000, description="Images a step.")
     drop_last: bool = Field(False, description="Leave out the last batch of an epoch if it is smaller than the others.")
-    epochs: int = Field(
+    epochs: Whole = Field(
         15, ge=0, le=10_000, description="Passes over the training images; 0 only initializes and evaluates."
     )
     lr_schedule: LrSchedule = Field(
         "constant", description="linear: the learning rate falls with every step, from optimizer.lr to 0 at the end."
     )
-    seed: int = Field(
+    seed: Whole = Field(
         DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the first weights and of the order of images."
     )
     data: DataChoice = Field(
         "auto", description="auto: MNIST, or the 5,000 digits of mnist_5k where MNIST is not available."
     )
-    validation_images: int = Field(
+    validation_images: Whole = Field(
         0, ge=0, le=59_999, description="Images held out from the end of the training set and evaluated every epoch."
     )
     test_curve: bool = Field(
@@ -102,7 +100,7 @@ class TrainSpec(Part):
         "mantissa; bf16 keeps 7, and rounds results too. Weights stay in float32, and a CPU always uses float32. The "
         "job says what was used.",
     )
-    max_seconds: float | None = Field(
+    max_seconds: Real | None = Field(
         None,
         gt=0,
         le=MAX_SECONDS,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Strict
 
 PIXELS = 28 * 28
 CLASSES = 10
@@ -17,6 +17,11 @@ Precision = Literal["float32", "tf32", "bf16"]
 DataName = Literal["mnist", "mnist_5k"]
 DATA_NAMES: tuple[DataName, ...] = get_args(DataName)
 EvaluatedOn = Literal["mnist_test", "mnist_5k_held_out"]
+
+
+Whole = Annotated[int, Strict()]
+Real = Annotated[float, Strict()]
+"""Numbers of a spec: a whole number may stand for a real one, but true, false and texts are no numbers."""
 
 
 class Part(BaseModel):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.randomness import generator
+from models.vocabulary import Real
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from models.network.mlp import Network
 
 Bias = Literal["zeros", "torch_default", "constant"]
-Gain = Literal["auto"] | Annotated[float, Field(gt=0, le=10)]
+Gain = Literal["auto"] | Annotated[Real, Field(gt=0, le=10)]
 GAIN_DESCRIPTION = (
     'Factor g, 0 < g <= 10; "auto" takes torch.nn.init.calculate_gain of the activation (the output layer, which has '
     "none, then keeps 1)."
@@ -60,7 +61,7 @@ class Scheme(BaseModel):
     bias: Bias = Field(
         "zeros", description="How biases start: zeros, torch's U(-1/sqrt(n), 1/sqrt(n)), or `bias_value`."
     )
-    bias_value: float = Field(0.0, ge=-100, le=100, description="The bias of every unit; only with `bias` = constant.")
+    bias_value: Real = Field(0.0, ge=-100, le=100, description="The bias of every unit; only with `bias` = constant.")
 
     @model_validator(mode="after")
     def _bias_value_needs_constant(self) -> Self:

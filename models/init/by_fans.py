@@ -13,6 +13,7 @@ from pydantic import Field
 
 from models.init.base import GAIN_DESCRIPTION, Bias, Gain, Scheme, resolved_gain
 from models.init.laws import TRUNCATED_VARIANCE, Law, normal, truncated_normal, uniform
+from models.vocabulary import Real
 
 
 def _uniform_of(std: float) -> Law:
@@ -31,7 +32,7 @@ class VarianceScaling(Scheme):
         "(1, fan_in), as jax.nn.initializers and Keras have it."
     )
     scheme: Literal["variance_scaling"] = "variance_scaling"
-    scale: float = Field(1.0, gt=0, le=100, description="Factor s of the variance, 0 < s <= 100.")
+    scale: Real = Field(1.0, gt=0, le=100, description="Factor s of the variance, 0 < s <= 100.")
     mode: Literal["fan_in", "fan_out", "fan_avg"] = Field("fan_in", description="Which fan f is.")
     distribution: Literal["normal", "truncated_normal", "uniform"] = Field(
         "normal", description="Distribution of the weights; all three have the variance of the formula."
@@ -120,7 +121,9 @@ class _He(Scheme):
     mode: Literal["fan_in", "fan_out"] = Field(
         "fan_in", description="Which fan f is: fan_in keeps the forward variance, fan_out the backward one."
     )
-    negative_slope: float = Field(0.0, ge=0, lt=1, description="Slope a of the rectifier below 0; 0 for ReLU.")
+    negative_slope: Real = Field(
+        0.0, ge=0, le=10, description="Slope a of the rectifier below 0; 0 for ReLU. torch's layers start with sqrt(5)."
+    )
 
     def _std(self, fan_in: int, fan_out: int) -> float:
         gain = math.sqrt(2.0 / (1 + self.negative_slope**2))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 from pydantic import Field, model_validator
 
 from models.init.base import Scheme
+from models.vocabulary import Real
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ class Constant(_EqualUnits):
         "(Goodfellow, Bengio, Courville 2016, Deep Learning, section 8.4)."
     )
     scheme: Literal["constant"] = "constant"
-    value: float = Field(0.01, ge=-100, le=100, description="The weight c.")
+    value: Real = Field(0.01, ge=-100, le=100, description="The weight c.")
 
     def fill_weight(self, weight: torch.Tensor, activation: str, stream: torch.Generator) -> None:
         """Set W = value."""
@@ -83,7 +84,7 @@ class Identity(Scheme):
     )
     keeps_signal_theory: ClassVar[bool] = False
     scheme: Literal["identity"] = "identity"
-    gain: float = Field(1.0, gt=0, le=10, description="Factor g, 0 < g <= 10.")
+    gain: Real = Field(1.0, gt=0, le=10, description="Factor g, 0 < g <= 10.")
 
     def fill_weight(self, weight: torch.Tensor, activation: str, stream: torch.Generator) -> None:
         """Set W = g I, cropped or padded with zeros where the layer is not square."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from models.errors import InvalidSpec
 from models.init.base import Generators, Scheme
+from models.vocabulary import Real, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -26,9 +27,9 @@ class Lsuv(Scheme):
     )
     source: ClassVar[str] = "Mishkin, Matas 2016, All you need is a good init, algorithm 1"
     scheme: Literal["lsuv"] = "lsuv"
-    tolerance: float = Field(0.1, ge=0.001, le=0.5, description="Largest |Var z - 1| that is accepted.")
-    max_iterations: int = Field(10, ge=1, le=100, description="Largest number of times that one layer is scaled.")
-    batch: int = Field(512, ge=64, le=10_000, description="Training images that the variance is measured on.")
+    tolerance: Real = Field(0.1, ge=0.001, le=0.5, description="Largest |Var z - 1| that is accepted.")
+    max_iterations: Whole = Field(10, ge=1, le=100, description="Largest number of times that one layer is scaled.")
+    batch: Whole = Field(512, ge=64, le=10_000, description="Training images that the variance is measured on.")
 
     def probe_images(self) -> int:
         """Return the size of the batch."""

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from models.init.base import Scheme
 from models.init.laws import Law, normal, truncated_normal
+from models.vocabulary import Real
 
 
 @final
@@ -19,8 +20,8 @@ class Normal(Scheme):
     formula_tex: ClassVar[str] = r"W_{ij} \sim \mathcal{N}(\mu, \sigma^2)"
     source: ClassVar[str] = "Before 2010 common with std = 0.01; the course's first network uses std = 1."
     scheme: Literal["normal"] = "normal"
-    mean: float = Field(0.0, ge=-10, le=10, description="Mean of the weights.")
-    std: float = Field(0.01, gt=0, le=10, description="Standard deviation of the weights (not the variance).")
+    mean: Real = Field(0.0, ge=-10, le=10, description="Mean of the weights.")
+    std: Real = Field(0.01, gt=0, le=10, description="Standard deviation of the weights (not the variance).")
 
     def law(self, fan_in: int, fan_out: int, activation: str) -> Law:
         """Return N(mean, std^2)."""
@@ -39,8 +40,8 @@ class TruncNormal(Scheme):
     )
     source: ClassVar[str] = "TensorFlow's truncated_normal and torch.nn.init.trunc_normal_; cut at two deviations."
     scheme: Literal["trunc_normal"] = "trunc_normal"
-    mean: float = Field(0.0, ge=-10, le=10, description="Mean of the weights.")
-    std: float = Field(0.01, gt=0, le=10, description="Standard deviation before the cut; after it 0.8796 of that.")
+    mean: Real = Field(0.0, ge=-10, le=10, description="Mean of the weights.")
+    std: Real = Field(0.01, gt=0, le=10, description="Standard deviation before the cut; after it 0.8796 of that.")
 
     def law(self, fan_in: int, fan_out: int, activation: str) -> Law:
         """Return N(mean, std^2) cut at mean +- 2 std."""
@@ -56,8 +57,8 @@ class Uniform(Scheme):
     formula_tex: ClassVar[str] = r"W_{ij} \sim \mathcal{U}(a, b), \quad \operatorname{Var} W = \frac{(b-a)^2}{12}"
     source: ClassVar[str] = "Ciresan et al. 2010 trained deep MNIST networks from U(-0.05, 0.05)."
     scheme: Literal["uniform"] = "uniform"
-    low: float = Field(-0.05, ge=-10, le=10, description="Lower bound a.")
-    high: float = Field(0.05, ge=-10, le=10, description="Upper bound b; greater than `low`.")
+    low: Real = Field(-0.05, ge=-10, le=10, description="Lower bound a.")
+    high: Real = Field(0.05, ge=-10, le=10, description="Upper bound b; greater than `low`.")
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from models.errors import InvalidSpec
 from models.init.base import Generators, Scheme
 from models.randomness import generator
+from models.vocabulary import Real, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -39,15 +40,15 @@ class Dbn(Scheme):
         "practical guide to training restricted Boltzmann machines, and of the code of Hinton, Salakhutdinov 2006"
     )
     scheme: Literal["dbn"] = "dbn"
-    rbm_epochs: int = Field(10, ge=1, le=100, description="Passes over the training images for each layer.")
-    k: int = Field(1, ge=1, le=20, description="Steps of Gibbs sampling (CD-k).")
-    lr: float = Field(0.1, ge=0.001, le=0.5, description="Learning rate of weights and biases.")
-    batch: int = Field(100, ge=10, le=1000, description="Images a step.")
-    momentum_at_first: float = Field(0.5, ge=0, lt=1, description="Momentum of the first `momentum_switch` epochs.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum after them.")
-    momentum_switch: int = Field(5, ge=0, le=100, description="Epochs of each layer with the first momentum.")
-    weight_decay: float = Field(2e-4, ge=0, le=1, description="L2 penalty on the weights, not on the biases.")
-    weight_std: float = Field(0.01, gt=0, le=1, description="Standard deviation of the weights before pre-training.")
+    rbm_epochs: Whole = Field(10, ge=1, le=100, description="Passes over the training images for each layer.")
+    k: Whole = Field(1, ge=1, le=20, description="Steps of Gibbs sampling (CD-k).")
+    lr: Real = Field(0.1, ge=0.001, le=0.5, description="Learning rate of weights and biases.")
+    batch: Whole = Field(100, ge=10, le=1000, description="Images a step.")
+    momentum_at_first: Real = Field(0.5, ge=0, lt=1, description="Momentum of the first `momentum_switch` epochs.")
+    momentum: Real = Field(0.9, ge=0, lt=1, description="Momentum after them.")
+    momentum_switch: Whole = Field(5, ge=0, le=100, description="Epochs of each layer with the first momentum.")
+    weight_decay: Real = Field(2e-4, ge=0, le=1, description="L2 penalty on the weights, not on the biases.")
+    weight_std: Real = Field(0.01, gt=0, le=1, description="Standard deviation of the weights before pre-training.")
 
     @model_validator(mode="after")
     def _biases_are_learned(self) -> Self:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 from pydantic import Field
 
 from models.init.base import GAIN_DESCRIPTION, Gain, Scheme, resolved_gain, smallest_fan_in
+from models.vocabulary import Real, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +49,8 @@ class SparseTorch(Scheme):
     )
     source: ClassVar[str] = "torch.nn.init.sparse_, after Martens 2010; see sparse_martens for the paper's own rule"
     scheme: Literal["sparse_torch"] = "sparse_torch"
-    sparsity: float = Field(0.9, ge=0, lt=1, description="Share s of zeros among the weights of an input, 0 <= s < 1.")
-    std: float = Field(0.01, gt=0, le=10, description="Standard deviation of the others.")
+    sparsity: Real = Field(0.9, ge=0, lt=1, description="Share s of zeros among the weights of an input, 0 <= s < 1.")
+    std: Real = Field(0.01, gt=0, le=10, description="Standard deviation of the others.")
 
     def weight_variance(self, fan_in: int, fan_out: int, activation: str) -> float:
         """Return (1 - ceil(s m) / m) std^2."""
@@ -80,8 +81,8 @@ class SparseMartens(Scheme):
     )
     source: ClassVar[str] = "Martens 2010, Deep learning via Hessian-free optimization, section 5"
     scheme: Literal["sparse_martens"] = "sparse_martens"
-    connections: int = Field(15, ge=1, le=8192, description="Incoming weights k of each unit, 1 <= k <= n.")
-    std: float = Field(1.0, gt=0, le=10, description="Standard deviation of these weights.")
+    connections: Whole = Field(15, ge=1, le=8192, description="Incoming weights k of each unit, 1 <= k <= n.")
+    std: Real = Field(1.0, gt=0, le=10, description="Standard deviation of these weights.")
 
     def misfit(self, sizes: tuple[int, ...], activation: str) -> str:
         """Return a message if a layer has fewer inputs than connections, else an empty string."""

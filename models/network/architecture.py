@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from models.vocabulary import CLASSES, PIXELS, Activation, Part
+from models.vocabulary import CLASSES, PIXELS, Activation, Part, Whole
 
 MAX_PARAMETERS = 100_000_000
 
@@ -15,7 +15,7 @@ MAX_PARAMETERS = 100_000_000
 class Architecture(Part):
     """A multilayer perceptron: 784 inputs, the hidden layers, 10 outputs."""
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
+    hidden: tuple[Annotated[Whole, Field(ge=1, le=8192)], ...] = Field(
         (256, 256), min_length=1, max_length=64, description="Units of each hidden layer, 1 to 64 layers."
     )
     activation: Activation = Field(

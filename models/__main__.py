@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("schemes", help="print the table of initialization schemes in docs/reference/schemes.md")
     previews = commands.add_parser("previews", help="read TrainSpecs as JSON lines; answer each with a preview")
     for command in (fetch, train, previews):
-        command.add_argument("--data-dir", type=Path, default=Path("data"), help="data folder (default: ./data)")
+        folder = Path(os.environ.get("FANIN_DATA_DIR") or "data")
+        command.add_argument("--data-dir", type=Path, default=folder, help="data folder (FANIN_DATA_DIR, or ./data)")
     return parser
 
 

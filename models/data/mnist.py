@@ -22,6 +22,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.idx_files import array_of, locate, raw_folder, read_bytes
 from models.errors import DataDamaged, DataMissing
 from models.vocabulary import DataChoice, DataName, EvaluatedOn
 
@@ -40,7 +41,7 @@ DOWNLOAD_STALL_LIMIT_S = 20.0
 
 HOW_TO_GET_MNIST = (
     "To get all 70,000 digits: connect to the internet and run `make data` (or `python -m models fetch`), or put "
-    "the four idx files into MNIST/raw/ of the data folder (FANIN_DATA_DIR, default ./data)."
+    "the four idx files, packed or not, into the data folder (FANIN_DATA_DIR, default ./data) or its MNIST/raw/."
 )
 
 
@@ -81,7 +82,7 @@ def load(choice: DataChoice, folder: Path, *, fetch: bool) -> DataSet:
         return read_mnist(folder)
     try:
         if not fetch:
-            raise DataMissing(f"MNIST is not in {folder}.", HOW_TO_GET_MNIST)
+            raise missing_from(folder)
         fetch_mnist(folder)
     except DataMissing as error:
         if choice == "mnist":
@@ -93,43 +94,50 @@ def load(choice: DataChoice, folder: Path, *, fetch: bool) -> DataSet:
     return read_mnist(folder)
 
 
-def raw_folder(folder: Path) -> Path:
-    """Return the folder in which torchvision keeps the idx files, under a data folder."""
-    return folder / "MNIST" / "raw"
-
-
 def is_here(folder: Path) -> bool:
     """Return whether all four files of MNIST are in `folder`."""
-    return all((raw_folder(folder) / name).is_file() for name in MNIST_SHA256)
+    return len(locate(folder, MNIST_SHA256)) == len(MNIST_SHA256)
+
+
+def missing_from(folder: Path) -> DataMissing:
+    """Return the error that says which files of MNIST are not in `folder`."""
+    found = locate(folder, MNIST_SHA256)
+    absent = [name for name in MNIST_SHA256 if name not in found]
+    return DataMissing(
+        f"MNIST is not in {folder}: {', '.join(absent)} (or .idx3-ubyte, .gz) {'are' if len(absent) > 1 else 'is'} "
+        f"neither there nor in {raw_folder(folder)}.",
+        HOW_TO_GET_MNIST,
+    )
 
 
 def read_mnist(folder: Path) -> DataSet:
     """Return MNIST, checked: 60,000 training and 10,000 test digits.
 
-    Raises `DataDamaged` if a file's SHA-256 is wrong.
+    Raises `DataMissing`, and `DataDamaged` if a file's SHA-256 is wrong.
     """
-    raw = raw_folder(folder)
+    files = locate(folder, MNIST_SHA256)
+    if len(files) < len(MNIST_SHA256):
+        raise missing_from(folder)
+    train_images, train_labels, test_images, test_labels = (_read_idx(name, files[name]) for name in MNIST_SHA256)
     return DataSet(
         name="mnist",
-        train=Digits(_read_idx(raw / "train-images-idx3-ubyte"), _read_idx(raw / "train-labels-idx1-ubyte")),
-        test=Digits(_read_idx(raw / "t10k-images-idx3-ubyte"), _read_idx(raw / "t10k-labels-idx1-ubyte")),
+        train=Digits(train_images, train_labels),
+        test=Digits(test_images, test_labels),
         evaluated_on="mnist_test",
         sha256=hashlib.sha256("".join(MNIST_SHA256.values()).encode()).hexdigest(),
         description="MNIST: 60,000 training digits, 10,000 test digits.",
     )
 
 
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    content = path.read_bytes()
+def _read_idx(name: str, path: Path) -> NDArray[np.uint8]:
+    content = read_bytes(path)
     digest = hashlib.sha256(content).hexdigest()
-    if digest != MNIST_SHA256[path.name]:
+    if digest != MNIST_SHA256[name]:
         raise DataDamaged(
-            f"{path} is damaged: its SHA-256 is {digest}, MNIST's is {MNIST_SHA256[path.name]}.",
+            f"{path} is damaged: its SHA-256 is {digest}, MNIST's is {MNIST_SHA256[name]}.",
             "Delete it and fetch MNIST again.",
         )
-    dimensions = content[3]
-    shape = np.frombuffer(content, dtype=">u4", count=dimensions, offset=4)
-    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape.astype(int))
+    return array_of(content)
 
 
 @cache

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from models.data import mnist as data
-from models.data.mnist import DataSet, fetch_mnist, is_here, load, raw_folder, read_mnist, read_mnist_5k
+from models.data.idx_files import raw_folder
+from models.data.mnist import DataSet, fetch_mnist, is_here, load, read_mnist, read_mnist_5k
 from models.errors import DataDamaged, DataMissing
 
 

@@ -77,6 +77,16 @@ class _Dense(ctypes.Structure):
     ]
 
 
+class Likely(ctypes.Structure):
+    """`struct likely` of `likely.c`: the limits of a likely digit."""
+
+    _fields_ = [
+        *((name, ctypes.c_double) for name in ("least_total", "most_total", "most_offset")),
+        *((name, ctypes.c_int64) for name in ("least_brightest", "most_lit", "least_side", "most_side")),
+        *((name, ctypes.c_int64) for name in ("faint_level", "clear_level")),
+    ]
+
+
 class _Network(ctypes.Structure):
     """`struct network`."""
 
@@ -88,7 +98,7 @@ class _Network(ctypes.Structure):
     ]
 
 
-LAYOUT = (1, *map(ctypes.sizeof, (_Dense, _Network)))
+LAYOUT = (2, *map(ctypes.sizeof, (_Dense, _Network)))
 
 
 class Forward:
@@ -146,15 +156,15 @@ def _library() -> ctypes.CDLL | None:
     library = load("forward", LAYOUT)
     address, whole = ctypes.c_void_p, ctypes.c_int64
     if library is not None:
-        library.fanin_all_likely.argtypes = [ctypes.c_char_p, whole, ctypes.c_double, ctypes.c_double]
+        library.fanin_all_likely.argtypes = [ctypes.c_char_p, whole, ctypes.POINTER(Likely)]
         library.fanin_all_likely.restype = ctypes.c_int
         library.fanin_probabilities.argtypes = [ctypes.c_int, address, address, address, whole, address]
         library.fanin_probabilities.restype = ctypes.c_int
     return library
 
 
-def all_likely(images: NDArray[np.uint8], least_total: float, most_offset_pixels: float) -> bool:
-    """Return whether every image uint8 [n, 28, 28] has a dark edge, enough ink, and is centred.
+def all_likely(images: NDArray[np.uint8], limits: Likely) -> bool:
+    """Return whether every image uint8 [n, 28, 28] has a dark edge and is within the limits, see `likely.c`.
 
     False also if the library was not built; the caller then checks each image. Raises `ValueError` for another shape or
     type.
@@ -164,7 +174,7 @@ def all_likely(images: NDArray[np.uint8], least_total: float, most_offset_pixels
     library = _library()
     if library is None:
         return False
-    return bool(library.fanin_all_likely(images.tobytes(), len(images), least_total, most_offset_pixels))
+    return bool(library.fanin_all_likely(images.tobytes(), len(images), limits))
 
 
 def kinds() -> tuple[Kind, ...]:

@@ -17,8 +17,19 @@ from models.checkpoint import CheckpointMetadata
 from models.data.mnist import DataSet
 from models.errors import OutputNotFinite
 from models.inference import compiled_forward as forward_module
-from models.inference.compiled_forward import KINDS, Floats, Forward, Kind, Rows, all_likely, forward_of, kinds, rows_of
-from models.inference.input_checks import MAX_OFFSET_PIXELS, MIN_MEAN_LEVEL, input_warnings
+from models.inference.compiled_forward import (
+    KINDS,
+    Floats,
+    Forward,
+    Kind,
+    Likely,
+    Rows,
+    all_likely,
+    forward_of,
+    kinds,
+    rows_of,
+)
+from models.inference.input_checks import LIKELY, input_warnings
 from models.inference.predictor import Predictor
 from models.native.row_layout import LINE
 from models.network.architecture import Architecture
@@ -136,11 +147,45 @@ def test_rows_begin_at_cache_lines_and_end_in_zeros() -> None:
     assert np.array_equal(rows.bias, weights["layers.0.bias"])
 
 
+def limits(**changes: float) -> Likely:
+    """Return limits that every image keeps, but for `changes`."""
+    widest = {"most_total": 1e9, "most_offset": 28.0, "most_lit": 784, "most_side": 28}
+    return Likely(**widest | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({"least_total": 3 * 200}, True),
+        ({"least_total": 3 * 200 + 1}, False),
+        ({"most_total": 3 * 200}, True),
+        ({"most_total": 3 * 200 - 1}, False),
+        ({"least_brightest": 200}, True),
+        ({"least_brightest": 201}, False),
+        ({"most_lit": 3}, True),
+        ({"most_lit": 2}, False),
+        ({"least_side": 3, "faint_level": 199}, True),
+        ({"least_side": 4}, False),
+        ({"least_side": 1, "faint_level": 200}, False),
+        ({"most_side": 3}, True),
+        ({"most_side": 2, "clear_level": 199}, False),
+        ({"most_side": 2, "clear_level": 200}, True),
+    ],
+)
+@pytest.mark.parametrize("is_upright", [False, True])
+def test_the_quick_look_has_limits_of_ink_and_size(changes: dict[str, float], passes: bool, is_upright: bool) -> None:
+    if not kinds():
+        pytest.skip(NOT_BUILT)
+    image = np.zeros((28, 28), np.uint8)
+    image[14, 12:15] = 200
+    assert all_likely((image.T.copy() if is_upright else image)[None], limits(**changes)) is passes
+
+
 def test_without_the_library_numpy_predicts(few: DataSet, without_library: None) -> None:
     predictor = predictor_of((64, 32))
     assert forward_of([], "relu") is None
     assert kinds() == ()
-    assert not all_likely(few.test.images, 0, 28)
+    assert not all_likely(few.test.images, limits())
     assert np.abs(predictor.predict(few.test.images) - in_numpy(predictor, few.test.images)).max() < 1e-7
 
 
@@ -159,7 +204,7 @@ def test_what_passes_the_quick_look_passes_the_close_one_and_most_digits_do(
     digits = few.test.images
     moved = [np.roll(digits, steps, axis) for steps in (-3, -2, -1, 1, 2, 3) for axis in (1, 2)]
     images = np.concatenate([digits, digits // 8, 255 - digits, *moved])
-    quick = [all_likely(image[None], MIN_MEAN_LEVEL * 784, MAX_OFFSET_PIXELS) for image in images]
+    quick = [all_likely(image[None], LIKELY) for image in images]
     monkeypatch.setattr(forward_module, "_library", lambda: None)
     close = [found == () for found in input_warnings(images)]
     assert not any(passes and not ordinary for passes, ordinary in zip(quick, close, strict=True))
@@ -171,7 +216,7 @@ def test_what_passes_the_quick_look_passes_the_close_one_and_most_digits_do(
 def test_the_quick_look_sees_a_lit_edge(place: tuple[int, int], few: DataSet) -> None:
     images = few.test.images[:3].copy()
     images[2][place] = 1
-    assert not all_likely(images, least_total=0, most_offset_pixels=28)
+    assert not all_likely(images, limits())
 
 
 @pytest.mark.parametrize(("axis", "step"), [(0, 1), (0, -1), (1, 1), (1, -1)])
@@ -181,6 +226,6 @@ def test_the_quick_look_measures_how_far_the_ink_is_from_the_middle(axis: int, s
     image = np.zeros((28, 28), np.uint8)
     image[13:15, 13:15] = 200
     moved = np.roll(image, 3 * step, axis)[None]
-    assert all_likely(moved, least_total=800, most_offset_pixels=3)
-    assert not all_likely(moved, least_total=800, most_offset_pixels=2.99)
-    assert not all_likely(moved, least_total=801, most_offset_pixels=3)
+    assert all_likely(moved, limits(least_total=800, most_offset=3))
+    assert not all_likely(moved, limits(least_total=800, most_offset=2.99))
+    assert not all_likely(moved, limits(least_total=801, most_offset=3))

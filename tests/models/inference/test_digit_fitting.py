@@ -6,7 +6,8 @@ from PIL import Image
 
 from models.data.mnist import DataSet
 from models.errors import InvalidImage
-from models.inference.digit_fitting import SIDE, fit_digit
+from models.inference.digit_fitting import fit_digit
+from models.inference.fitted_digit import SIDE
 
 
 def centre_of_mass(image: np.ndarray) -> tuple[float, float]:

@@ -54,6 +54,10 @@ PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMP
 test-processors: .venv/ready ## run the tests of models as other processors compute (10 minutes)
 	@for setting in $(PROCESSORS); do echo "== $$setting"; env $$setting $(BIN)/python -m pytest -q tests/models; done
 
+.PHONY: test-clients
+test-clients: .venv/ready ## generate clients from openapi.json with other projects' generators, and use them (1 minute)
+	@FANIN_TEST_GENERATORS=1 $(BIN)/python -m pytest -q tests/e2e/test_generated_clients.py
+
 .PHONY: check
 check: .venv/ready ## lint, format, types, and who imports whom
 	@$(BIN)/ruff check .
@@ -98,6 +102,11 @@ bench: .venv/ready ## measure training beside the notebook's loop, torch, scikit
 .PHONY: bench-predict
 bench-predict: .venv/ready ## measure predictions beside the bare server, with wrk (5 minutes)
 	@$(BIN)/python -m benchmarks.predict
+
+.PHONY: bench-reading
+bench-reading: .venv/ready ## measure how photographs, scans and drawings of digits are read (2 minutes)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/python -m benchmarks.reading --data-dir "$${FANIN_DATA_DIR:-data}"
 
 .PHONY: bench-web
 bench-web: .venv/ready ## measure how quickly the page is there and whether it stays smooth, with Chromium (1 minute)

@@ -9,18 +9,16 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
-from pydantic.json_schema import models_json_schema
 from sqlalchemy import Engine
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.api.dependencies import Services
 from service.api.event_hub import EventHub
-from service.api.openapi_examples import EXAMPLES
+from service.api.openapi_document import document_of
 from service.api.preview_process import Previews
 from service.api.readiness import ReadinessChecks
 from service.api.routes import (
@@ -45,7 +43,9 @@ from service.artifacts import Artifacts
 from service.http import problems
 from service.http.access import Access
 from service.http.answers import JsonResponse
+from service.http.content_encoding import DecodeContent
 from service.http.guard import Guard
+from service.http.known_query import refuse_unknown_query
 from service.http.middleware import AnswerHead, InvalidateModelCache
 from service.inference import oip as oip_protocol
 from service.inference.batching import MicroBatcher
@@ -70,6 +70,7 @@ BODY_MODELS = (
     schemes.PreviewBody,
     oip_protocol.InferenceRequest,
     classify.ClassifyBody,
+    predict.PixelsBody,
     problems.Problem,
 )
 ROUTERS = (
@@ -103,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
         static_url="/static-docs",
         lifespan=_lifespan_of(settings),
         generate_unique_id_function=_operation_id,
+        dependencies=[Depends(refuse_unknown_query)],
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -117,7 +119,8 @@ def create_app(settings: Settings) -> FastAPI:
 def create_application(settings: Settings) -> ASGIApp:
     """Return the ASGI application of a server: a guard, and behind it the fast path of predictions and the API."""
     app = create_app(settings)
-    return guarded(PredictFastPath(app, lambda: app.state.services.answering), settings)
+    answering = PredictFastPath(app, lambda: app.state.services.answering)
+    return guarded(DecodeContent(answering, settings.max_body_bytes), settings)
 
 
 def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
@@ -132,7 +135,7 @@ def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Model"],
+        expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Model", "X-Warnings"],
     )
 
 
@@ -183,36 +186,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the cached OpenAPI document, with the models of request bodies, examples and the security scheme."""
+    """Return the cached OpenAPI document."""
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            license_info=app.license_info,
-            routes=app.routes,
-        )
-        _, definitions = models_json_schema(
-            [(model, "validation") for model in BODY_MODELS],
-            ref_template="#/components/schemas/{model}",
-        )
-        schemas = document["components"]["schemas"]
-        for name, schema in definitions["$defs"].items():
-            schemas.setdefault(name, schema)
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        _add_examples(document)
-        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"key": []}, {}]
-        app.openapi_schema = document
+        app.openapi_schema = document_of(app, BODY_MODELS)
     return app.openapi_schema
-
-
-def _add_examples(document: dict[str, Any]) -> None:
-    """Add the example of each operation to its successful JSON response."""
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            success = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
-            in_json = success.get("content", {}).get("application/json")
-            if in_json is not None:
-                in_json["example"] = EXAMPLES[operation["operationId"]]

@@ -12,6 +12,7 @@ FaninError (models.errors)
     |-- PreconditionFailed      the If-Match or If-None-Match precondition failed
     |-- MalformedBody           the body does not match its media type
     |-- UnsupportedMediaType    the operation does not read this media type
+    |   `-- UnsupportedEncoding the body is compressed in a way that is not read
     |-- BodyTooLarge            the body is larger than FANIN_MAX_BODY_BYTES
     |-- NotAuthenticated        the API key is missing or wrong
     |-- HostNotAllowed          the request names a host that this service does not serve without a key
@@ -76,6 +77,10 @@ class UnsupportedMediaType(ServiceError):
     """The operation does not read this media type."""
 
 
+class UnsupportedEncoding(UnsupportedMediaType):
+    """The body has a Content-Encoding that is not read."""
+
+
 class BodyTooLarge(ServiceError):
     """The body is larger than the limit."""
 
@@ -132,6 +137,7 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     MalformedBody: HTTPStatus.BAD_REQUEST,
     UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     HostNotAllowed: HTTPStatus.FORBIDDEN,

@@ -30,6 +30,8 @@ second for a million, and meanwhile no other request is answered."""
 MAX_ITEMS = 1000
 MAX_FIELDS = 100
 JSON = "application/json"
+UTF_8_MARK, UTF_16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+"""Byte-order marks. Some editors and libraries write one before UTF-8 as well."""
 
 
 def media_type_of(header: str | None) -> str:
@@ -67,8 +69,10 @@ def parse_images(content: bytes) -> Any:
 
 
 def _loaded(content: bytes) -> Any:
+    if content.startswith(UTF_16_MARKS) or content[1:2] == b"\0" or content[:1] == b"\0":
+        raise MalformedBody("The JSON is in UTF-16 or UTF-32.", "Send it in UTF-8 (RFC 8259, section 8.1).")
     try:
-        return orjson.loads(content)
+        return orjson.loads(content.removeprefix(UTF_8_MARK))
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"The body is not JSON: {error}.") from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +28,15 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 MAX_WRONG_FIELDS = 20
 MAX_TEXT = 1000
+DEFAULT_HINT = "/docs describes the operation."
+OBJECTS: dict[int | str, str] = {
+    "architecture": '{"hidden": [256, 256], "activation": "relu"}',
+    "init": '{"scheme": "he_normal"}',
+    "bias": '{"scheme": "zeros"}',
+    "optimizer": '{"name": "adam", "lr": 0.001}',
+    "parameters": '{"top_k": 3}',
+}
+"""An example of each field that is an object."""
 
 
 class WrongField(BaseModel):
@@ -47,26 +56,35 @@ class Problem(BaseModel):
         description="The cause and a hint.", examples=["There is no job 'x'. GET /jobs lists the jobs."]
     )
     instance: str = Field(description="Path of the request.", examples=["/jobs/x"])
+    hint: str = Field(description="What to do.", examples=["GET /jobs lists the jobs."])
     error: str = Field(description="Same as `detail`.")
     errors: list[WrongField] | None = Field(None, description="The wrong fields, for validation problems; at most 20.")
+
+
+class Cause(NamedTuple):
+    """The name of a kind of problem, what is wrong, and what to do."""
+
+    name: str
+    detail: str
+    hint: str = DEFAULT_HINT
 
 
 def problem_response(
     path: str,
     status: int,
-    name: str,
-    detail: str,
+    cause: Cause,
     errors: list[WrongField] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return a problem document as a response."""
     problem = Problem(
-        type=f"urn:fanin:problem:{name}",
+        type=f"urn:fanin:problem:{cause.name}",
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
+        detail=cause.detail,
         instance=path,
-        error=detail,
+        hint=cause.hint or DEFAULT_HINT,
+        error=cause.detail,
         errors=errors,
     )
     all_headers = dict(headers or {})
@@ -74,12 +92,14 @@ def problem_response(
         all_headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if status == HTTPStatus.UNAUTHORIZED:
         all_headers.setdefault("WWW-Authenticate", "Bearer")
+    if cause.name == "unsupported-encoding":
+        all_headers.setdefault("Accept-Encoding", "gzip, deflate")  # RFC 9110, section 12.5.3
     return Response(problem.model_dump_json(exclude_none=True) + "\n", status, all_headers, MEDIA_TYPE)
 
 
 def problem_of(path: str, error: FaninError) -> Response:
     """Return the problem document of an error of Fanin."""
-    return problem_response(path, STATUS_OF[type(error)], error_name(error), str(error))
+    return problem_response(path, STATUS_OF[type(error)], Cause(error_name(error), str(error), error.hint))
 
 
 def install(app: FastAPI) -> None:
@@ -103,8 +123,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         path, allowed = request.scope["path"], ", ".join(_allowed_methods(request.app, request.scope["path"]))
         detail = f"{request.method} is not allowed at {path}; allowed: {allowed}."
-        headers = {"Allow": allowed}
-        return problem_response(path, error.status_code, "method-not-allowed", detail, headers=headers)
+        cause = Cause("method-not-allowed", detail, f"Use {allowed}.")
+        return problem_response(path, error.status_code, cause, headers={"Allow": allowed})
     return problem_for(request.scope, error)
 
 
@@ -129,8 +149,11 @@ def problem_of_validation(path: str, error: RequestValidationError) -> Response:
     return problem_response(
         path,
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        "invalid-request",
-        f"The request is not valid: {detail}{more}.",
+        Cause(
+            "invalid-request",
+            f"The request is not valid: {detail}{more}.",
+            "Correct what `errors` names; /docs describes the operation.",
+        ),
         wrong,
     )
 
@@ -139,11 +162,10 @@ def problem_of_http_exception(path: str, error: HTTPException) -> Response:
     """Return the problem document of an HTTP error of the framework."""
     status = error.status_code
     if status == HTTPStatus.NOT_FOUND:
-        return problem_response(
-            path, status, "no-such-path", f"There is nothing at {path}. /docs lists all operations."
-        )
+        detail, hint = f"There is nothing at {path}. /docs lists all operations.", "/docs lists all operations."
+        return problem_response(path, status, Cause("no-such-path", detail, hint))
     name = "body-too-large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else f"http-{status}"
-    return problem_response(path, status, name, str(error.detail), headers=dict(error.headers or {}))
+    return problem_response(path, status, Cause(name, str(error.detail)), headers=dict(error.headers or {}))
 
 
 def problem_for(scope: Scope, error: Exception) -> Response:
@@ -179,7 +201,8 @@ def invalid_body(error: ValidationError, body: Any) -> RequestValidationError:
 def problem_of_unknown(path: str) -> Response:
     """Return the problem document of an unexpected error (500); it reveals no details."""
     detail = "Internal error; the log of the service has the details."
-    return problem_response(path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail)
+    hint = "Try again; if it happens again, look for this path in the log."
+    return problem_response(path, HTTPStatus.INTERNAL_SERVER_ERROR, Cause("internal", detail, hint))
 
 
 def _allowed_methods(app: FastAPI, path: str) -> list[str]:
@@ -225,6 +248,7 @@ def _validation_message(error: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return "there is no such field"
     if error["type"] in {"model_attributes_type", "model_type", "dict_type"}:
-        return 'should be a JSON object in braces, such as {"scheme": "he_normal"} for init'
+        field = next((step for step in reversed(error["loc"]) if step in OBJECTS), None)
+        return "should be a JSON object in braces" + (f", such as {OBJECTS[field]}" if field else "")
     message: str = error["msg"]
     return message.removeprefix("Value error, ").replace("Input should be", "should be")

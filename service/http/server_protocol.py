@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import resource
 from contextlib import suppress
 from http import HTTPStatus
@@ -32,6 +33,8 @@ SPARE_FILES = 64
 """File handles of a process that are not left to connections: database, checkpoints, logs, pipes."""
 
 HEAD = b"HTTP/1.1 "
+H2C = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*h2c[ \t]*(?=\r\n|$)", re.IGNORECASE)
+CHUNKED = b"transfer-encoding: chunked\r\n"
 CONTENT_LENGTH = b"\r\ncontent-length: "
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n"
@@ -133,6 +136,30 @@ class OneWrite:
         self._transport.close()
 
 
+class Unchunked(OneWrite):
+    """The transport of a response to HTTP/1.0, which knows no chunks: such a client reads to the end of the connection.
+
+    uvicorn writes each chunk with its size at once.
+    """
+
+    __slots__ = ("_is_chunked",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._is_chunked = False
+
+    def write(self, data: bytes) -> None:
+        """Write a head without its transfer-encoding, or a chunk without its size."""
+        if data.startswith(HEAD):
+            self._is_chunked = CHUNKED in data
+            self._transport.write(data.replace(CHUNKED, b""))
+        elif self._is_chunked:
+            size, _, rest = data.partition(b"\r\n")
+            self._transport.write(rest[: int(size, 16)])
+        else:
+            self._transport.write(data)
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection within the limits of its process; see the module.
 
@@ -180,6 +207,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._moved_at = monotonic()
         if not self._in_body:
             self._header_bytes += len(data)
+            if b"h2c" in data:
+                data = without_h2c(data)
         HttpToolsProtocol.data_received(self, data)
         if self._header_bytes > HEADER_BYTES and not self._in_body and not self.transport.is_closing():
             log.warning("headers of more than %d bytes are refused", HEADER_BYTES)
@@ -194,7 +223,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._began_at = self._moved_at
         self._waiting.pop(self, None)
         HttpToolsProtocol.on_headers_complete(self)
-        self.cycle.transport = self._one_write  # type: ignore[assignment]
+        is_old = self.scope["http_version"] == "1.0"
+        self.cycle.transport = Unchunked(self.transport) if is_old else self._one_write  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """Note that the body is complete, or that there is none; what follows are headers again."""
@@ -228,6 +258,16 @@ class LimitedProtocol(HttpToolsProtocol):
         if late_s > 0:  # even if it is closing: that waits for ever for a client that does not read
             log.info("a connection stood still and is closed")
             self.transport.abort()
+
+
+def without_h2c(data: bytes) -> bytes:
+    """Return the first bytes of a request without a header `Upgrade: h2c`, which a server may ignore.
+
+    Java's HttpClient offers HTTP/2 with every request. The parser would take what follows the headers for another
+    protocol, and the request would lose its body.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return H2C.sub(b"", head) + end + body
 
 
 async def _refuse_headers(_scope: Any, _receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""Predict images and write the responses; independent of routes and of FastAPI.
+"""Predict images, many requests at once; independent of routes and of FastAPI.
 
 Requests for one model that arrive in the same event-loop iteration share one forward pass. The first request yields so
 that others can join, for up to `MAX_TURNS` iterations while each adds a request. It then predicts for the whole batch.
@@ -9,46 +9,24 @@ small requests stay fast.
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.errors import InvalidImage
 from models.inference.compiled_forward import Floats
-from models.inference.input_checks import WARNING_TEXT, InputWarning, input_warnings
+from models.inference.input_checks import input_warnings
 from service.errors import Unavailable
 from service.inference.decoding import Decoding
-from service.inference.images import ReadImages
 from service.inference.model_resolver import MAX_NAMES, ModelResolver, ResolvedModel
-from service.inference.query import PredictQuery
 
 WITH_NUMPY = orjson.OPT_SERIALIZE_NUMPY
 SMALL_BATCH = 32
 MAX_TURNS = 4
 PIECE_IMAGES = 250
-LABELS = [str(digit).encode() for digit in range(10)]
-HINT = "Add ?fit=true to have the digit cropped, scaled, centred and, if necessary, inverted, as in MNIST."
-
-Form = Literal["json", "raw", "npy"]
-MEDIA_TYPES: dict[Form, str] = {
-    "json": "application/json",
-    "raw": "application/octet-stream",
-    "npy": "application/x-npy",
-}
-
-
-class Answer(NamedTuple):
-    """The content of a response, its media type, and the model as JOB@EPOCH (empty if several models answered)."""
-
-    content: bytes
-    media_type: str
-    model: str
 
 
 class BatchPrediction(NamedTuple):
@@ -186,103 +164,3 @@ class MicroBatcher:
             return
         task = asyncio.ensure_future(self._for_all(name, waiting[0].images[:0], waiting))
         task.add_done_callback(lambda done: done.exception())  # their futures hold the error
-
-
-async def answer(answering: MicroBatcher, read: ReadImages, query: PredictQuery, accept: str) -> Answer:
-    """Predict with the models of the query, and return the response in the format that `accept` requests."""
-    form = form_of(accept)
-    if query.models is None:
-        result = await answering.predicted(query.model, read.images)
-        if len(read.images) > SMALL_BATCH:
-            content = await asyncio.to_thread(_written, read, query, form, result)
-        else:
-            content = _written(read, query, form, result)
-        return Answer(content, MEDIA_TYPES[form], result.served.id)
-    if form != "json":
-        raise InvalidImage("Several models answer only in JSON.", "Request application/json, or a single model.")
-    results = await asyncio.gather(*(answering.predicted(name, read.images) for name in query.names()))
-    content = await asyncio.to_thread(_written_side_by_side, read, query, results)
-    return Answer(content, MEDIA_TYPES["json"], "")
-
-
-def form_of(accept: str) -> Form:
-    """Return the format that an Accept header requests: JSON, raw float32, or .npy."""
-    if "application/x-npy" in accept:
-        return "npy"
-    return "raw" if "application/octet-stream" in accept else "json"
-
-
-def _written(read: ReadImages, query: PredictQuery, form: Form, result: BatchPrediction) -> bytes:
-    if form == "raw":
-        return result.probabilities.astype("<f4", copy=False).tobytes()
-    if form == "npy":
-        buffer = io.BytesIO()
-        np.save(buffer, result.probabilities, allow_pickle=False)
-        return buffer.getvalue()
-    words = result.words or JsonFragments.of(read.images, result.probabilities)
-    if query.is_plain and not read.batch and not read.fitted and not words.unlikely[0]:
-        # The most frequent case: the same JSON as below, joined from parts that exist already.
-        parts = b'{"label":', LABELS[words.labels[0]], b',"probabilities":[', words.numbers[0], b'],"model":'
-        return b"".join(
-            (*parts, result.served.described, b',"read_as":', _read_as(read.form, read.scale, False), b"}\n")
-        )
-    shared = {"model": orjson.Fragment(result.served.described), "read_as": _read_as_fragment(read)}
-    return _dumped(
-        _prediction_fields(read, query, result.probabilities) | shared | _warnings(words.unlikely, fitted=read.fitted)
-    )
-
-
-def _written_side_by_side(read: ReadImages, query: PredictQuery, results: Sequence[BatchPrediction]) -> bytes:
-    answers = [
-        _prediction_fields(read, query, result.probabilities) | {"model": orjson.Fragment(result.served.described)}
-        for result in results
-    ]
-    warnings = _warnings(input_warnings(read.images), fitted=read.fitted)
-    return _dumped({"answers": answers, "read_as": _read_as_fragment(read)} | warnings)
-
-
-def _prediction_fields(read: ReadImages, query: PredictQuery, probabilities: Floats) -> dict[str, Any]:
-    """Return the JSON fields of a model's prediction; those of a batch are under `predictions`."""
-    labels = probabilities.argmax(axis=1).tolist()
-    each = [_prediction(read, query, index, labels[index], probabilities[index]) for index in range(len(labels))]
-    return {"predictions": each} if read.batch else each[0]
-
-
-def _prediction(read: ReadImages, query: PredictQuery, index: int, label: int, probabilities: Floats) -> dict[str, Any]:
-    fields: dict[str, Any] = {"label": label}
-    if query.probabilities:
-        fields["probabilities"] = probabilities
-    if query.top_k is not None:
-        best = np.argsort(-probabilities, kind="stable")[: query.top_k]
-        fields["top"] = [{"label": int(digit), "probability": probabilities[digit]} for digit in best]
-    if read.fitted:
-        fields |= {"inverted": read.inverted[index], "seen": read.images[index]}
-    return fields
-
-
-@lru_cache
-def _read_as(form: str, scale: str, fitted: bool) -> bytes:
-    return orjson.dumps({"form": form, "scale": scale, "fitted": fitted})
-
-
-def _read_as_fragment(read: ReadImages) -> orjson.Fragment:
-    return orjson.Fragment(_read_as(read.form, read.scale, read.fitted))
-
-
-def _warnings(kinds: Sequence[tuple[InputWarning, ...]], *, fitted: bool) -> dict[str, Any]:
-    """Return the field `warnings` for images that are unlike the training digits, or nothing."""
-    warnings = [
-        {"index": index, "kind": kind, "detail": _warning_detail(kind, fitted=fitted)}
-        for index, of_image in enumerate(kinds)
-        for kind in of_image
-    ]
-    return {"warnings": warnings} if warnings else {}
-
-
-def _warning_detail(kind: InputWarning, *, fitted: bool) -> str:
-    text = f"The image is unlike the digits of the training set: {WARNING_TEXT[kind]}."
-    return text if fitted else f"{text} {HINT}"
-
-
-def _dumped(answer: dict[str, Any]) -> bytes:
-    return orjson.dumps(answer, option=WITH_NUMPY | orjson.OPT_APPEND_NEWLINE)

@@ -12,14 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from service.errors import Unavailable
-from service.inference.pictures import area_of
+from service.inference.picture_headers import decoding_bytes
 
 Decoded = TypeVar("Decoded")
 
 BUDGET_BYTES = 256 * 2**20
-BYTES_A_PIXEL = 5
-"""Of a picture while it is decoded: up to four channels, and its grey levels."""
-
 COPIES = 4
 """Of a body of numbers while it is read."""
 
@@ -50,4 +47,4 @@ class Decoding:
 
 def cost_of(body: bytes) -> int:
     """Return an estimate of the memory that decoding a body needs, from the header of a picture or the length."""
-    return COPIES * len(body) + BYTES_A_PIXEL * area_of(body)
+    return COPIES * len(body) + decoding_bytes(body)

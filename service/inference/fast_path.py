@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -20,11 +21,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import MalformedBody
 from service.http.json_body import media_type_of
-from service.inference.batching import MicroBatcher, answer
-from service.inference.decoding import cost_of
-from service.inference.image_decoding import read_body, read_files
+from service.inference.batching import MicroBatcher
+from service.inference.decoding import Decoding, cost_of
+from service.inference.image_decoding import read_files, read_unwrapped, unwrap
 from service.inference.images import MAX_IMAGES, ReadImages
-from service.inference.query import PredictQuery, read_query
+from service.inference.query import PredictQuery, read_query, with_options
+from service.inference.written_answers import Answer, answer
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +54,17 @@ class PredictFastPath:
             if named is None:
                 await self._app(scope, receive, send)
                 return
-        query = read_query(scope["query_string"])
-        if named is not None:
-            query = query.model_copy(update={"model": named[1], "models": None})
-        content, media_type, model = await respond(self._answering(), scope, await _body(receive), query)
+        query = read_query(scope["query_string"], None if named is None else named[1])
+        answered = await respond(self._answering(), scope, await _body(receive), query)
         headers = [
-            (b"content-type", media_type.encode()),
-            (b"content-length", b"%d" % len(content)),
-            (b"x-model", model.encode()),
+            (b"content-type", answered.media_type.encode()),
+            (b"content-length", b"%d" % len(answered.content)),
+            (b"x-model", answered.model.encode()),
         ]
+        if answered.warnings:
+            headers.append((b"x-warnings", answered.warnings.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await send({"type": "http.response.body", "body": answered.content})
 
 
 async def _body(receive: Receive) -> bytes:
@@ -77,38 +79,69 @@ async def _body(receive: Receive) -> bytes:
         parts.append(part)
 
 
-async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery) -> tuple[bytes, str, str]:
-    """Return a response's content, its media type, and the model as JOB@EPOCH (empty if several models predicted)."""
+async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery) -> Answer:
+    """Return the response to a prediction."""
     media_type = media_type_of(header(scope, b"content-type"))
     if media_type == "multipart/form-data":
-        read = await _read_form(answering, scope, body, fit=query.fit)
-    elif len(body) > QUICK_BYTES or query.fit:
-        decode = partial(read_body, body, media_type, fit=query.fit, scale=query.scale)
-        read = await answering.decoding.run(decode, body)
+        read, query = await _read_form(answering, scope, body, query)
     else:
-        read = read_body(body, media_type, fit=query.fit, scale=query.scale)
+        read, query = await read_images(answering.decoding, body, media_type, query)
     return await answer(answering, read, query, header(scope, b"accept"))
 
 
-async def _read_form(answering: MicroBatcher, scope: Scope, body: bytes, *, fit: bool) -> ReadImages:
-    if len(body) > QUICK_BYTES:  # the parser is written in Python: a form of thousands of files takes it half a second
-        files = await answering.decoding.run(lambda: asyncio.run(_files_of(scope, body)), body)
+async def read_images(
+    decoding: Decoding, body: bytes, media_type: str, query: PredictQuery
+) -> tuple[ReadImages, PredictQuery]:
+    """Return the images of a body, and the query with the options in it; what takes long is done on other threads."""
+    if len(body) > QUICK_BYTES:
+        unwrapped = await decoding.run(partial(unwrap, body, media_type, query), body)
     else:
-        files = await _files_of(scope, body)
-    largest = max((content for content, _ in files), key=cost_of, default=b"")  # they are decoded one at a time
-    return await answering.decoding.run(partial(read_files, files, fit=fit), largest)
+        unwrapped = unwrap(body, media_type, query)
+    if len(body) > QUICK_BYTES or unwrapped.query.fit:
+        read = await decoding.run(partial(read_unwrapped, unwrapped), unwrapped.content or body)
+    else:
+        read = read_unwrapped(unwrapped)
+    return read, unwrapped.query
 
 
-async def _files_of(scope: Scope, body: bytes) -> list[tuple[bytes, str]]:
-    """Return the content and the media type of each file of a form."""
+async def _read_form(
+    answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery
+) -> tuple[ReadImages, PredictQuery]:
+    if len(body) > QUICK_BYTES:  # the parser is written in Python: a form of thousands of files takes it half a second
+        form = await answering.decoding.run(lambda: asyncio.run(form_of_request(scope, body)), body)
+    else:
+        form = await form_of_request(scope, body)
+    query = with_options(query, form.fields, "body") if form.fields else query
+    largest = max((content for content, _ in form.files), key=cost_of, default=b"")  # they are decoded one at a time
+    read = await answering.decoding.run(partial(read_files, form.files, fit=query.fit), largest)
+    return read, query
+
+
+class ParsedForm(NamedTuple):
+    """A form: content and media type of each file, and its other fields."""
+
+    files: list[tuple[bytes, str]]
+    fields: dict[str, str]
+
+
+async def form_of_request(scope: Scope, body: bytes) -> ParsedForm:
+    """Parse a form. Raises `MalformedBody`."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
         async with Request(scope, receive).form(max_files=MAX_IMAGES, max_fields=100) as form:
-            uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            return [(await upload.read(), media_type_of(upload.content_type)) for upload in uploads]
+            files: list[tuple[bytes, str]] = []
+            fields: dict[str, str] = {}
+            for name, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    files.append((await value.read(), media_type_of(value.content_type)))
+                elif name in fields:
+                    raise MalformedBody(f"The form has the field {name!r} more than once.")
+                else:
+                    fields[name] = value
+            return ParsedForm(files, fields)
     except (MultiPartException, ValueError, LookupError) as error:  # the latter two of a charset that decodes nothing
         raise MalformedBody(f"The body is not a form: {error}", "Let the client set the boundary.") from error
 

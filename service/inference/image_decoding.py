@@ -1,62 +1,89 @@
-"""Decode posted images, from bytes and media type to uint8 [n, 28, 28], and record how they were read."""
+"""Decode posted images, from bytes and media type to uint8 [n, 28, 28], and record how they were read.
+
+A body is first unwrapped: its format is found, and JSON is parsed, which may hold options and a picture in base64. Then
+what it holds is decoded; that may take much more memory than the body has.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
+import re
 from collections.abc import Iterator, Sequence
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from models.errors import InvalidImage
-from models.inference.digit_fitting import SIDE, FittedDigit
+from models.inference.fitted_digit import FittedDigit
 from service.errors import UnsupportedMediaType
-from service.http.json_body import parse_images
+from service.http.json_body import JSON, UTF_8_MARK, parse_images
 from service.inference.images import (
     IMAGE_PIXELS,
     MAX_PIXELS,
     Form,
-    Pixels,
     ReadImages,
-    Scale,
     as_seen,
     check_count,
     gather_images,
 )
-from service.inference.pictures import area_of, decode_picture
+from service.inference.picture_headers import BYTES_A_PIXEL, decoding_bytes, picture_form
+from service.inference.pictures import decode_picture
 from service.inference.pixel_numbers import as_array, images_of_levels, pixels_of, read_npy
+from service.inference.query import PredictQuery, with_options
+from service.inference.raw_images import read_raw
 
 READABLE = (
-    "image/png, image/jpeg, application/octet-stream (784 bytes an image), application/x-npy, application/json, "
-    "multipart/form-data"
+    "image/png, image/jpeg, image/webp, image/avif, image/bmp, image/gif, application/octet-stream (784 bytes an "
+    "image), application/x-npy, application/json, multipart/form-data"
 )
-_SIGNATURES: dict[bytes, Form] = {b"\x89PNG\r\n\x1a\n": "png", b"\x93NUMPY": "npy", b"\xff\xd8\xff": "jpeg"}
-_BEGINNINGS = tuple(_SIGNATURES)
-_FORMS: dict[str, Form] = {
-    "image/png": "png",
-    "image/jpeg": "jpeg",
-    "application/octet-stream": "raw",
-    "application/x-npy": "npy",
-    "application/json": "json",
-}
-_UNSAID = ("", "application/x-www-form-urlencoded", "*/*")  # sent by clients that set no type, such as curl -d
+OCTETS, NPY = "application/octet-stream", "application/x-npy"
+UNSAID = ("", "application/x-www-form-urlencoded", "*/*")
+"""Media types of clients that set none, such as curl -d."""
+
+WHITE = re.compile(r"\s+")
+URL_ALPHABET = str.maketrans("-_", "+/")
 
 
-def read_body(content: bytes, media_type: str, *, fit: bool, scale: Scale) -> ReadImages:
-    """Read the images of one body; `media_type` is without parameters, and empty if the client sent none.
+class Unwrapped(NamedTuple):
+    """The content of a body: bytes, or what was parsed of JSON; its format; and the options of the request."""
 
-    Raises `InvalidImage`, `MalformedBody` or `UnsupportedMediaType`.
+    content: bytes
+    numbers: Any
+    form: Form
+    query: PredictQuery
+
+
+def unwrap(content: bytes, media_type: str, query: PredictQuery) -> Unwrapped:
+    """Find out what a body is; `media_type` is without parameters, and empty if the client sent none.
+
+    Options beside the image in JSON are those of the query. Raises `InvalidImage`, `MalformedBody`,
+    `UnsupportedMediaType`, `RequestValidationError`.
     """
-    form = _form_of(content, media_type)
+    form = form_of(content, media_type)
+    if form != "json":
+        return Unwrapped(content, None, form, query)
+    pixels, options = pixels_of(parse_images(content))
+    if options:
+        query = with_options(query, options, "body")
+    if not isinstance(pixels, str):
+        return Unwrapped(b"", pixels, "json", query)
+    picture = from_base64(pixels)
+    return Unwrapped(picture, None, _form_of_base64(picture), query)
+
+
+def read_unwrapped(body: Unwrapped) -> ReadImages:
+    """Read the images of an unwrapped body. Raises `InvalidImage`."""
+    query, form = body.query, body.form
+    if query.shape is not None and form != "raw":
+        raise InvalidImage(f"`shape` describes raw bytes; the body is {form}.", "Leave it out.")
     if form == "json":
-        return _read_json(content, fit=fit, scale=scale)
+        levels, batch = as_array(body.numbers, fit=query.fit)
+        return images_of_levels(levels, "json", fit=query.fit, scale=query.scale, batch=batch)
     if form == "npy":
-        return read_npy(content, fit=fit, scale=scale)
+        return read_npy(body.content, fit=query.fit, scale=query.scale)
     if form == "raw":
-        images = _read_raw(content)
-        if not fit:
-            return ReadImages(images, form, "0-255", len(images) > 1, False, ())
-        return gather_images((as_seen(image, fit=fit) for image in images), form, fit=fit, batch=len(images) > 1)
-    return gather_images([as_seen(decode_picture(content, form, fit=fit), fit=fit)], form, fit=fit, batch=False)
+        return read_raw(body.content, query.shape, fit=query.fit)
+    picture = decode_picture(body.content, form, fit=query.fit)
+    return gather_images([as_seen(picture, fit=query.fit)], form, fit=query.fit, batch=False)
 
 
 def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
@@ -64,7 +91,7 @@ def read_files(files: Sequence[tuple[bytes, str]], *, fit: bool) -> ReadImages:
     if not files:
         raise InvalidImage("The form has no file.", "Send each image as a file: curl -F image=@digit.png")
     check_count(len(files))
-    forms = [_form_of(content, media_type) for content, media_type in files]
+    forms = [form_of(content, media_type) for content, media_type in files]
     if "json" in forms or "npy" in forms:
         raise UnsupportedMediaType("A file of a form must be a picture or 784 raw bytes, not JSON or .npy.")
     read = _each_file([content for content, _ in files], forms, fit=fit)
@@ -75,83 +102,69 @@ def _each_file(contents: Sequence[bytes], forms: Sequence[Form], *, fit: bool) -
     """Decode the files one at a time, so that only one large picture is in memory."""
     pixels = 0
     for content, form in zip(contents, forms, strict=True):
-        pixels += IMAGE_PIXELS if form == "raw" else area_of(content)
+        pixels += IMAGE_PIXELS if form == "raw" else decoding_bytes(content) // BYTES_A_PIXEL
         if pixels > MAX_PIXELS:
             raise InvalidImage(f"The pictures have more than {MAX_PIXELS:,} pixels together.", "Send fewer at a time.")
-        picture = _one_raw(content) if form == "raw" else decode_picture(content, form, fit=fit)
+        picture = (
+            read_raw(content, None, fit=False).images[0] if form == "raw" else decode_picture(content, form, fit=fit)
+        )
         yield as_seen(picture, fit=fit)
 
 
-def _form_of(content: bytes, media_type: str) -> Form:
+def form_of(content: bytes, media_type: str) -> Form:
+    """Return the format of a body: that of its bytes, if they are a picture or .npy, else the declared one.
+
+    Many clients declare a picture of another format, or mere bytes. Raises `InvalidImage` if the body is empty, and
+    `UnsupportedMediaType`.
+    """
     if not content:
         raise InvalidImage("The body is empty.", f"Send one of: {READABLE}.")
-    if media_type in _FORMS and not _is_odd_octet_stream(content, media_type):
-        return _FORMS[media_type]
-    if media_type not in (*_UNSAID, "application/octet-stream"):
+    is_picture = media_type.startswith("image/")
+    if not is_picture and media_type not in (*UNSAID, OCTETS, NPY, JSON) and not media_type.endswith("+json"):
         raise UnsupportedMediaType(f"The media type {media_type} is not supported.", f"Send one of: {READABLE}.")
-    signed = _signed_form(content)
-    if signed is not None:
-        return signed
-    stripped = content.strip()
-    if stripped[:1] in (b"[", b"{") and stripped[-1:] in (b"]", b"}"):
+    if len(content) == IMAGE_PIXELS and media_type == OCTETS and content[:4] not in (b"\x89PNG", b"\x93NUM"):
+        return "raw"  # the first bytes of a digit could be those of another format
+    found = None if media_type == JSON else picture_form(content)
+    if found is not None:
+        return found
+    if is_picture:
+        raise UnsupportedMediaType(
+            f"The body is declared as {media_type}, but its bytes are none of the pictures that are read.",
+            f"Send one of: {READABLE}.",
+        )
+    if media_type == NPY:
+        return "npy"
+    if media_type == JSON or media_type.endswith("+json") or _is_json(content):
         return "json"
-    if len(content) % IMAGE_PIXELS == 0:
-        return "raw"
-    raise UnsupportedMediaType(
-        f"The request declares no usable type, and its {len(content)} bytes are neither PNG, JPEG, JSON nor 784 "
-        "bytes per image.",
-        f"Declare one of: {READABLE}.",
-    )
+    return "raw"
 
 
-def _signed_form(content: bytes) -> Form | None:
-    """Return the format whose signature begins the content, if any."""
-    if not content.startswith(_BEGINNINGS):
-        return None
-    return next(form for signature, form in _SIGNATURES.items() if content.startswith(signature))
+def _is_json(content: bytes) -> bool:
+    """Return whether a body without a type begins as JSON; one of the length of a digit must end so as well."""
+    stripped = content.removeprefix(UTF_8_MARK).strip()
+    is_ended = stripped[-1:] in (b"]", b"}") or len(content) % IMAGE_PIXELS != 0
+    return stripped[:1] in (b"[", b"{") and is_ended
 
 
-def _is_odd_octet_stream(content: bytes, media_type: str) -> bool:
-    """Return whether an application/octet-stream is in fact a picture or .npy: many clients declare files like this.
+def from_base64(text: str) -> bytes:
+    """Return the bytes of base64: also in lines, in the URL alphabet, without padding, or as a data URL.
 
-    No digit begins with the signature of PNG or .npy. JPEG's three bytes can begin one, so the length decides as well.
+    Raises `InvalidImage`.
     """
-    if media_type != "application/octet-stream":
-        return False
-    form = _signed_form(content)
-    return form in ("png", "npy") or (form == "jpeg" and len(content) % IMAGE_PIXELS != 0)
-
-
-def _read_raw(content: bytes) -> Pixels:
-    count, rest = divmod(len(content), IMAGE_PIXELS)
-    if rest or not count:
-        raise InvalidImage(f"{len(content)} raw bytes are not a multiple of 784.", "Send one byte per pixel, by rows.")
-    check_count(count)
-    return np.frombuffer(content, np.uint8).reshape(count, SIDE, SIDE)
-
-
-def _one_raw(content: bytes) -> Pixels:
-    images = _read_raw(content)
-    if len(images) != 1:
-        raise InvalidImage(f"A file holds {len(images)} raw images.", "Send one image per file, or one raw body.")
-    return images.reshape(SIDE, SIDE)
-
-
-def _read_json(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
-    pixels = pixels_of(parse_images(content))
-    if isinstance(pixels, str):
-        return read_base64(pixels, fit=fit)
-    levels, batch = as_array(pixels, fit=fit)
-    return images_of_levels(levels, "json", fit=fit, scale=scale, batch=batch)
-
-
-def read_base64(text: str, *, fit: bool) -> ReadImages:
-    """Read a picture or raw bytes in base64; the prefix of a data URL is ignored."""
+    if text.startswith("data:") and ";base64," not in text[:200]:
+        raise InvalidImage("The data URL is not in base64.", "Send data:image/png;base64,...")
+    plain = WHITE.sub("", text.partition(";base64,")[2] or text).translate(URL_ALPHABET).rstrip("=")
     try:
-        content = base64.b64decode(text.partition(";base64,")[2] or text, validate=True)
-    except ValueError as error:
+        content = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
         raise InvalidImage(f"The image is not base64: {error}.", "Encode the bytes of the file.") from error
-    form = _form_of(content, "")
+    if not content:
+        raise InvalidImage("The base64 is empty.", "Encode the bytes of the file.")
+    return content
+
+
+def _form_of_base64(content: bytes) -> Form:
+    form = form_of(content, "")
     if form in ("json", "npy"):
-        raise InvalidImage(f"The base64 holds {form}.", "Encode a PNG, a JPEG or 784 raw bytes.")
-    return read_body(content, "", fit=fit, scale="255")
+        raise InvalidImage(f"The base64 holds {form}.", "Encode a picture or 784 raw bytes.")
+    return form

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.errors import InvalidImage
 from models.vocabulary import CLASSES, PIXELS
@@ -30,6 +30,10 @@ PROBABILITIES, LABELS = "probabilities", "labels"
 SHAPES = ((28, 28), (1, 28, 28), (PIXELS,))
 ITEM_BYTES = {"UINT8": 1, "FP32": 4}
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
+
+
+NONE_IS_DEFAULT = BeforeValidator(lambda value: {} if value is None else value)
+"""Clients write null where they leave parameters out."""
 
 
 class _Part(BaseModel):
@@ -48,7 +52,7 @@ class RequestInput(_Part):
     name: str
     shape: list[int] = Field(min_length=1, max_length=4)
     datatype: str
-    parameters: InputParameters = InputParameters()
+    parameters: Annotated[InputParameters, NONE_IS_DEFAULT] = InputParameters()
     data: list[Any] | None = None
 
 
@@ -56,14 +60,14 @@ class OutputParameters(_Part):
     """Parameters of an output."""
 
     binary_data: bool | None = None
-    classification: int | None = Field(None, ge=1, le=CLASSES)
+    classification: int | None = Field(None, ge=1, description="Number of classes; at most 10 are returned.")
 
 
 class RequestOutput(_Part):
     """A requested output tensor."""
 
     name: Literal["probabilities", "labels"]
-    parameters: OutputParameters = OutputParameters()
+    parameters: Annotated[OutputParameters, NONE_IS_DEFAULT] = OutputParameters()
 
 
 class RequestParameters(_Part):
@@ -76,7 +80,7 @@ class InferenceRequest(_Part):
     """The JSON part of a request."""
 
     id: str | None = None
-    parameters: RequestParameters = RequestParameters()
+    parameters: Annotated[RequestParameters, NONE_IS_DEFAULT] = RequestParameters()
     inputs: list[RequestInput] = Field(min_length=1, max_length=1)
     outputs: list[RequestOutput] | None = None
 
@@ -231,6 +235,7 @@ def write_answer(name: str, version: str, request: InferenceRequest, probabiliti
 def _tensor(wanted: RequestOutput, probabilities: NDArray[np.float32]) -> tuple[NDArray[Any], list[int], str]:
     count = wanted.parameters.classification
     if count is not None:
+        count = min(count, CLASSES)
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
         rows = [
             [f"{float(row[i]):.6f}:{i}:{i}" for i in of_row] for row, of_row in zip(probabilities, best, strict=True)

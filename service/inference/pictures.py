@@ -1,4 +1,4 @@
-"""Decode pictures (PNG, JPEG) to grey levels, and encode them."""
+"""Decode pictures (PNG, JPEG, WebP, AVIF, BMP, GIF) to grey levels, and encode them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from models.errors import InvalidImage
-from models.inference.digit_fitting import SIDE
-from service.inference.images import FIT_HINT, FITTED_SIDE, MAX_SIDE, Form, Pixels
+from models.inference.fitted_digit import SIDE
+from service.inference.images import FIT_HINT, Form, Pixels
+from service.inference.picture_headers import check_size
+
+FITTED_SIDE = 512
+"""A larger picture is reduced to about this before it is fitted: a digit is scaled to 20 pixels anyway."""
 
 STRIP_PIXELS = 2**20
-PNG, PNG_HEADER_BYTES = b"\x89PNG\r\n\x1a\n", 24
-JPEG, MAX_SEGMENTS = b"\xff\xd8\xff", 100
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""The markers of a JPEG's frame header, which has the size."""
+OPAQUE = 230
+SEEN_CONTRAST = 64
+"""Grey levels between paper and ink of the opaque part of a picture, from which its paper is in the picture."""
 
 
 def encode_png(image: Pixels) -> bytes:
@@ -25,36 +28,18 @@ def encode_png(image: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def area_of(content: bytes) -> int:
-    """Return the pixels of a picture by its header: 0 of no picture, the most if the header of a JPEG is not found.
-
-    Pillow would read all segments of a file first, of which a hostile one has a million.
-    """
-    if content.startswith(PNG) and len(content) >= PNG_HEADER_BYTES:
-        width, height = (int.from_bytes(content[place : place + 4], "big") for place in (16, 20))
-        return min(width * height, MAX_SIDE * MAX_SIDE)
-    return _area_of_jpeg(content) if content.startswith(JPEG) else 0
-
-
-def _area_of_jpeg(content: bytes) -> int:
-    place = len(JPEG) - 1
-    for _ in range(MAX_SEGMENTS):
-        segment = content[place : place + 9]
-        if len(segment) < 9 or segment[0] != 0xFF:
-            break
-        if segment[1] in FRAMES:
-            height, width = (int.from_bytes(segment[place : place + 2], "big") for place in (5, 7))
-            return min(width * height, MAX_SIDE * MAX_SIDE)
-        place += 2 + int.from_bytes(segment[2:4], "big")
-    return MAX_SIDE * MAX_SIDE
-
-
 def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
-    """Return a picture as grey uint8 [h, w]; checks its size before it decodes the pixels. Raises `InvalidImage`."""
+    """Return a picture as grey uint8 [h, w]; checks its size before it decodes the pixels. Raises `InvalidImage`.
+
+    With `fit` a large picture is reduced. Of an animation it is the first frame.
+    """
     name = form.upper()
     try:
         picture = Image.open(io.BytesIO(content), formats=[name])
-        _check_size(*picture.size, fit=fit)
+        if not fit and picture.size != (SIDE, SIDE):
+            width, height = picture.size
+            raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_HINT)
+        check_size(content, *picture.size)
         picture.verify()  # verify every checksum: decoding alone accepts truncated pictures
         picture = Image.open(io.BytesIO(content), formats=[name])
         picture.draft("L", (FITTED_SIDE, FITTED_SIDE))  # JPEG alone: decodes at a smaller size that is still as large
@@ -62,7 +47,7 @@ def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
     except InvalidImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidImage("The picture has too many pixels.", f"Send at most {MAX_SIDE} per side.") from error
+        raise InvalidImage("The picture has too many pixels: 24 megapixels are read.", "Send a smaller one.") from error
     except Exception as error:
         raise InvalidImage(f"The {name} cannot be read: it is damaged, cut off, or not a {name}.") from error
 
@@ -76,41 +61,60 @@ def _reduced(picture: Image.Image) -> Image.Image:
     if factor == 1:
         return picture
     is_deep = picture.mode.startswith("I")
-    has_alpha = not is_deep and ("A" in picture.getbands() or "transparency" in picture.info)
-    mode = "RGBa" if has_alpha else "L"  # premultiplied, so that transparent pixels have no colour in the average
+    mode = "RGBa" if _has_alpha(picture) else "L"  # premultiplied: transparent pixels have no colour in the average
     width, height = (-(-side // factor) for side in picture.size)
     small, exif = Image.new(mode, (width, height)), picture.getexif()
+    deep_bits = _bits_of(picture) if is_deep else 8
     rows = factor * max(1, STRIP_PIXELS // (factor * picture.width))
     for top in range(0, picture.height, rows):
         strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        levels = Image.fromarray(_grey(strip)) if is_deep else strip.convert("RGBA") if has_alpha else strip
+        if is_deep:
+            levels = Image.fromarray(_high_byte(strip, deep_bits))
+        else:
+            levels = strip.convert("RGBA") if mode == "RGBa" else strip
         small.paste(levels.convert(mode).reduce(factor), (0, top // factor))
-    result = small.convert("RGBA") if has_alpha else small
+    result = small.convert("RGBA") if mode == "RGBa" else small
     result.info["exif"] = exif.tobytes()
     return result
 
 
-def _check_size(width: int, height: int, *, fit: bool) -> None:
-    if not fit and (width, height) != (SIDE, SIDE):
-        raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_HINT)
-    if max(width, height) > MAX_SIDE:
-        raise InvalidImage(f"The picture has {width}x{height} pixels.", f"Send at most {MAX_SIDE} per side.")
+def _has_alpha(picture: Image.Image) -> bool:
+    return not picture.mode.startswith("I") and ("A" in picture.getbands() or "transparency" in picture.info)
 
 
 def _grey(picture: Image.Image) -> Pixels:
     if picture.mode.startswith("I"):  # 16 bits per pixel, which Pillow would clip instead of scale
-        levels: Pixels = (np.asarray(picture, dtype=np.uint32) >> 8).astype(np.uint8)
-        return levels
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        return _on_opposite_ground(picture.convert("RGBA"))
+        return _high_byte(picture, _bits_of(picture))
+    if _has_alpha(picture):
+        return _on_its_ground(picture.convert("RGBA"))
     return np.asarray(picture.convert("L"))
 
 
-def _on_opposite_ground(picture: Image.Image) -> Pixels:
-    """Return a transparent picture on black if its ink is light, else on white."""
+def _bits_of(picture: Image.Image) -> int:
+    """Return how many bits of 16 a picture uses: cameras and scanners write 10 or 12 into files of 16."""
+    most = int(np.asarray(picture).max())
+    return next(bits for bits in (8, 10, 12, 16) if most < 2**bits or bits == 16)
+
+
+def _high_byte(picture: Image.Image, bits: int) -> Pixels:
+    levels: Pixels = (np.asarray(picture, dtype=np.uint32) >> (bits - 8)).astype(np.uint8)
+    return levels
+
+
+def _on_its_ground(picture: Image.Image) -> Pixels:
+    """Return a partly transparent picture as grey levels on the ground that it had.
+
+    If its opaque part has paper and ink, as a shot of a window with transparent corners, the ground is the paper. If
+    there is ink alone, the ground is its opposite: black under light ink, else white.
+    """
     grey = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32)
-    opacity = np.asarray(picture.getchannel("A"), dtype=np.float32) / 255
-    mass = float(opacity.sum())
-    ink = float((grey * opacity).sum()) / mass if mass else 0.0
-    ground = 0.0 if ink > 127 else 255.0
-    return np.rint(grey * opacity + ground * (1 - opacity)).astype(np.uint8)
+    alpha = np.asarray(picture.getchannel("A"))
+    opaque = grey[alpha >= OPAQUE]
+    if opaque.size and float(np.ptp(np.percentile(opaque, [2, 98]))) >= SEEN_CONTRAST:
+        ground = float(np.median(opaque))
+    else:
+        opacity = alpha.astype(np.float32)
+        mass = float(opacity.sum())
+        ground = 0.0 if mass and float((grey * opacity).sum()) / mass > 127 else 255.0
+    share = alpha.astype(np.float32) / 255
+    return np.rint(grey * share + ground * (1 - share)).astype(np.uint8)

@@ -1,21 +1,22 @@
 """Read images from numbers: in JSON, or in an array from `numpy.save`.
 
 Rule for numbers: if any is greater than 1, they are grey levels 0..255; if none is and some are fractions, they are
-shares of ink 0..1. Zeros and ones alone are ambiguous and need `?scale=` (all zeros mean the same in both). The rule
-applies to all images of a request together.
+shares of ink 0..1; resampling may have made them overshoot a little. Pixels normalized by MNIST's mean and deviation
+are known by their smallest value. Zeros and ones alone are ambiguous and need `?scale=` (all zeros mean the same in
+both). The rule applies to all images of a request together.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InvalidImage
-from models.inference.digit_fitting import SIDE
+from models.inference.fitted_digit import SIDE
 from service.inference.images import (
     FIT_HINT,
     IMAGE_PIXELS,
@@ -23,6 +24,7 @@ from service.inference.images import (
     Form,
     Pixels,
     ReadImages,
+    ReadScale,
     Scale,
     as_seen,
     check_count,
@@ -32,6 +34,14 @@ from service.inference.images import (
 Levels = NDArray[Any]
 """Numbers of any type that NumPy computes with, before they are grey levels."""
 
+OVERSHOOT = 0.05
+"""How far beyond 0 and 1 shares of ink may be after a picture was resampled; they are clipped."""
+
+MNIST_MEAN, MNIST_DEVIATION = 0.1307, 0.3081
+"""The mean and the standard deviation of MNIST's pixels in 0..1, with which most examples normalize them."""
+
+MNIST_LOW, MNIST_HIGH = -MNIST_MEAN / MNIST_DEVIATION, (1 - MNIST_MEAN) / MNIST_DEVIATION
+ROUNDING = 0.01
 PIECE = 2**18
 LARGEST_ITEM_BYTES = 8
 
@@ -48,8 +58,6 @@ def read_npy(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
         raise InvalidImage(f"{rest} bytes follow the array in the .npy.", "Send one array.")
     if array.dtype.kind not in "uif" or array.dtype.itemsize > LARGEST_ITEM_BYTES:
         raise InvalidImage(f"The array of {array.dtype} does not hold numbers.", "Send uint8 or float32.")
-    if array.ndim == 4 and array.shape[1] == 1:
-        array = array[:, 0]
     if array.size and not np.isfinite([array.min(), array.max()]).all():  # NaN is the minimum of an array that has one
         raise InvalidImage("The array holds NaN or infinity.", "Send finite numbers.")
     levels, batch = _shaped(array, fit=fit)
@@ -60,27 +68,32 @@ def read_npy(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
 
 def images_of_levels(levels: Levels, form: Form, *, fit: bool, scale: Scale, batch: bool) -> ReadImages:
     """Return numbers [n, h, w] as images: scaled to grey levels, and fitted if `fit`."""
-    pixels, read_scale = _grey_levels(levels, scale)
+    rule = _rule_of(levels, scale)
+    pixels = _grey_levels(levels, rule)
     if not fit:
-        return ReadImages(pixels, form, read_scale, batch, False, ())
+        return ReadImages(pixels, form, rule.name, batch, clipped=rule.clips)
     read = gather_images((as_seen(picture, fit=fit) for picture in pixels), form, fit=fit, batch=batch)
-    return read._replace(scale=read_scale)
+    return read._replace(scale=rule.name, clipped=rule.clips)
 
 
-def pixels_of(parsed: Any) -> Any:
-    """Return the pixels that a JSON value holds, itself or under a key. Raises `InvalidImage`."""
+def pixels_of(parsed: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the pixels that a JSON value holds, itself or under a key, and the options beside them.
+
+    Raises `InvalidImage`.
+    """
     if not isinstance(parsed, dict):
-        return parsed
-    for key in ("pixels", "image", "images"):
-        if key in parsed:
-            return parsed[key]
-    raise InvalidImage("The JSON object has no pixels.", 'Send {"pixels": [[...28 numbers...], ...28 rows...]}.')
+        return parsed, {}
+    found = [key for key in ("pixels", "image", "images") if key in parsed]
+    if len(found) != 1:
+        cause = "has no pixels" if not found else f"has both {found[0]} and {found[1]}"
+        raise InvalidImage(f"The JSON object {cause}.", 'Send {"pixels": [[...28 numbers...], ...28 rows...]}.')
+    return parsed[found[0]], {key: value for key, value in parsed.items() if key != found[0]}
 
 
 def as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
     """Return float64 [n, h, w] and whether it was a batch; without `fit` h and w are 28."""
     try:
-        levels = np.array(pixels if holds_numbers(pixels, depth=3) else [], dtype=np.float64)
+        levels = np.array(pixels if holds_numbers(pixels, depth=4) else [], dtype=np.float64)
     except (ValueError, OverflowError):
         levels = np.array([])
     if levels.size == 0:
@@ -102,12 +115,18 @@ def holds_numbers(pixels: Any, depth: int) -> bool:
 
 def _shaped(levels: Levels, *, fit: bool) -> tuple[Levels, bool]:
     """Return the numbers as [n, h, w], and whether they were a batch."""
+    if levels.ndim == 4 and 1 in (levels.shape[1], levels.shape[3]):  # the channel of torch, or of Keras
+        levels = levels[:, 0] if levels.shape[1] == 1 else levels[..., 0]
+    elif levels.ndim == 3 and levels.shape[2] == 1:
+        levels = levels[..., 0]
     if levels.shape == (IMAGE_PIXELS,) or (levels.ndim == 2 and levels.shape[1] == IMAGE_PIXELS and not fit):
         levels = levels.reshape(*levels.shape[:-1], SIDE, SIDE)
     batch = levels.ndim == 3
     if levels.ndim not in (2, 3) or (not fit and levels.shape[-2:] != (SIDE, SIDE)):
         shape = "x".join(map(str, levels.shape))
-        raise InvalidImage(f"The pixels have shape {shape}, not 28x28, nx28x28, 784 or nx784.", FIT_HINT)
+        raise InvalidImage(
+            f"The pixels have shape {shape}, not 28x28, nx28x28, 784 or nx784 (or nx1x28x28, nx28x28x1).", FIT_HINT
+        )
     if max(levels.shape[-2:]) > MAX_SIDE:
         raise InvalidImage(f"The pixels have more than {MAX_SIDE} per side.", "Send a smaller picture.")
     levels = levels if batch else levels[None]
@@ -117,26 +136,53 @@ def _shaped(levels: Levels, *, fit: bool) -> tuple[Levels, bool]:
     return levels, batch
 
 
-def _grey_levels(levels: Levels, scale: Scale) -> tuple[Pixels, Literal["0-255", "0-1"]]:
+class _Rule(NamedTuple):
+    """How numbers become grey levels: `factor` * (x + `shift`), clipped to 0..255."""
+
+    name: ReadScale
+    factor: float
+    shift: float = 0.0
+    clips: bool = False
+
+
+def _rule_of(levels: Levels, scale: Scale) -> _Rule:
     low, high = float(levels.min()), float(levels.max())
-    if low < 0 or high > 255 or (scale == "1" and high > 1):
-        limit = "0..1" if scale == "1" else "0..255"
-        raise InvalidImage(f"Pixels range from {low:g} to {high:g}; they must be in {limit}.", "0 is background.")
-    if scale == "auto":
-        has_fractions = any((piece % 1 != 0).any() for piece in _pieces(levels))
-        if high == 1 and not has_fractions:
-            raise InvalidImage(
-                "Only zeros and ones: they could be grey levels 0..255 or shares of ink 0..1.",
-                "Add ?scale=1 if 1 is full ink, or ?scale=255 if it is almost none.",
-            )
-        scale = "1" if high <= 1 and has_fractions else "255"
-    factor = 255.0 if scale == "1" else 1.0
+    if scale == "255":
+        return _within(low, high, 255.0, _Rule("0-255", 1.0))
+    if scale == "1":
+        return _within(low, high, 1.0, _Rule("0-1", 255.0))
+    has_fractions = any((piece % 1 != 0).any() for piece in _pieces(levels))
+    if has_fractions and abs(low - MNIST_LOW) < ROUNDING and high < MNIST_HIGH + ROUNDING:
+        return _Rule("mnist-normalized", 255.0 * MNIST_DEVIATION, MNIST_MEAN / MNIST_DEVIATION)
+    if has_fractions and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return _Rule("0-1", 255.0, clips=low < 0 or high > 1)
+    if has_fractions and abs(low + 1) < ROUNDING and high <= 1 + ROUNDING:
+        raise InvalidImage("Pixels range from -1 to 1: they look normalized, (x - .5) / .5.", "Send (x + 1) / 2.")
+    rule = _within(low, high, 255.0, _Rule("0-255", 1.0))
+    if high == 1:
+        raise InvalidImage(
+            "Only zeros and ones: they could be grey levels 0..255 or shares of ink 0..1.",
+            "Add ?scale=1 if 1 is full ink, or ?scale=255 if it is almost none.",
+        )
+    return rule
+
+
+def _within(low: float, high: float, most: float, rule: _Rule) -> _Rule:
+    if low < 0 or high > most:
+        raise InvalidImage(
+            f"Pixels range from {low:g} to {high:g}; they must be in 0..{most:g}.",
+            "0 is background. Normalized pixels: undo the mean and the deviation first.",
+        )
+    return rule
+
+
+def _grey_levels(levels: Levels, rule: _Rule) -> Pixels:
     pixels = np.empty(levels.shape, np.uint8)
     flat, start = pixels.reshape(-1), 0
     for piece in _pieces(levels):
-        flat[start : start + len(piece)] = np.rint(piece * factor)
+        flat[start : start + len(piece)] = np.clip(np.rint((piece + rule.shift) * rule.factor), 0, 255)
         start += len(piece)
-    return pixels, "0-1" if scale == "1" else "0-255"
+    return pixels
 
 
 def _pieces(levels: Levels) -> Iterator[NDArray[np.float64]]:

@@ -1,34 +1,66 @@
-"""The query parameters of a prediction, for the fast path and for the documented route."""
+"""The options of a prediction: in the query, in the fields of a form, or in JSON beside the image."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.vocabulary import CLASSES
+from service.http.known_query import unknown_parameter
 from service.inference.images import Scale
 
 MAX_NAME = 100
 MAX_MODELS = 16
 
 
-class PredictQuery(BaseModel):
-    """Query parameters of a prediction."""
+class PredictOptions(BaseModel):
+    """How images are read, and what the response has."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fit: Annotated[
+        bool,
+        Field(description="Find, scale and centre each digit as in MNIST; invert dark ink on light paper."),
+    ] = False
+    scale: Annotated[
+        Scale, Field(description="Range of numbers in JSON or .npy: 255 (grey levels), 1 (shares of ink), or auto.")
+    ] = "auto"
+    shape: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9]{1,6}(,[0-9]{1,6}){0,3}$",
+            description="Shape of raw bytes, if they are more than one digit of 784: n,28,28 or n,784; with fit h,w.",
+            examples=["2,28,28"],
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        Field(ge=1, description=f"Also return this many most probable digits, best first; at most {CLASSES}."),
+    ] = None
+    probabilities: Annotated[bool, Field(description="Whether to return the probabilities of all digits.")] = True
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether the response has its default fields."""
+        return self.probabilities and self.top_k is None
+
+
+class PredictQuery(PredictOptions):
+    """Options of a prediction, and the models that predict."""
 
     model: Annotated[
         str,
         Field(
             max_length=MAX_NAME,
-            description="Model: latest, an alias, a job's id, or JOB@EPOCH.",
-            examples=["latest"],
+            description="Model: best (the highest accuracy), latest, an alias, a job's id, or JOB@EPOCH.",
+            examples=["best"],
         ),
-    ] = "latest"
+    ] = "best"
     models: Annotated[
         str | None,
         Field(
@@ -37,22 +69,6 @@ class PredictQuery(BaseModel):
             description=f"Up to {MAX_MODELS} models to compare, separated by commas; replaces `model`.",
         ),
     ] = None
-    fit: Annotated[
-        bool,
-        Field(description="Crop, scale and centre each digit as in MNIST; invert dark ink on light paper."),
-    ] = False
-    scale: Annotated[
-        Scale, Field(description="Range of numbers in JSON or .npy: 255 (grey levels), 1 (shares of ink), or auto.")
-    ] = "auto"
-    top_k: Annotated[
-        int | None, Field(ge=1, le=CLASSES, description="Also return this many most probable digits, best first.")
-    ] = None
-    probabilities: Annotated[bool, Field(description="Whether to return the probabilities of all digits.")] = True
-
-    @property
-    def is_plain(self) -> bool:
-        """Return whether the response has its default fields."""
-        return self.probabilities and self.top_k is None
 
     def names(self) -> list[str]:
         """Return the names of the requested models."""
@@ -63,13 +79,45 @@ DEFAULT = PredictQuery()
 
 
 @lru_cache(maxsize=1024)
-def read_query(query: bytes) -> PredictQuery:
-    """Return the parsed query string; unknown parameters are ignored. Raises `RequestValidationError`."""
-    if not query:
+def read_query(query: bytes, model: str | None = None) -> PredictQuery:
+    """Return the parsed query string; `model` is that of the path, if it has one. Raises `RequestValidationError`."""
+    if not query and model is None:
         return DEFAULT
-    parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    given = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    known = PredictQuery.model_fields if model is None else PredictOptions.model_fields
+    parameters = dict(given)
+    for name in parameters:
+        if name not in known:
+            raise unknown_parameter(name, known)
+    if len(parameters) < len(given):
+        names = [name for name, _ in given]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _wrong("query", twice, "is given more than once")
+    return _validated(parameters if model is None else parameters | {"model": model}, "query")
+
+
+def with_options(query: PredictQuery, options: Mapping[str, Any], place: str) -> PredictQuery:
+    """Return the query with the options of a body; `place` is body. Raises `RequestValidationError`.
+
+    An option may be in both places if both say the same, or if one has its default: generated clients send defaults.
+    """
+    given, added = query.model_dump(exclude_defaults=True), _validated(options, place).model_dump(exclude_defaults=True)
+    for name in sorted(given.keys() & added.keys()):
+        if given[name] != added[name]:
+            text = f"is {added[name]!r} here, and {given[name]!r} in the query or path"
+            raise _wrong(place, name, text)
+    return PredictQuery.model_validate(given | added)
+
+
+def _validated(values: Mapping[str, Any], place: str) -> PredictQuery:
     try:
-        return PredictQuery.model_validate(parameters)
+        return PredictQuery.model_validate(values)
     except ValidationError as error:
-        wrong = [{**field, "loc": ("query", *field["loc"])} for field in error.errors(include_url=False)]
-        raise RequestValidationError(wrong) from None
+        wrong = [{**field, "loc": (place, *field["loc"])} for field in error.errors(include_url=False)]
+        raise RequestValidationError(wrong, body=dict(values)) from None
+
+
+def _wrong(place: str, name: str, text: str) -> RequestValidationError:
+    return RequestValidationError(
+        [{"type": "value_error", "loc": (place, name), "msg": text, "input": None}], body={name: None}
+    )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, delete, exists, func, select
 
 from models.results import EvaluationRecord
 from models.spec import TrainSpec
@@ -19,7 +19,7 @@ from service.store.tables import aliases, checkpoints, deleted_jobs, jobs, runs
 Phase = Literal["pretrain", "train"]
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
 ALIAS_PATTERN = r"[a-z][a-z0-9-]{0,62}"
-ALIAS = re.compile(rf"(?!latest$){ALIAS_PATTERN}")
+ALIAS = re.compile(rf"(?!(?:latest|best)$){ALIAS_PATTERN}")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,11 @@ def checkpoints_of(
 
 
 def find_model(engine: Engine, name: str) -> ModelRow:
-    """Return the checkpoint that `latest`, an alias, `JOB` (its last one) or `JOB@EPOCH` names. Raises `NotFound`."""
+    """Return the checkpoint that a name means now. Raises `NotFound`.
+
+    `best` is the last one of the succeeded job with the highest accuracy on its evaluation set, of equal ones the
+    newest; `latest` that of the job that succeeded last; JOB the last one of a job; JOB@EPOCH; or an alias.
+    """
     with engine.connect() as connection:
         return find_model_in(connection, name)
 
@@ -106,6 +110,8 @@ def find_model_in(connection: Connection, name: str) -> ModelRow:
         ended = select(jobs.c.id).where(jobs.c.state == "succeeded", jobs.c.ended_event.is_not(None))
         newest = ended.order_by(jobs.c.ended_event.desc())  # not by time: a clock may be set back
         query = query.where(checkpoints.c.job_id == newest.limit(1).scalar_subquery())
+    elif job_id == "best":
+        query = query.where(checkpoints.c.job_id == _best().scalar_subquery())
     elif not at and ALIAS.fullmatch(name):
         query = query.join(aliases, aliases.c.job_id == checkpoints.c.job_id)
         query = query.where(aliases.c.name == name, checkpoints.c.seq == aliases.c.seq)
@@ -123,9 +129,15 @@ def find_model_in(connection: Connection, name: str) -> ModelRow:
     return ModelRow(_checkpoint(values), spec)
 
 
+def _best() -> Select[tuple[str]]:
+    has_ended = jobs.c.ended_event.is_not(None), jobs.c.accuracy.is_not(None)
+    query = select(jobs.c.id).where(jobs.c.state == "succeeded", *has_ended)
+    return query.order_by(jobs.c.accuracy.desc(), jobs.c.ended_event.desc()).limit(1)
+
+
 def _why_not_found(name: str) -> tuple[str, str]:
-    if name == "latest":
-        return "No job has succeeded yet, so there is no latest model.", "Train one: POST /jobs."
+    if name in ("best", "latest"):
+        return f"No job has succeeded yet, so there is no {name} model.", "Train one: POST /jobs."
     lists = "GET /models lists the models, GET /aliases their aliases, GET /jobs/{id}/checkpoints their epochs."
     return f"There is no model {name!r}.", lists
 

@@ -85,6 +85,9 @@ def _leave_if_over(connection: Connection, commit: CheckpointCommit, state: JobS
         fields = {"accuracy", "evaluated_on", "n"}
         summary = evaluation.model_dump(mode="json", include=fields) if evaluation else {}
         leave_job(connection, commit.job_id, "succeeded", **summary)
+        if evaluation:
+            change = update(jobs).where(jobs.c.id == commit.job_id)
+            connection.execute(change.values(accuracy=evaluation.accuracy))
     elif state == "pausing":
         leave_job(connection, commit.job_id, "paused")
     else:

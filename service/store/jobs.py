@@ -61,6 +61,7 @@ class JobRow:
     pins: dict[str, Any] | None
     experiment_id: str | None = None
     ended_event: int | None = None
+    accuracy: float | None = None
 
     @property
     def ended(self) -> bool:

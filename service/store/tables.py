@@ -46,6 +46,7 @@ jobs = Table(
     Column("started_at", Double),
     Column("ended_at", Double),
     Column("ended_event", BigInteger),
+    Column("accuracy", Double),
     Column("epoch", Integer, nullable=False, default=0),
     Column("progress", JSON),
     Column("error", JSON),
@@ -59,6 +60,7 @@ jobs = Table(
     Index("jobs_by_run", "run_id"),
     Index("jobs_by_experiment", "experiment_id", "id"),
     Index("jobs_by_end", "state", "ended_event"),
+    Index("jobs_by_accuracy", "state", "accuracy", "ended_event"),
 )
 
 checkpoints = Table(

@@ -179,5 +179,6 @@ def problem(response: httpx.Response, status: int, name: str) -> dict[str, Any]:
     assert document["type"] == f"urn:fanin:problem:{name}"
     assert document["status"] == status
     assert document["detail"] == document["error"]
+    assert document["hint"]
     assert document["instance"] == response.request.url.path
     return document

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import Literal, NamedTuple
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InvalidImage
-from models.vocabulary import CLASSES
+from models.inference.fitted_digit import SIDE
+from models.inference.input_checks import input_warnings
 from service.api.dependencies import ServicesDep, problem_responses
+from service.errors import UnsupportedMediaType
 from service.http.answers import Answer
-from service.http.json_body import media_type_of, parse_images
+from service.http.json_body import JSON, media_type_of, parse_images
 from service.http.problems import invalid_body
-from service.inference.image_decoding import read_base64, read_body
-from service.inference.images import ReadImages
+from service.inference.fast_path import ParsedForm, form_of_request
+from service.inference.image_decoding import form_of, from_base64
+from service.inference.images import Form, ReadImages, as_seen, gather_images
+from service.inference.pictures import decode_picture
+from service.inference.raw_images import read_raw
+from service.inference.written_answers import warning_header, warnings_of
 
 router = APIRouter(tags=["predict"])
 DEFAULT_TOP_K = 5
@@ -27,7 +33,8 @@ class ClassifyParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    top_k: int | None = Field(None, ge=1, le=CLASSES, description="Number of labels in the response; 5 by default.")
+    top_k: int | None = Field(None, ge=1, description="Number of labels in the response; 5 by default, at most 10.")
+    function_to_apply: Literal["softmax"] | None = Field(None, description="Scores are probabilities: softmax.")
 
 
 class ClassifyBody(BaseModel):
@@ -35,8 +42,8 @@ class ClassifyBody(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    inputs: str = Field(description="A PNG, a JPEG or 784 raw bytes in base64.")
-    parameters: ClassifyParameters = ClassifyParameters()
+    inputs: str = Field(description="A picture or 784 raw bytes in base64, or a data URL.")
+    parameters: ClassifyParameters | None = None
 
 
 class Score(Answer):
@@ -51,8 +58,17 @@ _BODY = {
     "content": {
         "image/*": {"schema": {"type": "string", "format": "binary"}},
         "application/json": {"schema": {"$ref": "#/components/schemas/ClassifyBody"}},
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"inputs": {"type": "string", "format": "binary"}}}
+        },
     },
 }
+
+
+class _Asked(NamedTuple):
+    content: bytes
+    form: Form
+    top_k: int
 
 
 @router.post(
@@ -61,35 +77,62 @@ _BODY = {
     openapi_extra={"requestBody": _BODY},
     responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
-async def classify(services: ServicesDep, model_id: str, request: Request) -> list[Score]:
-    """Classify one image, posted as bytes (a Content-Type is optional) or in base64 as JSON `{"inputs": ...}`.
+async def classify(services: ServicesDep, model_id: str, request: Request, response: Response) -> list[Score]:
+    """Classify one image, posted as bytes (a Content-Type is optional), in a form, or in base64 as `{"inputs": ...}`.
 
-    Returns the most probable labels with their scores, best first. Pictures of other sizes than 28x28 are cropped,
-    scaled and centred as in MNIST.
+    Returns the most probable labels with their scores, best first. A picture is found, scaled and centred as in MNIST,
+    unless it is like MNIST's digits already. The header X-Warnings says what may be wrong: `0:several_digits`.
     """
-    body = await request.body()
+    body, decoding = await request.body(), services.answering.decoding
     media_type = media_type_of(request.headers.get("content-type"))
-    read, top_k = await services.answering.decoding.run(partial(_read, body, media_type), body)
-    probabilities = (await services.answering.predicted(model_id, read.images[:1])).probabilities[0]
-    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    if media_type == "multipart/form-data":
+        asked = _of_form(await form_of_request(request.scope, body))
+    else:
+        asked = await decoding.run(partial(_asked, body, media_type), body)
+    read = await decoding.run(partial(_read, asked), asked.content)
+    result = await services.answering.predicted(model_id, read.images)
+    warnings = warning_header(warnings_of(read, result.probabilities, input_warnings(read.images)))
+    if warnings:
+        response.headers["X-Warnings"] = warnings
+    probabilities = result.probabilities[0]
+    best = np.argsort(-probabilities, kind="stable")[: asked.top_k]
     return [Score(label=str(digit), score=float(probabilities[digit])) for digit in best]
 
 
-def _read(body: bytes, media_type: str) -> tuple[ReadImages, int]:
-    if media_type == "application/json" or (not media_type and body.lstrip()[:1] == b"{"):
+def _asked(body: bytes, media_type: str) -> _Asked:
+    if media_type == JSON or (not media_type and body.lstrip()[:1] == b"{"):
+        parsed = parse_images(body)
         try:
-            request = ClassifyBody.model_validate(parse_images(body))
+            request = ClassifyBody.model_validate(parsed)
         except ValidationError as error:
-            raise invalid_body(error, None) from error
-        return _of_any_size(partial(read_base64, request.inputs)), request.parameters.top_k or DEFAULT_TOP_K
-    is_picture = not media_type or media_type.startswith("image/") or media_type == "application/x-www-form-urlencoded"
-    read = partial(read_body, body, "" if is_picture else media_type, scale="255")
-    return _of_any_size(read), DEFAULT_TOP_K
+            raise invalid_body(error, parsed) from error
+        content = from_base64(request.inputs)
+        top_k = request.parameters.top_k if request.parameters else None
+        return _Asked(content, _form_of(content, ""), top_k or DEFAULT_TOP_K)
+    return _Asked(body, _form_of(body, media_type), DEFAULT_TOP_K)
 
 
-def _of_any_size(read: Callable[..., ReadImages]) -> ReadImages:
-    """Read a picture unchanged if it has 28x28 pixels; otherwise fit it."""
+def _of_form(form: ParsedForm) -> _Asked:
+    if len(form.files) != 1:
+        raise InvalidImage(f"The form has {len(form.files)} files.", "Send one: curl -F inputs=@digit.png")
+    content, media_type = form.files[0]
+    return _Asked(content, _form_of(content, media_type), DEFAULT_TOP_K)
+
+
+def _form_of(content: bytes, media_type: str) -> Form:
+    form = form_of(content, media_type)
+    if form in ("json", "npy"):
+        raise UnsupportedMediaType("A classification reads one picture, or 784 raw bytes.", "Numbers: POST /predict.")
+    return form
+
+
+def _read(asked: _Asked) -> ReadImages:
+    """Read a picture unchanged if it is like a digit of MNIST; otherwise fit it."""
+    if asked.form == "raw":
+        return read_raw(asked.content, None, fit=False)
     try:
-        return read(fit=False)
+        picture = decode_picture(asked.content, asked.form, fit=False)
     except InvalidImage:
-        return read(fit=True)
+        picture = decode_picture(asked.content, asked.form, fit=True)
+    fit = picture.shape != (SIDE, SIDE) or input_warnings(picture[None]) != [()]
+    return gather_images([as_seen(picture, fit=fit)], asked.form, fit=fit, batch=False)

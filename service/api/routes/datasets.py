@@ -15,6 +15,7 @@ from models.errors import DataMissing
 from models.vocabulary import DATA_NAMES, DataName
 from service.api.dependencies import ServicesDep, problem_responses
 from service.errors import NotFound
+from service.http.accept import prefers
 from service.http.answers import Answer, Page
 from service.http.numbers import whole_number
 from service.inference.pictures import encode_png
@@ -98,7 +99,7 @@ def get_test_digit(
     if number is None or number >= count:
         raise NotFound(f"There is no test digit {index!r}.", f"Use an index from 0 to {count - 1}, or random.")
     image, label = digits.images[number], int(digits.labels[number])
-    if as_format == "png" or (as_format is None and "image/" in accept and "json" not in accept):
+    if as_format == "png" or (as_format is None and prefers(accept, "image/png", over="application/json")):
         headers = {"X-Label": str(label), "X-Index": str(number), "Vary": "Accept"}
         return Response(encode_png(image), media_type="image/png", headers=headers)
     return Digit(dataset=name, index=number, label=label, pixels=image.tolist())

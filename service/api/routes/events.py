@@ -13,6 +13,7 @@ from service.api.dependencies import Limit, Services, ServicesDep, problem_respo
 from service.api.pagination import page
 from service.api.schemas.events import Event, event_view
 from service.errors import NotFound
+from service.http.accept import prefers
 from service.http.answers import Page
 from service.http.numbers import whole_number
 from service.store.events import EventRow, events_after
@@ -49,7 +50,7 @@ def _asked(
     resumed_after = whole_number(last_event_id, max_digits=20)
     if resumed_after is not None:
         after = min(resumed_after, MAX_EVENT_ID)
-    return Asked(request, response, limit, after, "text/event-stream" in accept)
+    return Asked(request, response, limit, after, prefers(accept, "text/event-stream", over="application/json"))
 
 
 HowAsked = Annotated[Asked, Depends(_asked)]

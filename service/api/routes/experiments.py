@@ -30,6 +30,7 @@ from service.api.routes.events import RESPONSES, HowAsked, events_answer
 from service.api.schemas.events import Event
 from service.api.schemas.experiments import DeletedExperiment, Experiment, ExperimentSummary, RecipeView
 from service.errors import IllegalTransition
+from service.http.accept import prefers
 from service.http.answers import JsonResponse, Page
 from service.queue.submission import Once
 from service.store.experiments import (
@@ -171,7 +172,7 @@ def get_comparison(
     contain only the fields in which members differ. The CSV lists all members, in any state.
     """
     get_experiment(services.engine, experiment_id)
-    if "text/csv" in accept:
+    if prefers(accept, "text/csv", over="application/json"):
         return Response(csv_of(services, experiment_id), media_type="text/csv")
     return compare(compared_members(services.engine, experiment_id))
 

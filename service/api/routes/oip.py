@@ -21,10 +21,12 @@ from service.http.problems import invalid_body
 from service.inference.batching import SMALL_BATCH
 from service.inference.model_resolver import ResolvedModel
 from service.inference.oip import EXTENSIONS, INPUT, LABELS, PROBABILITIES, InferenceAnswer, read_request, write_answer
+from service.inference.written_answers import warnings_of_inputs
 from service.store.aliases import list_aliases
 from service.store.checkpoints import list_checkpoints, list_models
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+WARNINGS = "X-Warnings"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_LISTED = 1000
 
@@ -104,14 +106,22 @@ async def get_all_stats(services: ServicesDep) -> dict[str, Any]:
 
 
 @router.get("/models/{model_name}", summary="Model metadata", responses=problem_responses(404, 503))
+async def get_metadata(services: ServicesDep, model_name: str) -> ModelMetadata:
+    """Get a model's tensors. The input is [n,28,28], [n,1,28,28] or [n,784], UINT8 0..255 or FP32 0..1."""
+    return await _metadata(services, model_name, None)
+
+
 @router.get(
     "/models/{model_name}/versions/{version}",
     summary="Model version metadata",
-    name="get_version_metadata",
     responses=problem_responses(404, 503),
 )
-async def get_metadata(services: ServicesDep, model_name: str, version: str | None = None) -> ModelMetadata:
-    """Get a model's tensors. The input is [n,28,28], [n,1,28,28] or [n,784], UINT8 0..255 or FP32 0..1."""
+async def get_version_metadata(services: ServicesDep, model_name: str, version: str) -> ModelMetadata:
+    """Get the tensors of a version of a model."""
+    return await _metadata(services, model_name, version)
+
+
+async def _metadata(services: Services, model_name: str, version: str | None) -> ModelMetadata:
     served = await _found(services, model_name, version)
     rows = await run_in_threadpool(list_checkpoints, services.engine, served.row.checkpoint.job_id, "train")
     return ModelMetadata(
@@ -126,14 +136,19 @@ async def get_metadata(services: ServicesDep, model_name: str, version: str | No
 
 
 @router.get("/models/{model_name}/ready", summary="Model readiness", responses=problem_responses(404, 503))
+async def get_model_ready(services: ServicesDep, model_name: str) -> ModelReady:
+    """Load a model and report that it is ready."""
+    await _found(services, model_name, None)
+    return ModelReady(name=model_name)
+
+
 @router.get(
     "/models/{model_name}/versions/{version}/ready",
     summary="Model version readiness",
-    name="get_version_ready",
     responses=problem_responses(404, 503),
 )
-async def get_model_ready(services: ServicesDep, model_name: str, version: str | None = None) -> ModelReady:
-    """Load a model and report that it is ready."""
+async def get_version_ready(services: ServicesDep, model_name: str, version: str) -> ModelReady:
+    """Load a version of a model and report that it is ready."""
     await _found(services, model_name, version)
     return ModelReady(name=model_name)
 
@@ -166,21 +181,31 @@ _INFER: dict[str, Any] = {
 }
 
 
+JsonLength = Annotated[
+    str | None, Header(alias=HEADER_LENGTH, description="Bytes of JSON before the tensors; 0: no JSON.")
+]
+
+
 @router.post("/models/{model_name}/infer", summary="Infer", **_INFER)
-@router.post(
-    "/models/{model_name}/versions/{version}/infer", summary="Infer with a version", name="infer_with_version", **_INFER
-)
-async def infer(
-    services: ServicesDep,
-    model_name: str,
-    request: Request,
-    version: str | None = None,
-    header_length: Annotated[
-        str | None, Header(alias=HEADER_LENGTH, description="Bytes of JSON before the tensors; 0: no JSON.")
-    ] = None,
+async def infer(services: ServicesDep, model_name: str, request: Request, header_length: JsonLength = None) -> Any:
+    """Predict digits: tensors `probabilities` [n,10] and `labels` [n], or strings with `classification`.
+
+    The header X-Warnings names images that are unlike the training digits: `0:dark_on_light, 2:noise`.
+    """
+    return await _inferred(services, model_name, None, await request.body(), header_length)
+
+
+@router.post("/models/{model_name}/versions/{version}/infer", summary="Infer with a version", **_INFER)
+async def infer_with_version(
+    services: ServicesDep, model_name: str, version: str, request: Request, header_length: JsonLength = None
 ) -> Any:
-    """Predict digits: tensors `probabilities` [n,10] and `labels` [n], or strings with `classification`."""
-    body = await request.body()
+    """Predict digits with a version of a model."""
+    return await _inferred(services, model_name, version, await request.body(), header_length)
+
+
+async def _inferred(
+    services: Services, model_name: str, version: str | None, body: bytes, header_length: str | None
+) -> Response:
     try:
         read = await services.answering.decoding.run(partial(read_request, body, header_length), body)
     except ValidationError as error:
@@ -193,21 +218,28 @@ async def infer(
     services.answering.count(model_name, len(read.inputs))
     version = str(served.row.checkpoint.epoch)
     written = await run_in_threadpool(write_answer, model_name, version, read.request, probabilities)
+    warnings = await run_in_threadpool(warnings_of_inputs, read.inputs)
+    headers = {WARNINGS: warnings} if warnings else {}
     if written.header_length is None:
-        return Response(written.content, media_type="application/json")
-    headers = {HEADER_LENGTH: str(written.header_length)}
+        return Response(written.content, headers=headers, media_type="application/json")
+    headers[HEADER_LENGTH] = str(written.header_length)
     return Response(written.content, headers=headers, media_type="application/octet-stream")
 
 
 @router.get("/models/{model_name}/stats", summary="Statistics of a model", responses=problem_responses(404, 503))
+async def get_stats(services: ServicesDep, model_name: str) -> dict[str, Any]:
+    """Get the number of inferences of a model name in this API process; only requests under /v2 count."""
+    await _found(services, model_name, None)
+    return {"model_stats": [_stats(model_name, services.answering.counts.get(model_name, (0, 0)))]}
+
+
 @router.get(
     "/models/{model_name}/versions/{version}/stats",
     summary="Statistics of a version",
-    name="get_version_stats",
     responses=problem_responses(404, 503),
 )
-async def get_stats(services: ServicesDep, model_name: str, version: str | None = None) -> dict[str, Any]:
-    """Get the number of inferences of a model name in this API process; only requests under /v2 count."""
+async def get_version_stats(services: ServicesDep, model_name: str, version: str) -> dict[str, Any]:
+    """Get the number of inferences of a model name in this API process; they are counted by name, not by version."""
     await _found(services, model_name, version)
     return {"model_stats": [_stats(model_name, services.answering.counts.get(model_name, (0, 0)))]}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
@@ -12,7 +12,8 @@ from service.api.dependencies import ServicesDep, problem_responses
 from service.http.answers import Answer
 from service.inference.answers import PredictedBy
 from service.inference.fast_path import respond
-from service.inference.query import PredictQuery
+from service.inference.images import Form, ReadScale
+from service.inference.query import PredictOptions, PredictQuery
 
 router = APIRouter(tags=["predict"])
 
@@ -20,9 +21,10 @@ router = APIRouter(tags=["predict"])
 class ReadAs(Answer):
     """How the images were read."""
 
-    form: Literal["png", "jpeg", "raw", "npy", "json"] = Field(description="Format that the body was read as.")
-    scale: Literal["0-255", "0-1"] = Field(description="Range of the numbers.")
-    fitted: bool = Field(description="Whether digits were cropped, scaled and centred by mass, as in MNIST.")
+    form: Form = Field(description="Format that the body was read as.")
+    scale: ReadScale = Field(description="Range of the numbers.")
+    fitted: bool = Field(description="Whether digits were found, scaled and centred by mass, as in MNIST.")
+    clipped: bool | None = Field(None, description="True if numbers a little beyond 0 or 1 were clipped.")
 
 
 class Likely(Answer):
@@ -87,14 +89,39 @@ class ManyAnswers(_Shared):
     answers: list[OneOfMany | BatchOfMany]
 
 
+class PixelsBody(PredictQuery):
+    """Numbers or a picture in JSON: `pixels` or `image` (images), and beside it the options of the query.
+
+    The numbers may also be the whole body, without an object around them: `[[...28 numbers...], ...28 rows...]`.
+    """
+
+    pixels: list[Any] | None = Field(
+        None, description="28x28 or n times 28x28 numbers; also 784, [1,28,28], [28,28,1], [n,1,28,28], [n,28,28,1]."
+    )
+    image: str | None = Field(None, description="A picture or 784 raw bytes in base64, or a data URL.")
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
     "description": "One image or a batch. Without a Content-Type the format is detected from the bytes.",
     "content": {
-        "image/png": {"schema": {"type": "string", "format": "binary"}},
-        "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/PixelsBody"},
+            "example": {"pixels": [[0] * 28] * 28},
+        },
+        "image/png": _BINARY,
+        "image/jpeg": _BINARY,
+        "image/webp": _BINARY,
+        "image/avif": _BINARY,
+        "image/bmp": _BINARY,
+        "image/gif": _BINARY,
         "application/octet-stream": {
-            "schema": {"type": "string", "format": "binary", "description": "784 bytes per image, row by row."}
+            "schema": {
+                "type": "string",
+                "format": "binary",
+                "description": "784 bytes, row by row; of more images with ?shape=n,28,28.",
+            }
         },
         "application/x-npy": {
             "schema": {
@@ -103,18 +130,16 @@ BODY = {
                 "description": "An array from numpy.save: [28,28], [n,28,28], [n,1,28,28] or [n,784].",
             }
         },
-        "application/json": {
-            "schema": {
-                "description": "28x28 numbers, or n times 28x28, bare or under pixels, image or images; or a picture "
-                "in base64 under image.",
-                "anyOf": [{"type": "array", "items": {}}, {"type": "object"}],
-            },
-            "example": {"pixels": [[0] * 28] * 28},
-        },
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                "properties": {
+                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    "model": {"type": "string"},
+                    "models": {"type": "string"},
+                    "fit": {"type": "boolean"},
+                    "top_k": {"type": "integer"},
+                },
             }
         },
     },
@@ -122,7 +147,7 @@ BODY = {
 BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "JSON; or, by the Accept header, the probabilities [n, 10] as little-endian float32 or as .npy. "
-        "The header X-Model names the model.",
+        "The header X-Model names the model; beside binary answers X-Warnings has what is in `warnings`.",
         "content": {
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
@@ -139,12 +164,12 @@ BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
     responses={**BINARY_ANSWERS, **problem_responses(400, 404, 413, 415, 422, 503)},
 )
 async def predict_by(
-    services: ServicesDep, model_id: str, request: Request, query: Annotated[PredictQuery, Query()]
+    services: ServicesDep, model_id: str, request: Request, options: Annotated[PredictOptions, Query()]
 ) -> Any:
     """Predict with the model in the path, like POST /predict?model=."""
-    query_of_model = query.model_copy(update={"model": model_id, "models": None})
-    content, media_type, _ = await respond(services.answering, request.scope, await request.body(), query_of_model)
-    return Response(content, media_type=media_type)
+    query = PredictQuery(**options.model_dump(exclude_unset=True), model=model_id)
+    answered = await respond(services.answering, request.scope, await request.body(), query)
+    return Response(answered.content, media_type=answered.media_type)
 
 
 @router.post(
@@ -155,10 +180,10 @@ async def predict_by(
     responses={**BINARY_ANSWERS, **problem_responses(400, 404, 413, 415, 422, 503)},
 )
 async def predict(services: ServicesDep, request: Request, query: Annotated[PredictQuery, Query()]) -> Any:
-    """Predict the digit in each posted image: PNG, JPEG, 784 raw bytes, .npy, JSON 28x28 or a form with files.
+    """Predict the digit in each posted image: a picture, 784 raw bytes, .npy, JSON 28x28 or a form with files.
 
     Numbers in JSON are grey levels 0..255 if any is greater than 1, and shares of ink 0..1 if none is and some are
     fractions. Zeros and ones alone are ambiguous and need `scale`, else 422.
     """
-    content, media_type, _ = await respond(services.answering, request.scope, await request.body(), query)
-    return Response(content, media_type=media_type)
+    answered = await respond(services.answering, request.scope, await request.body(), query)
+    return Response(answered.content, media_type=answered.media_type)

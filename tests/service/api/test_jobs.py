@@ -56,7 +56,7 @@ def test_a_body_that_is_not_declared_as_json_is_refused(headers: dict[str, str],
         (b'{"preset": ', "not JSON"),
         (b'{"seed": NaN}', "not JSON"),
         (b'{"seed": Infinity}', "not JSON"),
-        (b"\xff\xfe", "not JSON"),
+        (b"\xff\xfe", "UTF-16"),
         (b"[1]", "JSON object"),
     ],
 )

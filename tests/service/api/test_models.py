@@ -75,7 +75,7 @@ def test_a_batch_is_answered_in_its_order(bench: Bench, api: httpx.Client, few: 
     alone = [api.post("/predict", content=image.tobytes()).json()["label"] for image in three]
     files = [("image", (f"{index}.png", encode_png(image), "image/png")) for index, image in enumerate(three)]
     for response in (
-        api.post("/predict", content=three.tobytes()),
+        api.post("/predict?shape=3,28,28", content=three.tobytes()),
         api.post("/predict", json=three.tolist()),
         api.post("/predict", files=files),
     ):
@@ -148,7 +148,7 @@ def test_models_beyond_the_memory_limit_are_dropped_and_loaded_again(
     ("content", "headers", "status", "name"),
     [
         (b"", {}, 422, "invalid-image"),
-        (b"hello", {}, 415, "unsupported-media-type"),
+        (b"hello", {}, 422, "invalid-image"),
         (b"hello", {"Content-Type": "text/plain"}, 415, "unsupported-media-type"),
         (b"{", {"Content-Type": "application/json"}, 400, "malformed-body"),
         (b"[NaN]", {"Content-Type": "application/json"}, 400, "malformed-body"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,33 @@ def test_the_body_of_post_jobs_is_described_with_every_scheme(document: dict[str
     assert set(schema["discriminator"]["mapping"]) == set(SCHEMES)
     body = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["application/json"]
     assert {option["$ref"].rpartition("/")[2] for option in body["schema"]["anyOf"]} == {"PresetSpec", "TrainSpec"}
+
+
+def objects_in(part: Any) -> Iterator[dict[str, Any]]:
+    for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from objects_in(value)
+    if isinstance(part, dict):
+        yield part
+
+
+def test_the_property_that_selects_a_variant_is_required(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    selecting = [one["discriminator"] for one in objects_in(schemas) if isinstance(one.get("discriminator"), dict)]
+    assert len(selecting) >= 2
+    for discriminator in selecting:
+        for reference in discriminator["mapping"].values():
+            assert discriminator["propertyName"] in schemas[reference.rpartition("/")[2]]["required"]
+
+
+def test_no_schema_has_a_const_or_a_default_that_is_an_object(document: dict[str, Any]) -> None:
+    for schema in objects_in([document["components"]["schemas"], document["paths"]]):
+        assert not isinstance(schema.get("const"), str | int)
+        for field in schema.get("properties", {}).values() if isinstance(schema.get("properties"), dict) else ():
+            assert not isinstance(field.get("default"), dict)
+
+
+def test_parameters_of_paths_are_plain(document: dict[str, Any]) -> None:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                assert parameter["in"] != "path" or "anyOf" not in parameter["schema"]

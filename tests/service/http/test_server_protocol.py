@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.machines import wait_until
+from models.data.mnist import DataSet
 from models.network.architecture import Architecture
 from service.http import server_protocol
 from service.settings import Settings
@@ -101,7 +103,7 @@ def test_headers_that_are_too_large_are_refused(rest: bytes, api: httpx.Client) 
 
 def test_a_large_body_is_no_header(api: httpx.Client) -> None:
     for _ in range(3):  # over one connection
-        assert api.post("/predict", content=bytes(784 * 500)).status_code == 404
+        assert api.post("/predict?shape=500,784", content=bytes(784 * 500)).status_code == 404
 
 
 def test_a_stream_without_news_stays_open(bench: Bench, api: httpx.Client) -> None:
@@ -174,3 +176,37 @@ def test_headers_after_an_early_answer_have_the_same_limit(settings: Settings) -
         except ConnectionError:
             return
     raise AssertionError("a megabyte of headers was read")
+
+
+DIGIT = b"content-type: application/octet-stream\r\ncontent-length: 784\r\n"
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_client_that_offers_http_2_keeps_its_body(
+    place: str, pieces: int, bench: Bench, api: httpx.Client, few: DataSet
+) -> None:
+    bench.trained()
+    image = few.test.images[0].tobytes()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+    head = offer + DIGIT if place == "before" else DIGIT + offer
+    expected = api.post("/predict", content=image).json()
+    for _ in range(2):
+        with connected(api) as raw:
+            sent = [b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\n" + head + b"\r\n", image]
+            for part in sent if pieces == 2 else [b"".join(sent)]:
+                raw.sendall(part)
+            answer = all_of(raw)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == expected
+
+
+def test_a_client_of_http_1_0_gets_no_chunks(bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained()
+    expected = api.get(f"/jobs/{job_id}/events", headers={"Accept": "text/event-stream"}).content
+    for path, accept in ((f"/jobs/{job_id}/events", b"text/event-stream"), ("/jobs", b"*/*")):
+        with connected(api) as raw:
+            raw.sendall(b"GET " + path.encode() + b" HTTP/1.0\r\nhost: 127.0.0.1\r\naccept: " + accept + b"\r\n\r\n")
+            head, _, body = all_of(raw).partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head.lower()
+        assert body == expected if b"event" in accept else json.loads(body)["object"] == "list"

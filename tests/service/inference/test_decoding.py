@@ -13,10 +13,16 @@ import pytest
 from PIL import Image
 
 from service.errors import Unavailable
-from service.inference.decoding import BYTES_A_PIXEL, Decoding, cost_of
-from service.inference.image_decoding import read_body
-from service.inference.images import MAX_SIDE
-from service.inference.pictures import area_of
+from service.inference.decoding import Decoding, cost_of
+from service.inference.image_decoding import read_unwrapped, unwrap
+from service.inference.images import ReadImages
+from service.inference.picture_headers import (
+    BYTES_A_PIXEL,
+    BYTES_A_REDUCED_PIXEL,
+    MAX_PICTURE_PIXELS,
+    decoding_bytes,
+)
+from service.inference.query import PredictQuery
 from tests.service.conftest import Bench
 
 MIB = 2**20
@@ -40,19 +46,23 @@ def picture(mode: str, side: int, form: str = "PNG", *, ground: int = 255, ink: 
     return buffer.getvalue()
 
 
+def read(content: bytes, *, fit: bool) -> ReadImages:
+    return read_unwrapped(unwrap(content, "", PredictQuery(fit=fit)))
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "I;16"])
 @pytest.mark.parametrize("side", [560, 2240])
 def test_a_large_picture_is_read_as_a_small_one(mode: str, side: int) -> None:
-    small = read_body(picture("L", 280), "", fit=True, scale="255")
-    large = read_body(picture(mode, side), "", fit=True, scale="255")
+    small = read(picture("L", 280), fit=True)
+    large = read(picture(mode, side), fit=True)
     difference = np.abs(small.images[0].astype(int) - large.images[0].astype(int))
     assert difference.mean() < 4
     assert large.inverted == small.inverted == (True,)
 
 
 def test_a_large_jpeg_is_decoded_at_a_smaller_size() -> None:
-    small = read_body(picture("L", 280), "", fit=True, scale="255")
-    large = read_body(picture("RGB", 4032, "JPEG"), "", fit=True, scale="255")
+    small = read(picture("L", 280), fit=True)
+    large = read(picture("RGB", 4032, "JPEG"), fit=True)
     assert np.abs(small.images[0].astype(int) - large.images[0].astype(int)).mean() < 6
 
 
@@ -61,7 +71,7 @@ def test_sixteen_million_pixels_cost_less_than_their_channels_and_a_little(mode:
     content = picture(mode, 4096)
     assert len(content) < MIB
     tracemalloc.start()  # sees what NumPy and Python allocate; Pillow keeps the picture itself, of 16 to 64 MiB
-    read_body(content, "", fit=True, scale="255")
+    read(content, fit=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 24 * MIB
@@ -71,10 +81,10 @@ def test_an_array_of_bytes_is_read_without_a_copy_in_double_precision() -> None:
     file = io.BytesIO()
     np.save(file, np.full((10_000, 28, 28), 7, np.uint8))
     tracemalloc.start()
-    read = read_body(file.getvalue(), "", fit=False, scale="auto")
+    found = read(file.getvalue(), fit=False)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (read.images == 7).all()
+    assert (found.images == 7).all()
     assert peak < 5 * 7_840_000
 
 
@@ -128,9 +138,22 @@ def test_a_range_of_a_checked_file_reads_only_that_part(
     assert len(reads) >= 1
 
 
-def test_the_size_of_a_picture_is_found_without_its_other_segments() -> None:
+def test_the_memory_of_a_picture_is_found_without_its_other_segments() -> None:
     jpeg = picture("RGB", 560, "JPEG")
-    assert area_of(jpeg) == 560 * 560
-    assert area_of(picture("L", 560)) == 560 * 560
-    assert area_of(b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000 + jpeg[2:]) == MAX_SIDE * MAX_SIDE
-    assert area_of(b"no picture") == area_of(b"") == 0
+    assert decoding_bytes(jpeg) == 560 * 560 * BYTES_A_REDUCED_PIXEL
+    unknown = b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000 + jpeg[2:]
+    assert decoding_bytes(unknown) == MAX_PICTURE_PIXELS * BYTES_A_PIXEL
+    assert decoding_bytes(b"no picture") == decoding_bytes(b"") == 0
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "WEBP", "AVIF"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_the_memory_of_every_format_is_that_of_the_pixels_in_its_header(form: str, mode: str) -> None:
+    assert decoding_bytes(picture(mode, 560, form)) == 560 * 560 * BYTES_A_PIXEL
+
+
+def test_a_lossless_webp_and_a_progressive_jpeg_cost_all_their_pixels() -> None:
+    for form, options in (("WEBP", {"lossless": True}), ("JPEG", {"progressive": True})):
+        buffer = io.BytesIO()
+        Image.new("RGB", (300, 200)).save(buffer, form, **options)
+        assert decoding_bytes(buffer.getvalue()) == 300 * 200 * BYTES_A_PIXEL

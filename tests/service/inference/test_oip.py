@@ -29,7 +29,11 @@ def images(few: DataSet) -> Any:
 
 
 def expected(api: httpx.Client, job_id: str, images: Any) -> Any:
-    answer = api.post(f"/models/{job_id}/predict", content=images.tobytes(), headers={"Accept": "application/x-npy"})
+    answer = api.post(
+        f"/models/{job_id}/predict?shape={len(images)},784",
+        content=images.tobytes(),
+        headers={"Accept": "application/x-npy"},
+    )
     return np.load(io.BytesIO(answer.content))
 
 

@@ -106,6 +106,14 @@ def test_latest_is_the_job_whose_event_ended_it_last(opened: Bench) -> None:
     assert get_job(opened.engine, STORED["paused"]).ended_event is None
 
 
+def test_best_is_the_job_with_the_highest_stored_accuracy(opened: Bench) -> None:
+    best = find_model(opened.engine, "best").checkpoint
+    assert best.job_id == STORED["succeeded"]
+    assert best.evaluation is not None
+    assert get_job(opened.engine, STORED["succeeded"]).accuracy == best.evaluation.accuracy
+    assert get_job(opened.engine, STORED["failed"]).accuracy is None
+
+
 def test_a_job_that_was_paused_goes_on_from_its_checkpoint(opened: Bench, five_thousand: DataSet) -> None:
     job_id = STORED["paused"]
     expected = continued_alone(opened, five_thousand, job_id)

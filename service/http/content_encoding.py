@@ -1,0 +1,103 @@
+"""Read compressed bodies: `Content-Encoding` gzip and deflate (RFC 9110, section 8.4.1) on every operation.
+
+The limit of a body holds for what comes out. It is read in pieces, so that a body of 16 KiB that expands to 16 MiB does
+not hold the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import UnsupportedEncoding
+
+PIECE_BYTES = 64 * 1024
+GZIP_FORMAT, ZLIB_FORMAT, RAW_FORMAT = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
+READ = frozenset({b"gzip", b"x-gzip", b"deflate"})
+UNCODED = frozenset({b"", b"identity"})
+
+
+class DecodeContent:
+    """Decompresses the bodies of requests (ASGI); `limit_bytes` bounds what comes out."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection. Raises `UnsupportedEncoding`."""
+        if scope["type"] == "http":
+            for name, value in scope["headers"]:
+                if name == b"content-encoding" and value.strip().lower() not in UNCODED:
+                    coding = value.strip().lower()
+                    if coding not in READ:
+                        raise UnsupportedEncoding(
+                            f"The Content-Encoding {coding.decode('latin-1')!r} is not read.",
+                            "Send the body uncompressed, or with gzip or deflate.",
+                        )
+                    dropped = (b"content-encoding", b"content-length")
+                    headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
+                    plain = _Decompressed(receive, coding, self._limit_bytes)
+                    await self._app({**scope, "headers": headers}, plain, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+class _Decompressed:
+    """`receive` of a request, with its body decompressed piece by piece."""
+
+    def __init__(self, receive: Receive, coding: bytes, limit_bytes: int) -> None:
+        self._receive = receive
+        self._coding = coding
+        self._left_bytes = limit_bytes
+        self._limit_bytes = limit_bytes
+        self._inflate: zlib._Decompress | None = None
+        self._waiting = b""
+        self._has_more = True
+
+    async def __call__(self) -> Message:
+        """Return the next piece. Raises `HTTPException` 400 and 413."""
+        if not self._waiting and self._has_more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                return message
+            self._waiting, self._has_more = message.get("body", b""), message.get("more_body", False)
+        piece = self._next_piece()
+        self._left_bytes -= len(piece)
+        if self._left_bytes < 0:
+            # The framework passes this exception on; it would report any other as a malformed body.
+            raise HTTPException(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"The body is larger than {self._limit_bytes} bytes when it is decompressed. "
+                "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES.",
+            )
+        await asyncio.sleep(0)
+        is_over = not self._waiting and not self._has_more
+        if is_over and self._inflate is not None and not self._inflate.eof:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "The compressed body is cut off.")
+        return {"type": "http.request", "body": piece, "more_body": not is_over}
+
+    def _next_piece(self) -> bytes:
+        if not self._waiting:
+            return b""
+        if self._inflate is None:
+            self._inflate = zlib.decompressobj(self._format())
+        try:
+            piece = self._inflate.decompress(self._waiting, PIECE_BYTES)
+        except zlib.error as error:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, f"The body is not {self._coding.decode()}: {error}.") from error
+        self._waiting = self._inflate.unconsumed_tail
+        if self._inflate.unused_data:
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "Bytes follow the end of the compressed body.")
+        return piece
+
+    def _format(self) -> int:
+        if self._coding != b"deflate":
+            return GZIP_FORMAT
+        # deflate means the zlib format, but some clients send the bare stream.
+        first = int.from_bytes(self._waiting[:2].ljust(2, b"\0"), "big")
+        return ZLIB_FORMAT if first >> 8 & 0x0F == 8 and first % 31 == 0 else RAW_FORMAT

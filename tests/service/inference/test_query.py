@@ -1,0 +1,85 @@
+"""Options of a prediction mean the same in the query, in a form and in JSON; unknown ones are refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from models.data.mnist import DataSet
+from models.spec import TrainSpec
+from service.inference.pictures import encode_png
+from tests.service.conftest import SMALL, Bench, problem
+
+
+@pytest.fixture
+def job_id(bench: Bench) -> str:
+    return bench.trained()
+
+
+def pointers(response: httpx.Response) -> list[str]:
+    return [one["pointer"] for one in problem(response, 422, "invalid-request")["errors"]]
+
+
+def test_options_in_a_form_or_beside_the_pixels_are_those_of_the_query(
+    job_id: str, few: DataSet, api: httpx.Client
+) -> None:
+    image = few.test.images[0]
+    options: dict[str, Any] = {"model": f"{job_id}@1", "top_k": 2, "fit": True}
+    by_query = api.post("/predict", params=options, content=encode_png(image)).json()
+    by_form = api.post("/predict", data=options, files={"image": ("x.png", encode_png(image))}).json()
+    by_json = api.post("/predict", json=options | {"pixels": image.tolist()}).json()
+    assert by_query["model"]["id"] == f"{job_id}@1"
+    assert len(by_query["top"]) == 2
+    assert by_form == by_query
+    assert by_json | {"read_as": None} == by_query | {"read_as": None}
+
+
+def test_unknown_options_are_refused_by_name(job_id: str, few: DataSet, api: httpx.Client) -> None:
+    image = few.test.images[0]
+    assert pointers(api.post("/predict?modle=latest", content=image.tobytes())) == ["?modle"]
+    assert pointers(api.post("/predict", json={"pixels": image.tolist(), "topk": 2})) == ["#/topk"]
+    sent = api.post("/predict", data={"topk": "2"}, files={"image": ("x.png", encode_png(image))})
+    assert pointers(sent) == ["#/topk"]
+    assert pointers(api.post(f"/models/{job_id}/predict?model=latest", content=image.tobytes())) == ["?model"]
+
+
+@pytest.mark.parametrize("path", ["/jobs?stat=running", "/models?limt=3", "/healthz?x=1", "/init-schemes?page=2"])
+def test_unknown_query_parameters_are_refused_by_every_operation(path: str, api: httpx.Client) -> None:
+    (wrong,) = problem(api.get(path), 422, "invalid-request")["errors"]
+    assert wrong["pointer"] == "?" + path.partition("?")[2].partition("=")[0]
+    assert "there is no such parameter" in wrong["detail"]
+
+
+def test_an_option_may_be_said_twice_but_not_in_two_ways(job_id: str, few: DataSet, api: httpx.Client) -> None:
+    body = {"pixels": few.test.images[0].tolist(), "model": job_id}
+    assert api.post(f"/predict?model={job_id}&fit=false", json=body).status_code == 200
+    assert pointers(api.post("/predict?model=latest", json=body)) == ["#/model"]
+    assert pointers(api.post("/predict?model=latest&model=best", content=bytes(784))) == ["?model"]
+    assert pointers(api.post(f"/models/{job_id}@1/predict", json=body)) == ["#/model"]
+
+
+def test_top_k_beyond_ten_is_ten(job_id: str, few: DataSet, api: httpx.Client) -> None:
+    assert len(api.post("/predict?top_k=50", content=few.test.images[0].tobytes()).json()["top"]) == 10
+
+
+def test_without_a_model_the_best_one_predicts_and_is_named(bench: Bench, few: DataSet, api: httpx.Client) -> None:
+    content = few.test.images[0].tobytes()
+    missing = problem(api.post("/predict", content=content), 404, "not-found")
+    assert "no best model" in missing["detail"]
+    better = bench.trained(SMALL)
+    worse = bench.trained(TrainSpec.model_validate(SMALL.model_dump() | {"epochs": 0}))
+    assert api.post("/predict", content=content).json()["model"]["id"].partition("@")[0] == better
+    assert api.post("/predict?model=latest", content=content).json()["model"]["id"].partition("@")[0] == worse
+    twin = bench.trained(SMALL)  # the same accuracy
+    assert api.post("/predict", content=content).json()["model"]["id"].partition("@")[0] == twin
+    assert api.get("/models/best").json()["id"] == api.get(f"/models/{twin}").json()["id"]
+    assert problem(api.put("/aliases/best", json={"model": twin}), 422, "invalid-alias")
+
+
+def test_the_best_of_a_job_that_was_deleted_is_the_next(bench: Bench, api: httpx.Client) -> None:
+    first, second = bench.trained(SMALL), bench.trained(SMALL)
+    assert api.get("/models/best").json()["id"].partition("@")[0] == second
+    assert api.delete(f"/jobs/{second}").status_code in (200, 204)
+    assert api.get("/models/best").json()["id"].partition("@")[0] == first

@@ -29,6 +29,12 @@ def prefers(accept: str, wanted: str, over: str) -> bool:
     return chosen(accept, (over, wanted)) == wanted
 
 
+def takes_gzip(accept_encoding: str) -> bool:
+    """Return whether a header Accept-Encoding takes gzip: by name or by `*`, and not with weight 0 (12.5.3)."""
+    weights = dict(_range(part) for part in accept_encoding.split(",")[:MAX_RANGES])
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
 def _range(part: str) -> tuple[str, float]:
     name, _, parameters = part.partition(";")
     found = WEIGHT.search(parameters)

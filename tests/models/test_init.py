@@ -431,3 +431,12 @@ def test_dbn_before_pretraining_is_what_its_machines_start_from() -> None:
 
 def test_zeros_with_random_biases_must_be_asked_for() -> None:
     assert Zeros(bias="torch_default", break_symmetry_by_bias=True).bias == "torch_default"
+
+
+def test_he_uniform_with_torchs_slope_is_the_default_of_torchs_layers() -> None:
+    spec = {"init": {"scheme": "he_uniform", "negative_slope": math.sqrt(5)}}
+    found = TrainSpec.model_validate(spec).init.law(300, 100, "relu")
+    expected = TrainSpec.model_validate({"init": {"scheme": "torch_default"}}).init.law(300, 100, "relu")
+    assert found is not None
+    assert expected is not None
+    assert found.variance == pytest.approx(expected.variance) == pytest.approx(1 / (3 * 300))

@@ -96,6 +96,7 @@ class PreviewBody(BaseModel):
     summary="Preview a network with a scheme",
     openapi_extra={
         "requestBody": {
+            "required": True,
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/PreviewBody"},

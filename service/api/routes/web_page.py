@@ -7,7 +7,6 @@ styles or eval; `PLOTLY_STYLES` lists the exceptions for Plotly.
 from __future__ import annotations
 
 import gzip
-import re
 from functools import lru_cache
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -20,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from service.errors import NotFound
+from service.http.accept import takes_gzip
 
 WEB = Path(__file__).parents[2] / "web"
 SMALLEST_COMPRESSED_BYTES = 500
@@ -73,7 +73,7 @@ async def get_plotly(request: Request, asked: str) -> Response:
     if asked != version("plotly"):
         raise NotFound(f"Plotly {asked} is not installed.", "/web/plotly.min.js redirects to the installed version.")
     headers = {"Cache-Control": FOREVER, "Vary": "Accept-Encoding"}
-    if not re.search(r"\bgzip\b", request.headers.get("accept-encoding", "")):
+    if not takes_gzip(request.headers.get("accept-encoding", "")):
         return FileResponse(_plotly_file(), media_type="text/javascript", headers=headers)
     compressed = await run_in_threadpool(_compressed_plotly)
     return Response(compressed, media_type="text/javascript", headers={**headers, "Content-Encoding": "gzip"})

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from models.data.mnist import DataSet
-from service.http.accept import chosen, prefers
+from service.http.accept import chosen, prefers, takes_gzip
 from tests.service.conftest import Bench
 
 JSON, RAW, NPY = "application/json", "application/octet-stream", "application/x-npy"
@@ -38,6 +38,14 @@ def test_a_type_is_preferred_only_by_a_higher_weight() -> None:
     assert prefers("text/event-stream", "text/event-stream", over=JSON)
     assert not prefers("text/event-stream;q=0.5, application/json", "text/event-stream", over=JSON)
     assert not prefers("application/json, text/event-stream", "text/event-stream", over=JSON)
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [("", False), ("gzip", True), ("br, GZIP;q=0.5", True), ("gzip;q=0, *", False), ("*", True), ("identity", False)],
+)
+def test_gzip_is_sent_to_whom_it_is_no_burden(header: str, takes: bool) -> None:
+    assert takes_gzip(header) is takes
 
 
 def test_answers_follow_the_weights(bench: Bench, api: httpx.Client, few: DataSet) -> None:

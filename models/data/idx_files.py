@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         with gzip.open(path) as file:
             return file.read(MAX_BYTES)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataDamaged(f"{path} cannot be decompressed: {error}.", "Delete it and fetch MNIST again.") from error
 
 

@@ -16,7 +16,14 @@ LINE_SHARE = 0.5
 THIN_SHARE = 0.035
 RUN_SHARE = 0.12
 GAP_SHARE = 0.4
+COVERED_SHARE = 0.6
+"""Share of a line's length in which its ink is seen: the rest are gaps where strokes cross it."""
+
 MIN_RULED_SIDE = 40
+MIN_FRAMED_SHARE = 0.25
+SECTORS, MIN_SECTORS = 36, 31
+"""A frame is seen in nearly all directions from its middle; a 0 has nothing of this height inside."""
+
 MIN_INK_PIXELS, MIN_INK_SHARE = 12, 0.01
 MIN_PART_SIDE = 3
 MIN_TILT, MAX_TILT = 0.7, 10.0
@@ -50,7 +57,7 @@ def find_digit(ink: Ink) -> Found:
     parts = _parts(mask)
     if parts.area.size == 0:
         raise blank()
-    main = _main(parts, mask.shape)
+    main = _inside_of_frame(parts, _main(parts, mask.shape))
     kept, has_company = _with_its_parts(parts, main)
     digit = np.isin(parts.names, kept + 1).astype(np.uint8)
     return Found(levels, digit, has_lines, _is_cut_off(digit), has_company)
@@ -126,7 +133,14 @@ def _without_rows(levels: Grey, noise: float) -> tuple[Grey, Mask]:
     starts, widths = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_WIDTH]
     at_edge = (starts <= 0.04 * width) | (starts + widths >= 0.96 * width)
     is_long = (widths >= 0.75 * width) | (at_edge & (widths >= LINE_SHARE * width))
-    long = np.flatnonzero(is_long[1:]) + 1
+    covered = (int((found * (names == name)).any(axis=0).sum()) for name in np.flatnonzero(is_long[1:]) + 1)
+    long = np.array(
+        [
+            name
+            for name, columns in zip(np.flatnonzero(is_long[1:]) + 1, covered, strict=True)
+            if columns >= COVERED_SHARE * widths[name]
+        ]
+    )
     if long.size == 0:
         return levels, np.zeros_like(levels)
     lines = np.isin(names, long).astype(np.uint8)
@@ -157,6 +171,30 @@ def _main(parts: _Parts, shape: tuple[int, ...]) -> int:
     return largest if inside[largest] > 0 and is_digit else int(parts.area.argmax())
 
 
+def _inside_of_frame(parts: _Parts, main: int) -> int:
+    """Return the largest part inside of a circle or box around the digit, if `main` is one; else `main` itself."""
+    heights = parts.bottom - parts.top
+    is_inside = (parts.left > parts.left[main]) & (parts.right < parts.right[main])
+    is_inside &= (parts.top > parts.top[main]) & (parts.bottom < parts.bottom[main])
+    is_inside &= heights >= MIN_FRAMED_SHARE * heights[main]
+    if not is_inside.any():
+        return main
+    rows, columns = np.nonzero(parts.names == main + 1)
+    angles = np.arctan2(rows - (parts.top[main] + parts.bottom[main]) / 2, columns - columns.mean())
+    sectors = np.unique(((angles + np.pi) * (SECTORS / (2 * np.pi))).astype(int) % SECTORS)
+    if len(sectors) < MIN_SECTORS:
+        return main
+    return int(np.where(is_inside, parts.area, 0).argmax())
+
+
+def _underlines(parts: _Parts, main: int) -> NDArray[np.bool_]:
+    """Return which parts are bars below the main part: an underlined 7 is no 2."""
+    widths, heights = parts.right - parts.left, parts.bottom - parts.top
+    below = parts.top >= parts.bottom[main] - 0.05 * heights[main]
+    is_bar = (widths >= 4 * heights) & (widths >= 0.5 * widths[main]) & (heights <= 0.15 * heights[main])
+    return np.asarray(below & is_bar)
+
+
 def _with_its_parts(parts: _Parts, main: int) -> tuple[NDArray[np.int64], bool]:
     """Return the indices of the main part and of the parts of the same digit, and whether there is another digit."""
     size = max(parts.right[main] - parts.left[main], parts.bottom[main] - parts.top[main])
@@ -172,6 +210,8 @@ def _with_its_parts(parts: _Parts, main: int) -> tuple[NDArray[np.int64], bool]:
         & (parts.area >= 0.25 * parts.area[main])
     )
     other[main] = False
-    own = is_large & (apart <= 0.12 * size) & ~other
+    other &= ~((parts.left < parts.left[main]) & (parts.right > parts.right[main]))
+    around = (parts.left < parts.left[main]) & (parts.right > parts.right[main])  # the frame of the digit
+    own = is_large & (apart <= 0.12 * size) & ~other & ~around & ~_underlines(parts, main)
     own[main] = True
     return np.flatnonzero(own), bool(other.any())

@@ -15,7 +15,7 @@ from PIL import Image
 from models.errors import InvalidImage
 from models.inference.digit_finding import find_digit
 from models.inference.fitted_digit import SIDE, FitDoubt, FittedDigit
-from models.inference.ink import Grey, Mask, ink_of
+from models.inference.ink import Grey, Mask, ink_is_dark, ink_of
 
 BOX = 20
 WORK_SIDE = 256
@@ -40,7 +40,13 @@ def fit_digit(picture: Grey) -> FittedDigit:
     off or that is tiny, or a picture that had to be cleaned. Raises `InvalidImage` if nothing stands out from the
     paper.
     """
-    ink = ink_of(_reduced(picture))
+    try:
+        ink = ink_of(_reduced(picture))
+    except InvalidImage:
+        # A line of one or two pixels in a large picture is averaged away; the darkest pixels keep it.
+        if max(picture.shape) <= WORK_SIDE or not ink_is_dark(picture):
+            raise
+        ink = ink_of(_reduced(np.asarray(cv2.erode(picture, np.ones((3, 3), np.uint8)), np.uint8)))
     found = find_digit(ink)
     box, mask = _cropped(found.levels, found.mask)
     seen: dict[FitDoubt, bool] = {

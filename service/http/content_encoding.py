@@ -17,6 +17,7 @@ from service.errors import UnsupportedEncoding
 
 PIECE_BYTES = 64 * 1024
 GZIP_FORMAT, ZLIB_FORMAT, RAW_FORMAT = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
+GZIP_MAGIC = b"\x1f\x8b"
 READ = frozenset({b"gzip", b"x-gzip", b"deflate"})
 UNCODED = frozenset({b"", b"identity"})
 
@@ -30,21 +31,27 @@ class DecodeContent:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Raises `UnsupportedEncoding`."""
-        if scope["type"] == "http":
-            for name, value in scope["headers"]:
-                if name == b"content-encoding" and value.strip().lower() not in UNCODED:
-                    coding = value.strip().lower()
-                    if coding not in READ:
-                        raise UnsupportedEncoding(
-                            f"The Content-Encoding {coding.decode('latin-1')!r} is not read.",
-                            "Send the body uncompressed, or with gzip or deflate.",
-                        )
-                    dropped = (b"content-encoding", b"content-length")
-                    headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
-                    plain = _Decompressed(receive, coding, self._limit_bytes)
-                    await self._app({**scope, "headers": headers}, plain, send)
-                    return
-        await self._app(scope, receive, send)
+        coding = _coding_of(scope) if scope["type"] == "http" else b""
+        if not coding:
+            await self._app(scope, receive, send)
+            return
+        dropped = (b"content-encoding", b"content-length")
+        headers = [pair for pair in scope["headers"] if pair[0] not in dropped]
+        await self._app({**scope, "headers": headers}, _Decompressed(receive, coding, self._limit_bytes), send)
+
+
+def _coding_of(scope: Scope) -> bytes:
+    """Return how a body is compressed, empty if it is not. Raises `UnsupportedEncoding`."""
+    lines = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    if not lines:
+        return b""
+    codings = [part for part in (one.strip().lower() for one in b",".join(lines).split(b",")) if part not in UNCODED]
+    if len(codings) > 1 or not READ.issuperset(codings):
+        raise UnsupportedEncoding(
+            f"The Content-Encoding {b', '.join(codings).decode('latin-1')!r} is not read.",
+            "Send the body uncompressed, or with gzip or deflate.",
+        )
+    return codings[0] if codings else b""
 
 
 class _Decompressed:
@@ -58,15 +65,19 @@ class _Decompressed:
         self._inflate: zlib._Decompress | None = None
         self._waiting = b""
         self._has_more = True
+        self._is_over = False
 
     async def __call__(self) -> Message:
-        """Return the next piece. Raises `HTTPException` 400 and 413."""
-        if not self._waiting and self._has_more:
+        """Return the next piece, and after the last one what the server tells. Raises `HTTPException` 400 and 413."""
+        if self._is_over:
+            return await self._receive()
+        piece = self._next_piece()
+        while not piece and self._has_more:
             message = await self._receive()
             if message["type"] != "http.request":
                 return message
             self._waiting, self._has_more = message.get("body", b""), message.get("more_body", False)
-        piece = self._next_piece()
+            piece = self._next_piece()
         self._left_bytes -= len(piece)
         if self._left_bytes < 0:
             # The framework passes this exception on; it would report any other as a malformed body.
@@ -76,15 +87,16 @@ class _Decompressed:
                 "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES.",
             )
         await asyncio.sleep(0)
-        is_over = not self._waiting and not self._has_more
-        if is_over and self._inflate is not None and not self._inflate.eof:
+        self._is_over = not piece
+        if self._is_over and self._inflate is not None and not self._inflate.eof:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "The compressed body is cut off.")
-        return {"type": "http.request", "body": piece, "more_body": not is_over}
+        return {"type": "http.request", "body": piece, "more_body": not self._is_over}
 
     def _next_piece(self) -> bytes:
-        if not self._waiting:
-            return b""
+        """Return what comes out of the waiting bytes, or what is pending without any; empty if there is nothing."""
         if self._inflate is None:
+            if not self._waiting:
+                return b""
             self._inflate = zlib.decompressobj(self._format())
         try:
             piece = self._inflate.decompress(self._waiting, PIECE_BYTES)
@@ -92,7 +104,11 @@ class _Decompressed:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"The body is not {self._coding.decode()}: {error}.") from error
         self._waiting = self._inflate.unconsumed_tail
         if self._inflate.unused_data:
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "Bytes follow the end of the compressed body.")
+            self._waiting = self._inflate.unused_data
+            if self._coding == b"deflate" or not self._waiting.startswith(GZIP_MAGIC[: len(self._waiting)]):
+                raise HTTPException(HTTPStatus.BAD_REQUEST, "Bytes follow the end of the compressed body.")
+            self._inflate = None  # a gzip file may have several members (RFC 1952, section 2.2)
+            return piece or self._next_piece()
         return piece
 
     def _format(self) -> int:

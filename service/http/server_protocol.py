@@ -34,6 +34,7 @@ SPARE_FILES = 64
 
 HEAD = b"HTTP/1.1 "
 H2C = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*h2c[ \t]*(?=\r\n|$)", re.IGNORECASE)
+CONTINUE = b"HTTP/1.1 100 "
 CHUNKED = b"transfer-encoding: chunked\r\n"
 CONTENT_LENGTH = b"\r\ncontent-length: "
 BUSY = (
@@ -142,17 +143,20 @@ class Unchunked(OneWrite):
     uvicorn writes each chunk with its size at once.
     """
 
-    __slots__ = ("_is_chunked",)
+    __slots__ = ("_has_head", "_is_chunked")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
-        self._is_chunked = False
+        self._has_head = self._is_chunked = False
 
     def write(self, data: bytes) -> None:
         """Write a head without its transfer-encoding, or a chunk without its size."""
-        if data.startswith(HEAD):
+        if not self._has_head:
+            self._has_head = not data.startswith(CONTINUE)
             self._is_chunked = CHUNKED in data
             self._transport.write(data.replace(CHUNKED, b""))
+        elif not data:
+            return
         elif self._is_chunked:
             size, _, rest = data.partition(b"\r\n")
             self._transport.write(rest[: int(size, 16)])
@@ -206,8 +210,9 @@ class LimitedProtocol(HttpToolsProtocol):
         """Parse what has arrived, and close the connection if its headers are too large."""
         self._moved_at = monotonic()
         if not self._in_body:
+            is_beginning = self._header_bytes == 0
             self._header_bytes += len(data)
-            if b"h2c" in data:
+            if is_beginning and b"h2c" in data:
                 data = without_h2c(data)
         HttpToolsProtocol.data_received(self, data)
         if self._header_bytes > HEADER_BYTES and not self._in_body and not self.transport.is_closing():
@@ -261,13 +266,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def without_h2c(data: bytes) -> bytes:
-    """Return the first bytes of a request without a header `Upgrade: h2c`, which a server may ignore.
+    """Return the first bytes of a request, with all of its headers, without `Upgrade: h2c`, which a server may ignore.
 
     Java's HttpClient offers HTTP/2 with every request. The parser would take what follows the headers for another
-    protocol, and the request would lose its body.
+    protocol, and the request would lose its body. Headers that do not arrive at once are left as they are: an end of
+    headers that is found in a later piece could be one in the body.
     """
     head, end, body = data.partition(b"\r\n\r\n")
-    return H2C.sub(b"", head) + end + body
+    return H2C.sub(b"", head) + end + body if end else data
 
 
 async def _refuse_headers(_scope: Any, _receive: Any, send: Any) -> None:

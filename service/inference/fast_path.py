@@ -25,9 +25,11 @@ from service.inference.batching import MicroBatcher
 from service.inference.decoding import Decoding, cost_of
 from service.inference.image_decoding import read_files, read_unwrapped, unwrap
 from service.inference.images import MAX_IMAGES, ReadImages
+from service.inference.picture_headers import decoding_bytes
 from service.inference.query import PredictQuery, read_query, with_options
 from service.inference.written_answers import Answer, answer
 
+QUICK_DECODING_BYTES = 64 * 1024
 log = logging.getLogger(__name__)
 
 OF_MODEL = re.compile(r"/models/([^/]+)/predict")
@@ -97,7 +99,7 @@ async def read_images(
         unwrapped = await decoding.run(partial(unwrap, body, media_type, query), body)
     else:
         unwrapped = unwrap(body, media_type, query)
-    if len(body) > QUICK_BYTES or unwrapped.query.fit:
+    if len(body) > QUICK_BYTES or unwrapped.query.fit or decoding_bytes(unwrapped.content) > QUICK_DECODING_BYTES:
         read = await decoding.run(partial(read_unwrapped, unwrapped), unwrapped.content or body)
     else:
         read = read_unwrapped(unwrapped)
@@ -107,10 +109,7 @@ async def read_images(
 async def _read_form(
     answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery
 ) -> tuple[ReadImages, PredictQuery]:
-    if len(body) > QUICK_BYTES:  # the parser is written in Python: a form of thousands of files takes it half a second
-        form = await answering.decoding.run(lambda: asyncio.run(form_of_request(scope, body)), body)
-    else:
-        form = await form_of_request(scope, body)
+    form = await parsed_form(answering.decoding, scope, body)
     query = with_options(query, form.fields, "body") if form.fields else query
     largest = max((content for content, _ in form.files), key=cost_of, default=b"")  # they are decoded one at a time
     read = await answering.decoding.run(partial(read_files, form.files, fit=query.fit), largest)
@@ -124,7 +123,14 @@ class ParsedForm(NamedTuple):
     fields: dict[str, str]
 
 
-async def form_of_request(scope: Scope, body: bytes) -> ParsedForm:
+async def parsed_form(decoding: Decoding, scope: Scope, body: bytes) -> ParsedForm:
+    """Parse a form, a large one on another thread: the parser is written in Python, and takes long for many files."""
+    if len(body) > QUICK_BYTES:
+        return await decoding.run(lambda: asyncio.run(_form_of_request(scope, body)), body)
+    return await _form_of_request(scope, body)
+
+
+async def _form_of_request(scope: Scope, body: bytes) -> ParsedForm:
     """Parse a form. Raises `MalformedBody`."""
 
     async def receive() -> Message:
@@ -136,6 +142,8 @@ async def form_of_request(scope: Scope, body: bytes) -> ParsedForm:
             fields: dict[str, str] = {}
             for name, value in form.multi_items():
                 if isinstance(value, UploadFile):
+                    if not value.filename and not value.size:
+                        continue  # a browser's file field in which nothing was chosen
                     files.append((await value.read(), media_type_of(value.content_type)))
                 elif name in fields:
                     raise MalformedBody(f"The form has the field {name!r} more than once.")
@@ -147,8 +155,6 @@ async def form_of_request(scope: Scope, body: bytes) -> ParsedForm:
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """Return the value of a header, or an empty string; `name` is in lower case."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value.decode("latin-1"))
-    return ""
+    """Return the value of a header, of several lines joined by commas, or an empty string; `name` is in lower case."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return "" if not values else str((values[0] if len(values) == 1 else b", ".join(values)).decode("latin-1"))

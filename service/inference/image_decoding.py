@@ -11,11 +11,12 @@ import binascii
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from models.errors import InvalidImage
 from models.inference.fitted_digit import FittedDigit
 from service.errors import UnsupportedMediaType
-from service.http.json_body import JSON, UTF_8_MARK, parse_images
+from service.http.json_body import JSON, UTF_8_MARK, UTF_16_MARKS, parse_images
 from service.inference.images import (
     IMAGE_PIXELS,
     MAX_PIXELS,
@@ -36,9 +37,14 @@ READABLE = (
     "image), application/x-npy, application/json, multipart/form-data"
 )
 OCTETS, NPY = "application/octet-stream", "application/x-npy"
+NO_TYPE = {"binary/octet-stream": OCTETS}
+"""What object stores call bytes of which they know nothing."""
+
 UNSAID = ("", "application/x-www-form-urlencoded", "*/*")
 """Media types of clients that set none, such as curl -d."""
 
+IN_BASE64 = ";base64,"
+MAX_DATA_URL_HEAD = 200
 WHITE = re.compile(r"\s+")
 URL_ALPHABET = str.maketrans("-_", "+/")
 
@@ -119,9 +125,11 @@ def form_of(content: bytes, media_type: str) -> Form:
     """
     if not content:
         raise InvalidImage("The body is empty.", f"Send one of: {READABLE}.")
+    media_type = NO_TYPE.get(media_type, media_type)
     is_picture = media_type.startswith("image/")
     if not is_picture and media_type not in (*UNSAID, OCTETS, NPY, JSON) and not media_type.endswith("+json"):
-        raise UnsupportedMediaType(f"The media type {media_type} is not supported.", f"Send one of: {READABLE}.")
+        hint = "Declare application/json." if _is_json(content) else f"Send one of: {READABLE}."
+        raise UnsupportedMediaType(f"The media type {media_type} is not supported.", hint)
     if len(content) == IMAGE_PIXELS and media_type == OCTETS and content[:4] not in (b"\x89PNG", b"\x93NUM"):
         return "raw"  # the first bytes of a digit could be those of another format
     found = None if media_type == JSON else picture_form(content)
@@ -141,6 +149,8 @@ def form_of(content: bytes, media_type: str) -> Form:
 
 def _is_json(content: bytes) -> bool:
     """Return whether a body without a type begins as JSON; one of the length of a digit must end so as well."""
+    if content.startswith(UTF_16_MARKS):
+        return True  # the reader of JSON says what is wrong
     stripped = content.removeprefix(UTF_8_MARK).strip()
     is_ended = stripped[-1:] in (b"]", b"}") or len(content) % IMAGE_PIXELS != 0
     return stripped[:1] in (b"[", b"{") and is_ended
@@ -151,9 +161,14 @@ def from_base64(text: str) -> bytes:
 
     Raises `InvalidImage`.
     """
-    if text.startswith("data:") and ";base64," not in text[:200]:
-        raise InvalidImage("The data URL is not in base64.", "Send data:image/png;base64,...")
-    plain = WHITE.sub("", text.partition(";base64,")[2] or text).translate(URL_ALPHABET).rstrip("=")
+    begin = text[:MAX_DATA_URL_HEAD].lower()
+    if begin.startswith(("http://", "https://")):
+        raise InvalidImage("The image is a URL; pictures are not fetched.", "Send the bytes of the file, in base64.")
+    if begin.startswith("data:"):
+        if IN_BASE64 not in begin:
+            raise InvalidImage("The data URL is not in base64.", "Send data:image/png;base64,...")
+        text = unquote(text[begin.index(IN_BASE64) + len(IN_BASE64) :])
+    plain = WHITE.sub("", text).translate(URL_ALPHABET).rstrip("=")
     try:
         content = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:

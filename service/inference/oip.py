@@ -20,12 +20,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from models.errors import InvalidImage
 from models.vocabulary import CLASSES, PIXELS
 from service.errors import MalformedBody
-from service.http.json_body import parse_images
+from service.http.json_body import UTF_8_MARK, parse_images
 from service.http.numbers import whole_number
 from service.inference.images import MAX_IMAGES
 from service.inference.pixel_numbers import holds_numbers
 
 INPUT = "images"
+MAX_OUTPUTS = 4
+"""Both outputs, each as numbers and in words; without a limit, a small request has an answer of any size."""
+
 PROBABILITIES, LABELS = "probabilities", "labels"
 SHAPES = ((28, 28), (1, 28, 28), (PIXELS,))
 ITEM_BYTES = {"UINT8": 1, "FP32": 4}
@@ -82,7 +85,7 @@ class InferenceRequest(_Part):
     id: str | None = None
     parameters: Annotated[RequestParameters, NONE_IS_DEFAULT] = RequestParameters()
     inputs: list[RequestInput] = Field(min_length=1, max_length=1)
-    outputs: list[RequestOutput] | None = None
+    outputs: list[RequestOutput] | None = Field(None, max_length=MAX_OUTPUTS)
 
 
 class Inference(NamedTuple):
@@ -98,6 +101,11 @@ def read_request(body: bytes, header_length: str | None) -> Inference:
     Raises `MalformedBody`, `InvalidImage`, `pydantic.ValidationError`.
     """
     if header_length is None:
+        if not body.removeprefix(UTF_8_MARK).lstrip().startswith((b"{", b"[")):
+            raise MalformedBody(
+                "The body is no JSON.",
+                "Send an inference request in JSON; or 784 bytes, with the header Inference-Header-Content-Length: 0.",
+            )
         return _read(body, b"")
     length = whole_number(header_length)
     if length is None or length > len(body):

@@ -11,7 +11,11 @@ JPEG, MAX_SEGMENTS = b"\xff\xd8\xff", 100
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a JPEG's frame header, which has the size."""
 
+WITHOUT_LENGTH = frozenset(range(0xD0, 0xDA)) | {0x01, 0xFF}
 PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+SCAN, MAX_SCANS = b"\xff\xda", 100
+"""A progressive JPEG is decoded once for each of its scans; encoders make about ten."""
+
 MAX_JPEG_PIXELS = 50_000_000
 MAX_PICTURE_PIXELS = 24_000_000
 """Of the formats that are decoded at full size: all others, and progressive JPEG."""
@@ -19,9 +23,17 @@ MAX_PICTURE_PIXELS = 24_000_000
 BYTES_A_PIXEL = 6
 """Of a picture while it is decoded: up to four channels, and its grey levels; of JPEG the coefficients."""
 
+BYTES_A_WEBP_PIXEL = 16
 BYTES_A_REDUCED_PIXEL = 1
 """Of a JPEG that is decoded at an eighth to half of its size, a few rows at a time."""
 
+AVIF_BYTES = 2**28
+"""Of any AVIF: its decoder scales what is in the file to the size in its header, which may be another."""
+
+IMAGE_DESCRIPTOR, EXTENSION = 0x2C, 0x21
+MAX_BLOCKS = 1000
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+AVIF_BRANDS = (b"avif", b"avis")
 SIGNATURES: dict[bytes, Form] = {
     PNG: "png",
     JPEG: "jpeg",
@@ -29,8 +41,6 @@ SIGNATURES: dict[bytes, Form] = {
     b"GIF87a": "gif",
     b"GIF89a": "gif",
 }
-HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-AVIF_BRANDS = (b"avif", b"avis")
 
 
 def picture_form(content: bytes) -> Form | None:
@@ -70,13 +80,28 @@ def decoding_bytes(content: bytes) -> int:
         width, height, is_progressive = _jpeg_frame(content)
         area, most = width * height, MAX_PICTURE_PIXELS if is_progressive else MAX_JPEG_PIXELS
         return min(area, most) * (BYTES_A_PIXEL if is_progressive else BYTES_A_REDUCED_PIXEL)
+    if content[4:8] == b"ftyp":
+        return AVIF_BYTES
     size = size_of(content)
-    return 0 if size is None else min(size[0] * size[1], MAX_PICTURE_PIXELS) * BYTES_A_PIXEL
+    each = BYTES_A_WEBP_PIXEL if content.startswith(b"RIFF") else BYTES_A_PIXEL
+    return 0 if size is None else min(size[0] * size[1], MAX_PICTURE_PIXELS) * each
 
 
-def check_size(content: bytes, width: int, height: int) -> None:
-    """Raise `InvalidImage` if a picture has more pixels than are decoded."""
-    is_reduced = content.startswith(JPEG) and not _jpeg_frame(content)[2]
+def check_size(content: bytes, form: Form, width: int, height: int) -> None:
+    """Raise `InvalidImage` if a picture has more pixels than are decoded, or others than its header says.
+
+    `width` and `height` are those that the decoder has found.
+    """
+    is_reduced = False
+    if form == "jpeg":
+        *size, is_progressive = _jpeg_frame(content)
+        is_reduced = not is_progressive
+        if is_progressive and content.count(SCAN) > MAX_SCANS:
+            raise InvalidImage(f"The JPEG has more than {MAX_SCANS} scans.", "Save it as a baseline JPEG.")
+        if is_reduced and tuple(size) != (width, height):
+            raise InvalidImage("The JPEG has two sizes in its headers.", "Save it anew.")
+    elif form != "avif" and size_of(content) not in (None, (width, height)):
+        raise InvalidImage(f"The {form.upper()} has two sizes in its headers.", "Save it anew.")
     most = MAX_JPEG_PIXELS if is_reduced else MAX_PICTURE_PIXELS
     if width * height > most:
         raise InvalidImage(
@@ -86,19 +111,36 @@ def check_size(content: bytes, width: int, height: int) -> None:
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:
-    """Return width and height of a PNG, GIF, BMP, WebP or AVIF by its header; None of what is none of these."""
+    """Return width and height of a PNG, GIF, BMP or WebP by its header; None of what is none of these."""
     if content.startswith(PNG) and len(content) >= PNG_HEADER_BYTES:
-        return _big(content, 16, 4), _big(content, 20, 4)
+        is_usual = content[12:16] == b"IHDR"
+        return (_big(content, 16, 4), _big(content, 20, 4)) if is_usual else (MAX_PICTURE_PIXELS, 1)
     if content.startswith(b"GIF8"):
-        return _little(content, 6, 2), _little(content, 8, 2)
+        return _gif_size(content)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return _webp_size(content)
-    if content[4:8] == b"ftyp":
-        at = content.find(b"ispe", 0, 4096)  # the property with the size of an image (ISO/IEC 23008-12, 6.5.3)
-        return (_big(content, at + 8, 4), _big(content, at + 12, 4)) if at > 0 else (MAX_PICTURE_PIXELS, 1)
     if content.startswith(b"BM") and len(content) >= 26:
         return _little(content, 18, 4), abs(int.from_bytes(content[22:26], "little", signed=True))
     return None
+
+
+def _gif_size(content: bytes) -> tuple[int, int]:
+    """Return the size of the screen and the first frame together; the most if the frame is not found."""
+    screen = _little(content, 6, 2), _little(content, 8, 2)
+    flags = content[10] if len(content) > 10 else 0
+    place = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)
+    for _ in range(MAX_BLOCKS):
+        kind = content[place] if place < len(content) else 0
+        if kind == IMAGE_DESCRIPTOR:
+            left, top, width, height = (_little(content, place + at, 2) for at in (1, 3, 5, 7))
+            return max(screen[0], left + width), max(screen[1], top + height)
+        if kind != EXTENSION:
+            break
+        place += 2
+        while place < len(content) and content[place]:
+            place += content[place] + 1
+        place += 1
+    return MAX_PICTURE_PIXELS, 1
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
@@ -116,7 +158,7 @@ def _jpeg_frame(content: bytes) -> tuple[int, int, bool]:
     place = len(JPEG) - 1
     for _ in range(MAX_SEGMENTS):
         segment = content[place : place + 9]
-        if len(segment) < 9 or segment[0] != 0xFF:
+        if len(segment) < 9 or segment[0] != 0xFF or segment[1] in WITHOUT_LENGTH:
             break
         if segment[1] in FRAMES:
             return _big(segment, 7, 2), _big(segment, 5, 2), segment[1] in PROGRESSIVE

@@ -16,6 +16,9 @@ FITTED_SIDE = 512
 """A larger picture is reduced to about this before it is fitted: a digit is scaled to 20 pixels anyway."""
 
 STRIP_PIXELS = 2**20
+ORIENTATION = 0x0112
+"""The tag of Exif that says how a picture is turned."""
+
 OPAQUE = 230
 SEEN_CONTRAST = 64
 """Grey levels between paper and ink of the opaque part of a picture, from which its paper is in the picture."""
@@ -39,7 +42,7 @@ def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
         if not fit and picture.size != (SIDE, SIDE):
             width, height = picture.size
             raise InvalidImage(f"The picture has {width}x{height} pixels, the network reads 28x28.", FIT_HINT)
-        check_size(content, *picture.size)
+        check_size(content, form, *picture.size)
         picture.verify()  # verify every checksum: decoding alone accepts truncated pictures
         picture = Image.open(io.BytesIO(content), formats=[name])
         picture.draft("L", (FITTED_SIDE, FITTED_SIDE))  # JPEG alone: decodes at a smaller size that is still as large
@@ -63,7 +66,7 @@ def _reduced(picture: Image.Image) -> Image.Image:
     is_deep = picture.mode.startswith("I")
     mode = "RGBa" if _has_alpha(picture) else "L"  # premultiplied: transparent pixels have no colour in the average
     width, height = (-(-side // factor) for side in picture.size)
-    small, exif = Image.new(mode, (width, height)), picture.getexif()
+    small = Image.new(mode, (width, height))
     deep_bits = _bits_of(picture) if is_deep else 8
     rows = factor * max(1, STRIP_PIXELS // (factor * picture.width))
     for top in range(0, picture.height, rows):
@@ -74,7 +77,7 @@ def _reduced(picture: Image.Image) -> Image.Image:
             levels = strip.convert("RGBA") if mode == "RGBa" else strip
         small.paste(levels.convert(mode).reduce(factor), (0, top // factor))
     result = small.convert("RGBA") if mode == "RGBa" else small
-    result.info["exif"] = exif.tobytes()
+    result.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)  # other tags may be damaged
     return result
 
 

@@ -43,6 +43,8 @@ MNIST_MEAN, MNIST_DEVIATION = 0.1307, 0.3081
 MNIST_LOW, MNIST_HIGH = -MNIST_MEAN / MNIST_DEVIATION, (1 - MNIST_MEAN) / MNIST_DEVIATION
 ROUNDING = 0.01
 PIECE = 2**18
+MAX_KEYS = 20
+COLOURS = (3, 4)
 LARGEST_ITEM_BYTES = 8
 
 
@@ -56,6 +58,8 @@ def read_npy(content: bytes, *, fit: bool, scale: Scale) -> ReadImages:
         raise InvalidImage(f"The .npy cannot be read: {error}", "Write it with numpy.save(file, array).") from error
     if rest:
         raise InvalidImage(f"{rest} bytes follow the array in the .npy.", "Send one array.")
+    if array.dtype == np.bool_:
+        array, scale = array.astype(np.uint8), "1"  # ink or no ink
     if array.dtype.kind not in "uif" or array.dtype.itemsize > LARGEST_ITEM_BYTES:
         raise InvalidImage(f"The array of {array.dtype} does not hold numbers.", "Send uint8 or float32.")
     if array.size and not np.isfinite([array.min(), array.max()]).all():  # NaN is the minimum of an array that has one
@@ -85,13 +89,20 @@ def pixels_of(parsed: Any) -> tuple[Any, dict[str, Any]]:
         return parsed, {}
     found = [key for key in ("pixels", "image", "images") if key in parsed]
     if len(found) != 1:
-        cause = "has no pixels" if not found else f"has both {found[0]} and {found[1]}"
+        there_are = f" (it has {', '.join(list(parsed)[:5])})" if parsed else ""
+        cause = f"has no pixels{there_are}" if not found else f"has both {found[0]} and {found[1]}"
         raise InvalidImage(f"The JSON object {cause}.", 'Send {"pixels": [[...28 numbers...], ...28 rows...]}.')
+    if len(parsed) > MAX_KEYS:
+        raise InvalidImage(
+            f"The JSON object has {len(parsed)} keys.", f"Send the pixels and at most {MAX_KEYS - 1} options."
+        )
     return parsed[found[0]], {key: value for key, value in parsed.items() if key != found[0]}
 
 
 def as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
     """Return float64 [n, h, w] and whether it was a batch; without `fit` h and w are 28."""
+    if isinstance(pixels, list) and pixels and all(isinstance(one, str) for one in pixels):
+        raise InvalidImage("The JSON holds several texts.", "Send one picture in base64, or several files in a form.")
     try:
         levels = np.array(pixels if holds_numbers(pixels, depth=4) else [], dtype=np.float64)
     except (ValueError, OverflowError):
@@ -119,7 +130,13 @@ def _shaped(levels: Levels, *, fit: bool) -> tuple[Levels, bool]:
         levels = levels[:, 0] if levels.shape[1] == 1 else levels[..., 0]
     elif levels.ndim == 3 and levels.shape[2] == 1:
         levels = levels[..., 0]
-    if levels.shape == (IMAGE_PIXELS,) or (levels.ndim == 2 and levels.shape[1] == IMAGE_PIXELS and not fit):
+    elif levels.ndim == 3 and levels.shape[2] in COLOURS and levels.shape[1] not in COLOURS:
+        raise InvalidImage(
+            f"The pixels have shape {'x'.join(map(str, levels.shape))}: they look like colours.",
+            "Send one grey number a pixel, or the picture as PNG or JPEG.",
+        )
+    is_row_of_digits = levels.ndim == 2 and levels.shape[1] == IMAGE_PIXELS and len(levels) != IMAGE_PIXELS
+    if levels.shape == (IMAGE_PIXELS,) or is_row_of_digits:
         levels = levels.reshape(*levels.shape[:-1], SIDE, SIDE)
     batch = levels.ndim == 3
     if levels.ndim not in (2, 3) or (not fit and levels.shape[-2:] != (SIDE, SIDE)):
@@ -131,8 +148,8 @@ def _shaped(levels: Levels, *, fit: bool) -> tuple[Levels, bool]:
         raise InvalidImage(f"The pixels have more than {MAX_SIDE} per side.", "Send a smaller picture.")
     levels = levels if batch else levels[None]
     check_count(len(levels))
-    if len(levels) == 0:
-        raise InvalidImage("There is no image.", "Send at least one.")
+    if levels.size == 0:
+        raise InvalidImage("There is no image.", "Send at least one, of at least one pixel.")
     return levels, batch
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models.vocabulary import CLASSES
 from service.http.known_query import unknown_parameter
@@ -65,10 +65,16 @@ class PredictQuery(PredictOptions):
         str | None,
         Field(
             max_length=MAX_MODELS * (MAX_NAME + 1),
-            pattern=rf"^[^,]+(,[^,]+){{0,{MAX_MODELS - 1}}}$",
             description=f"Up to {MAX_MODELS} models to compare, separated by commas; replaces `model`.",
         ),
     ] = None
+
+    @field_validator("models")
+    @classmethod
+    def _are_names(cls, models: str | None) -> str | None:
+        if models is not None and not (models.count(",") < MAX_MODELS and all(models.split(","))):
+            raise ValueError(f"should be up to {MAX_MODELS} names, separated by commas, none of them empty")
+        return models
 
     def names(self) -> list[str]:
         """Return the names of the requested models."""
@@ -110,8 +116,11 @@ def with_options(query: PredictQuery, options: Mapping[str, Any], place: str) ->
 
 
 def _validated(values: Mapping[str, Any], place: str) -> PredictQuery:
+    given = {name: value for name, value in values.items() if value != ""}  # a field of a form that was left empty
+    if "models" in given and "model" in given:
+        raise _wrong(place, "model", "is given beside models; one of them says which models predict")
     try:
-        return PredictQuery.model_validate(values)
+        return PredictQuery.model_validate(given)
     except ValidationError as error:
         wrong = [{**field, "loc": (place, *field["loc"])} for field in error.errors(include_url=False)]
         raise RequestValidationError(wrong, body=dict(values)) from None

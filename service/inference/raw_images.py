@@ -57,6 +57,8 @@ def _shaped(content: bytes, shape: str, *, fit: bool) -> Pixels:
         )
     if sides[-1:] == (IMAGE_PIXELS,) and len(sides) <= 2:
         sides = (*sides[:-1], SIDE, SIDE)
+    if len(sides) == 3 and sides[2] == 1:
+        sides = sides[:2]
     if len(sides) == 4 and 1 in (sides[1], sides[3]):
         sides = (sides[0], *(sides[2:] if sides[1] == 1 else sides[1:3]))
     if len(sides) not in (2, 3) or (not fit and sides[-2:] != (SIDE, SIDE)):

@@ -15,9 +15,9 @@ from models.inference.input_checks import input_warnings
 from service.api.dependencies import ServicesDep, problem_responses
 from service.errors import UnsupportedMediaType
 from service.http.answers import Answer
-from service.http.json_body import JSON, media_type_of, parse_images
+from service.http.json_body import media_type_of, parse_images
 from service.http.problems import invalid_body
-from service.inference.fast_path import ParsedForm, form_of_request
+from service.inference.fast_path import ParsedForm, parsed_form
 from service.inference.image_decoding import form_of, from_base64
 from service.inference.images import Form, ReadImages, as_seen, gather_images
 from service.inference.pictures import decode_picture
@@ -35,6 +35,10 @@ class ClassifyParameters(BaseModel):
 
     top_k: int | None = Field(None, ge=1, description="Number of labels in the response; 5 by default, at most 10.")
     function_to_apply: Literal["softmax"] | None = Field(None, description="Scores are probabilities: softmax.")
+
+
+class _FormParameters(ClassifyParameters):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ClassifyBody(BaseModel):
@@ -86,7 +90,7 @@ async def classify(services: ServicesDep, model_id: str, request: Request, respo
     body, decoding = await request.body(), services.answering.decoding
     media_type = media_type_of(request.headers.get("content-type"))
     if media_type == "multipart/form-data":
-        asked = _of_form(await form_of_request(request.scope, body))
+        asked = _of_form(await parsed_form(decoding, request.scope, body))
     else:
         asked = await decoding.run(partial(_asked, body, media_type), body)
     read = await decoding.run(partial(_read, asked), asked.content)
@@ -100,7 +104,7 @@ async def classify(services: ServicesDep, model_id: str, request: Request, respo
 
 
 def _asked(body: bytes, media_type: str) -> _Asked:
-    if media_type == JSON or (not media_type and body.lstrip()[:1] == b"{"):
+    if form_of(body, media_type) == "json":
         parsed = parse_images(body)
         try:
             request = ClassifyBody.model_validate(parsed)
@@ -116,7 +120,11 @@ def _of_form(form: ParsedForm) -> _Asked:
     if len(form.files) != 1:
         raise InvalidImage(f"The form has {len(form.files)} files.", "Send one: curl -F inputs=@digit.png")
     content, media_type = form.files[0]
-    return _Asked(content, _form_of(content, media_type), DEFAULT_TOP_K)
+    try:
+        parameters = _FormParameters.model_validate(form.fields)
+    except ValidationError as error:
+        raise invalid_body(error, form.fields) from error
+    return _Asked(content, _form_of(content, media_type), parameters.top_k or DEFAULT_TOP_K)
 
 
 def _form_of(content: bytes, media_type: str) -> Form:

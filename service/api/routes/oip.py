@@ -9,13 +9,13 @@ from functools import partial
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, ValidationError
 
 from service.api.dependencies import Services, ServicesDep, problem_responses
 from service.errors import NotFound
+from service.http.json_body import parse_images
 from service.http.numbers import whole_number
 from service.http.problems import invalid_body
 from service.inference.batching import SMALL_BATCH
@@ -209,7 +209,7 @@ async def _inferred(
     try:
         read = await services.answering.decoding.run(partial(read_request, body, header_length), body)
     except ValidationError as error:
-        raise invalid_body(error, orjson.loads(body[: whole_number(header_length or "") or len(body)])) from error
+        raise invalid_body(error, parse_images(body[: whole_number(header_length or "") or len(body)])) from error
     served = await _found(services, model_name, version)
     if len(read.inputs) > SMALL_BATCH:
         probabilities = await services.answering.by_pieces(served.predictor.predict_inputs, read.inputs)

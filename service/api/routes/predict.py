@@ -10,10 +10,11 @@ from pydantic import Field
 from models.inference.input_checks import InputWarning
 from service.api.dependencies import ServicesDep, problem_responses
 from service.http.answers import Answer
+from service.inference import written_answers
 from service.inference.answers import PredictedBy
 from service.inference.fast_path import respond
 from service.inference.images import Form, ReadScale
-from service.inference.query import PredictOptions, PredictQuery
+from service.inference.query import PredictOptions, PredictQuery, read_query
 
 router = APIRouter(tags=["predict"])
 
@@ -164,12 +165,11 @@ BINARY_ANSWERS: dict[int | str, dict[str, Any]] = {
     responses={**BINARY_ANSWERS, **problem_responses(400, 404, 413, 415, 422, 503)},
 )
 async def predict_by(
-    services: ServicesDep, model_id: str, request: Request, options: Annotated[PredictOptions, Query()]
+    services: ServicesDep, model_id: str, request: Request, _options: Annotated[PredictOptions, Query()]
 ) -> Any:
     """Predict with the model in the path, like POST /predict?model=."""
-    query = PredictQuery(**options.model_dump(exclude_unset=True), model=model_id)
-    answered = await respond(services.answering, request.scope, await request.body(), query)
-    return Response(answered.content, media_type=answered.media_type)
+    query = read_query(request.scope["query_string"], model_id)
+    return _response(await respond(services.answering, request.scope, await request.body(), query))
 
 
 @router.post(
@@ -185,5 +185,9 @@ async def predict(services: ServicesDep, request: Request, query: Annotated[Pred
     Numbers in JSON are grey levels 0..255 if any is greater than 1, and shares of ink 0..1 if none is and some are
     fractions. Zeros and ones alone are ambiguous and need `scale`, else 422.
     """
-    answered = await respond(services.answering, request.scope, await request.body(), query)
-    return Response(answered.content, media_type=answered.media_type)
+    return _response(await respond(services.answering, request.scope, await request.body(), query))
+
+
+def _response(answered: written_answers.Answer) -> Response:
+    headers = {"X-Model": answered.model} | ({"X-Warnings": answered.warnings} if answered.warnings else {})
+    return Response(answered.content, media_type=answered.media_type, headers=headers)

@@ -105,7 +105,7 @@ class PreviewBody(BaseModel):
                         "init": {"bias": "zeros"},
                     },
                 }
-            }
+            },
         }
     },
     responses=problem_responses(400, 404, 413, 415, 422, 503),

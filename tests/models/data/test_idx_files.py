@@ -41,3 +41,12 @@ def test_a_packed_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(bytes(1000))[:-9])
     with pytest.raises(DataDamaged, match=r"x\.gz cannot be decompressed"):
         read_bytes(path)
+
+
+def test_a_packed_file_with_wrong_bytes_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    packed = bytearray(gzip.compress(bytes(range(256)) * 40))
+    packed[20:60] = bytes(byte ^ 0xFF for byte in packed[20:60])
+    path.write_bytes(bytes(packed))
+    with pytest.raises(DataDamaged, match=r"x\.gz cannot be decompressed"):
+        read_bytes(path)

@@ -140,3 +140,35 @@ def test_a_thin_line_becomes_as_thick_as_a_stroke_of_mnist() -> None:
     image = fit_digit(picture).image
     widths = (image[8:20] > 127).sum(axis=1)
     assert 2 <= np.median(widths) <= 3
+
+
+@pytest.mark.parametrize("frame", ["circle", "box"])
+def test_a_digit_in_a_frame_is_read_without_the_frame(frame: str, few: DataSet) -> None:
+    right = 0
+    for digit in few.test.images[:20]:
+        picture = np.full((200, 200), 255, np.uint8)
+        picture[60:140, 60:140] = 255 - cv2.resize(digit, (80, 80), interpolation=cv2.INTER_CUBIC)
+        expected = fit_digit(picture).image
+        if frame == "circle":
+            cv2.circle(picture, (100, 100), 60, 0, 4)
+        else:
+            cv2.rectangle(picture, (45, 45), (155, 155), 0, 4)
+        right += alike(fit_digit(picture).image, expected) > 0.9
+    assert right >= 18
+
+
+def test_a_line_below_a_digit_is_no_part_of_it(few: DataSet) -> None:
+    right = 0
+    for digit in few.test.images[:20]:
+        picture = np.full((200, 200), 255, np.uint8)
+        picture[60:140, 60:140] = 255 - cv2.resize(digit, (80, 80), interpolation=cv2.INTER_CUBIC)
+        expected = fit_digit(picture).image
+        picture[135:139, 65:135] = 0
+        right += alike(fit_digit(picture).image, expected) > 0.9
+    assert right >= 16  # measured 17
+
+
+def test_a_hair_line_in_a_large_picture_is_not_averaged_away() -> None:
+    picture = np.full((1600, 1600), 250, np.uint8)
+    cv2.line(picture, (800, 400), (760, 1200), 175, 2)
+    assert fit_digit(picture).image.max() == 255

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from benchmarks.machines import wait_until
 from models.data.mnist import DataSet
 from service.inference.pictures import encode_png
 from service.settings import Settings
@@ -86,3 +87,36 @@ def test_what_is_no_gzip_is_refused(content: bytes, says: str, path: str, api: h
     answer = api.post(path, content=content, headers=headers)
     assert answer.status_code == 400
     assert says in answer.json()["detail"]
+
+
+def test_every_size_around_a_piece_comes_out_whole(api: httpx.Client) -> None:
+    for size in (65_535, 65_536, 65_537, 65_600, 66_099, 131_072, 131_200):
+        answer = api.post("/predict", content=raw_deflate(bytes(size)), headers={"Content-Encoding": "deflate"})
+        assert f"{size} raw bytes" in problem(answer, 422, "invalid-image")["detail"]
+
+
+def test_a_stream_that_was_asked_for_with_a_coding_ends_with_its_client(settings: Settings) -> None:
+    with Api(settings.model_copy(update={"max_streams": 2})) as client:
+        headers = {"Accept": "text/event-stream", "Content-Encoding": "gzip"}
+        for _ in range(3):  # each would keep one of two places
+            with client.stream("GET", "/events", headers=headers) as answer:
+                assert answer.status_code == 200
+
+        def has_room() -> bool:
+            with client.stream("GET", "/events", headers={"Accept": "text/event-stream"}) as answer:
+                return answer.status_code == 200
+
+        wait_until(has_room, 10, "a place for another stream")
+
+
+def test_a_gzip_file_of_several_members_is_read_whole(api: httpx.Client) -> None:
+    parts = gzip.compress(bytes(500)) + gzip.compress(bytes(285))
+    for headers in ({"Content-Encoding": "gzip"}, {"Content-Encoding": "gzip, identity"}):
+        answer = api.post("/predict", content=parts, headers=headers)
+        assert "785 raw bytes" in problem(answer, 422, "invalid-image")["detail"]
+
+
+def test_two_lines_of_codings_are_one_list(api: httpx.Client) -> None:
+    headers = [("Content-Encoding", "gzip"), ("Content-Encoding", "gzip")]
+    answer = api.post("/predict", content=gzip.compress(gzip.compress(bytes(784))), headers=headers)
+    assert "gzip, gzip" in problem(answer, 415, "unsupported-encoding")["detail"]

@@ -210,3 +210,33 @@ def test_a_client_of_http_1_0_gets_no_chunks(bench: Bench, api: httpx.Client) ->
             head, _, body = all_of(raw).partition(b"\r\n\r\n")
         assert b"transfer-encoding" not in head.lower()
         assert body == expected if b"event" in accept else json.loads(body)["object"] == "list"
+
+
+def test_an_end_of_headers_in_two_pieces_changes_no_byte_of_the_body(
+    bench: Bench, api: httpx.Client, few: DataSet
+) -> None:
+    bench.trained()
+    body = (b"\0" * 300 + b"\r\nupgrade: h2c\r\n\r\n").ljust(784, b"\0")
+    with connected(api) as raw:
+        raw.sendall(b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\n" + DIGIT)
+        time.sleep(0.05)
+        raw.sendall(b"\r\n" + body)
+        assert all_of(raw).startswith(b"HTTP/1.1 200")
+
+
+def test_a_response_to_http_1_0_keeps_bytes_that_look_like_a_head() -> None:
+    class Written:
+        def __init__(self) -> None:
+            self.bytes = b""
+
+        def write(self, data: bytes) -> None:
+            self.bytes += data
+
+    transport = Written()
+    unchunked = server_protocol.Unchunked(transport)  # type: ignore[arg-type]
+    body = b"HTTP/1.1 transfer-encoding: chunked\r\n"
+    unchunked.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    unchunked.write(b"")
+    unchunked.write(b"%x\r\n" % len(body) + body + b"\r\n")
+    unchunked.write(b"0\r\n\r\n")
+    assert transport.bytes == b"HTTP/1.1 200 OK\r\n\r\n" + body

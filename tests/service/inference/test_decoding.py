@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import io
+import struct
 import threading
 import tracemalloc
+import zlib
+from collections.abc import Callable
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from models.errors import InvalidImage
 from service.errors import Unavailable
 from service.inference.decoding import Decoding, cost_of
 from service.inference.image_decoding import read_unwrapped, unwrap
 from service.inference.images import ReadImages
 from service.inference.picture_headers import (
+    AVIF_BYTES,
     BYTES_A_PIXEL,
     BYTES_A_REDUCED_PIXEL,
+    BYTES_A_WEBP_PIXEL,
     MAX_PICTURE_PIXELS,
     decoding_bytes,
 )
@@ -146,14 +152,54 @@ def test_the_memory_of_a_picture_is_found_without_its_other_segments() -> None:
     assert decoding_bytes(b"no picture") == decoding_bytes(b"") == 0
 
 
-@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "WEBP", "AVIF"])
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "WEBP"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_the_memory_of_every_format_is_that_of_the_pixels_in_its_header(form: str, mode: str) -> None:
-    assert decoding_bytes(picture(mode, 560, form)) == 560 * 560 * BYTES_A_PIXEL
+    each = BYTES_A_WEBP_PIXEL if form == "WEBP" else BYTES_A_PIXEL
+    assert decoding_bytes(picture(mode, 560, form)) == 560 * 560 * each
 
 
-def test_a_lossless_webp_and_a_progressive_jpeg_cost_all_their_pixels() -> None:
-    for form, options in (("WEBP", {"lossless": True}), ("JPEG", {"progressive": True})):
+def test_a_lossless_webp_and_a_progressive_jpeg_cost_all_their_pixels_and_an_avif_the_most() -> None:
+    for form, options, expected in (
+        ("WEBP", {"lossless": True}, 300 * 200 * BYTES_A_WEBP_PIXEL),
+        ("JPEG", {"progressive": True}, 300 * 200 * BYTES_A_PIXEL),
+        ("AVIF", {}, AVIF_BYTES),  # its header may name another size than that of what is in it
+    ):
         buffer = io.BytesIO()
         Image.new("RGB", (300, 200)).save(buffer, form, **options)
-        assert decoding_bytes(buffer.getvalue()) == 300 * 200 * BYTES_A_PIXEL
+        assert decoding_bytes(buffer.getvalue()) == expected
+
+
+def gif_with_a_larger_frame() -> bytes:
+    content = bytearray(picture("L", 56, "GIF"))
+    content[6:10] = struct.pack("<HH", 1, 1)
+    return bytes(content)
+
+
+def png_with_a_chunk_before_its_header() -> bytes:
+    content, chunk = picture("L", 56), b"teSt" + struct.pack(">II", 1, 1)
+    return content[:8] + struct.pack(">I", 8) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[8:]
+
+
+def jpeg_with_a_marker_before_a_false_frame() -> bytes:
+    false_frame = b"\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00"
+    comment = b"\xff\xfe" + struct.pack(">H", len(false_frame) + 2) + false_frame
+    return b"\xff\xd8\xff\xd0" + comment + picture("L", 56, "JPEG")[2:]
+
+
+@pytest.mark.parametrize(
+    "make", [gif_with_a_larger_frame, png_with_a_chunk_before_its_header, jpeg_with_a_marker_before_a_false_frame]
+)
+def test_a_header_that_names_another_size_makes_no_picture_cheap(make: Callable[[], bytes]) -> None:
+    assert decoding_bytes(make()) >= 56 * 56 * BYTES_A_PIXEL
+
+
+def test_a_jpeg_of_more_scans_than_encoders_make_is_refused() -> None:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture("L", 280))).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    last = content.rindex(b"\xff\xda")
+    bomb = content[:-2] + content[last:-2] * 200 + content[-2:]
+    with pytest.raises(InvalidImage, match="more than 100 scans"):
+        read(bomb, fit=True)
+    assert read(content, fit=True).fitted

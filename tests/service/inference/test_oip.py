@@ -198,3 +198,39 @@ def test_a_model_that_is_not_there_is_404_with_a_string_error(api: httpx.Client)
     answer = api.post("/v2/models/none/infer", json={"inputs": [GOOD | {"data": [0] * 784}]})
     assert answer.status_code == 404
     assert isinstance(answer.json()["error"], str)
+
+
+def test_outputs_are_as_many_as_there_are(bench: Bench, api: httpx.Client, few: DataSet) -> None:
+    job_id = bench.trained()
+    tensor = {"name": "images", "shape": [1, 784], "datatype": "UINT8", "data": few.test.images[0].ravel().tolist()}
+    for outputs in ([{"name": "probabilities"}] * 5, [1] * 10_000):
+        answer = api.post(f"/v2/models/{job_id}/infer", json={"inputs": [tensor], "outputs": outputs})
+        assert answer.status_code == 422
+        assert len(answer.content) < 10_000
+
+
+def test_nulls_are_defaults_and_more_classes_than_ten_are_ten(bench: Bench, api: httpx.Client, few: DataSet) -> None:
+    job_id = bench.trained()
+    tensor = {
+        "name": "images",
+        "shape": [1, 784],
+        "datatype": "UINT8",
+        "parameters": None,
+        "data": few.test.images[0].ravel().tolist(),
+    }
+    body = {"parameters": None, "outputs": None, "inputs": [tensor]}
+    assert len(api.post(f"/v2/models/{job_id}/infer", json=body).json()["outputs"]) == 2
+    wanted = [{"name": "probabilities", "parameters": {"classification": 50}}]
+    answer = api.post(f"/v2/models/{job_id}/infer", json=body | {"outputs": wanted}).json()
+    assert answer["outputs"][0]["shape"] == [1, 10]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(b'\xef\xbb\xbf{"inputs":[]}', 422), (b"\xef\xbb\xbf[]", 422), (b"\x89PNG\r\n\x1a\n", 400), (bytes(784), 400)],
+)
+def test_what_is_no_request_is_refused(content: bytes, status: int, bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained()
+    answer = api.post(f"/v2/models/{job_id}/infer", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    assert status != 400 or "Inference-Header-Content-Length: 0" in answer.json()["hint"]

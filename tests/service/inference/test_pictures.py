@@ -132,3 +132,28 @@ def test_base64_is_read_as_libraries_write_it(digit: Pixels) -> None:
 def test_what_is_no_base64_is_refused(text: str, says: str) -> None:
     with pytest.raises(InvalidImage, match=says):
         from_base64(text)
+
+
+@pytest.mark.parametrize("side", [300, 700])
+def test_a_picture_with_odd_exif_is_turned_as_it_says(side: int) -> None:
+    def read_turned(orientation: int) -> Pixels:
+        picture = Image.new("L", (side, side), 255)
+        picture.paste(0, (side // 4, side // 8, side // 3, side // 2))
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", exif=exif.tobytes())
+        return decode_picture(buffer.getvalue(), "jpeg", fit=True)
+
+    upright, turned = read_turned(1), read_turned(3)
+    assert np.abs(upright[::-1, ::-1].astype(int) - turned).mean() < 2
+
+
+def test_a_large_picture_with_a_damaged_exif_tag_is_read() -> None:
+    picture = Image.new("L", (600, 600), 255)
+    picture.paste(0, (100, 100, 200, 400))
+    entry = b"\x31\x01\x0b\x00\x01\x00\x00\x00\x00\x00\x80\x3f"  # Software, which is a text, as a float
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", exif=exif)
+    assert read(buffer.getvalue(), fit=True).fitted

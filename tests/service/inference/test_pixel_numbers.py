@@ -84,3 +84,40 @@ def test_pixels_normalized_by_mnists_mean_and_deviation_are_recognized(few: Data
 def test_other_ranges_are_refused_and_named(change: Callable[[Any], Any], says: str, few: DataSet) -> None:
     with pytest.raises(InvalidImage, match=says):
         of_json(change(few.test.images[0].astype(float)))
+
+
+@pytest.mark.parametrize("shape", [(28, 0), (0, 28, 28), (0,), (2, 0, 28)])
+@pytest.mark.parametrize("fit", [False, True])
+def test_an_array_without_pixels_is_refused(shape: tuple[int, ...], fit: bool) -> None:
+    with pytest.raises(InvalidImage):
+        of_npy(np.zeros(shape), fit=fit)
+
+
+def test_an_object_of_thousands_of_keys_is_refused_at_once() -> None:
+    body = json.dumps({"pixels": [0] * 784} | {f"k{number}": 1 for number in range(10_000)}).encode()
+    with pytest.raises(InvalidImage, match="has 10001 keys"):
+        unwrap(body, "", PredictQuery())
+
+
+def test_rows_of_784_are_digits_also_with_fit(few: DataSet) -> None:
+    for read in (of_json, of_npy):
+        assert len(read(few.test.images[:3].reshape(3, 784), fit=True).images) == 3
+
+
+@pytest.mark.parametrize("colours", [3, 4])
+def test_an_array_of_colours_is_named(colours: int, few: DataSet) -> None:
+    with pytest.raises(InvalidImage, match="look like colours"):
+        of_npy(np.repeat(few.test.images[0][..., None], colours, axis=2), fit=True)
+
+
+def test_an_array_of_bool_is_ink_or_none(few: DataSet) -> None:
+    found = of_npy(few.test.images[0] > 127)
+    assert np.array_equal(found.images[0] == 255, few.test.images[0] > 127)
+    assert found.scale == "0-1"
+
+
+def test_keys_without_pixels_are_named_and_texts_too() -> None:
+    with pytest.raises(InvalidImage, match=r"has no pixels \(it has instances\)"):
+        unwrap(b'{"instances": [1]}', "", PredictQuery())
+    with pytest.raises(InvalidImage, match="several texts"):
+        read_unwrapped(unwrap(b'{"images": ["a", "b"]}', "", PredictQuery()))

@@ -83,3 +83,26 @@ def test_the_best_of_a_job_that_was_deleted_is_the_next(bench: Bench, api: httpx
     assert api.get("/models/best").json()["id"].partition("@")[0] == second
     assert api.delete(f"/jobs/{second}").status_code in (200, 204)
     assert api.get("/models/best").json()["id"].partition("@")[0] == first
+
+
+def test_an_empty_option_is_none_and_an_empty_file_field_too(job_id: str, few: DataSet, api: httpx.Client) -> None:
+    png = encode_png(few.test.images[0])
+    expected = api.post("/predict", content=png).json()
+    boundary = "x" * 20
+    parts = [
+        b'Content-Disposition: form-data; name="top_k"\r\n\r\n',
+        b'Content-Disposition: form-data; name="image"; filename="d.png"\r\nContent-Type: image/png\r\n\r\n' + png,
+        b'Content-Disposition: form-data; name="other"; filename=""\r\nContent-Type: application/octet-stream\r\n\r\n',
+    ]
+    body = b"".join(b"--" + boundary.encode() + b"\r\n" + part + b"\r\n" for part in parts)
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    answer = api.post("/predict", content=body + f"--{boundary}--\r\n".encode(), headers=headers)
+    assert answer.json() == expected
+    assert pointers(api.post("/predict?models=latest,best&model=latest", content=png)) == ["?model"]
+    assert "none of them empty" in api.post("/predict?models=latest,", content=png).json()["detail"]
+
+
+def test_two_lines_of_accept_are_one_list(job_id: str, few: DataSet, api: httpx.Client) -> None:
+    headers = [("Accept", "text/html"), ("Accept", "application/x-npy")]
+    answer = api.post("/predict", content=few.test.images[0].tobytes(), headers=headers)
+    assert answer.headers["content-type"] == "application/x-npy"

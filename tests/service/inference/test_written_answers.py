@@ -101,3 +101,11 @@ def test_classify_cuts_top_k_and_refuses_what_it_does_not_do(bench: Bench, api: 
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"] == "#/parameters/function_to_apply"
     assert api.post("/models/best/classify", content=few.test.images[:2].tobytes()).status_code == 422
+
+
+def test_a_form_to_classify_may_have_top_k_and_nothing_else(bench: Bench, api: httpx.Client, few: DataSet) -> None:
+    bench.trained()
+    files = {"inputs": ("digit.png", encode_png(few.test.images[0]), "image/png")}
+    assert len(classified(api, files=files, data={"top_k": "2"}).json()) == 2
+    refused = api.post("/models/best/classify", files=files, data={"topk": "2"})
+    assert refused.json()["errors"][0]["pointer"] == "#/topk"

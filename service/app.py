@@ -43,7 +43,6 @@ from service.artifacts import Artifacts
 from service.http import problems
 from service.http.access import Access
 from service.http.answers import JsonResponse
-from service.http.content_encoding import DecodeContent
 from service.http.guard import Guard
 from service.http.known_query import refuse_unknown_query
 from service.http.middleware import AnswerHead, InvalidateModelCache
@@ -119,8 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
 def create_application(settings: Settings) -> ASGIApp:
     """Return the ASGI application of a server: a guard, and behind it the fast path of predictions and the API."""
     app = create_app(settings)
-    answering = PredictFastPath(app, lambda: app.state.services.answering)
-    return guarded(DecodeContent(answering, settings.max_body_bytes), settings)
+    return guarded(PredictFastPath(app, lambda: app.state.services.answering), settings)
 
 
 def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:

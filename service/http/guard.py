@@ -10,12 +10,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge
 from service.http.access import Access
+from service.http.content_encoding import DecodeContent
 from service.http.numbers import MAX_DIGITS
 from service.http.problems import log_hang_up, problem_for
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 INSPECTED = frozenset(
-    {b"authorization", b"host", b"origin", b"sec-fetch-site", b"content-length", b"transfer-encoding"}
+    {
+        b"authorization",
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+        b"content-length",
+        b"content-encoding",
+        b"transfer-encoding",
+    }
 )
 
 
@@ -23,12 +32,14 @@ class Guard:
     """Checks a request before any other code reads it, and answers every error that is raised for it (ASGI).
 
     A request that `access` refuses gets 401 or 403. A body over the limit gets 413, by its declared length or when more
-    bytes than that arrive. An unexpected error gets 500, and the connection stays open: the server would close it under
-    the client's next request if the exception reached it. Nothing is answered to a client that has hung up.
+    bytes than that arrive; the limit holds for what comes out of a compressed one as well. An unexpected error gets
+    500, and the connection stays open: the server would close it under the client's next request if the exception
+    reached it. Nothing is answered to a client that has hung up.
     """
 
     def __init__(self, app: ASGIApp, access: Access, limit_bytes: int) -> None:
         self._app = app
+        self._decoding = DecodeContent(app, limit_bytes)
         self._access = access
         self._limit_bytes = limit_bytes
 
@@ -49,8 +60,9 @@ class Guard:
             await send(message)
 
         try:
-            is_length_known = self._check_headers(scope)
-            await self._app(scope, receive if is_length_known else self._limited(receive), guarded_send)
+            is_length_known, is_coded = self._check_headers(scope)
+            app = self._decoding if is_coded else self._app
+            await app(scope, receive if is_length_known else self._limited(receive), guarded_send)
         except ClientDisconnect:
             log_hang_up(scope)
         except Exception as error:
@@ -60,10 +72,11 @@ class Guard:
                 raise
             await problem_for(scope, error)(scope, receive, guarded_send)
 
-    def _check_headers(self, scope: Scope) -> bool:
-        """Say whether the body's length is declared; raise `BodyTooLarge` or what `Access.check` raises.
+    def _check_headers(self, scope: Scope) -> tuple[bool, bool]:
+        """Return whether the body's length is declared, and whether the body has a content coding.
 
-        A server reads no more than the declared length, unless the body comes in chunks.
+        Raises `BodyTooLarge`, or what `Access.check` raises. A server reads no more than the declared length, unless
+        the body comes in chunks.
         """
         found = {name: value for name, value in scope["headers"] if name in INSPECTED}
         self._access.check(scope["method"], scope["path"], found)
@@ -72,7 +85,7 @@ class Guard:
         is_number = declared.isdigit() and len(declared) <= MAX_DIGITS
         if declared and not (is_number and int(declared) <= self._limit_bytes):
             raise self._too_large()
-        return declared != b"" and b"transfer-encoding" not in found
+        return declared != b"" and b"transfer-encoding" not in found, b"content-encoding" in found
 
     def _limited(self, receive: Receive) -> Receive:
         received = 0

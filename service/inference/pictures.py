@@ -46,7 +46,8 @@ def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:
         picture.verify()  # verify every checksum: decoding alone accepts truncated pictures
         picture = Image.open(io.BytesIO(content), formats=[name])
         picture.draft("L", (FITTED_SIDE, FITTED_SIDE))  # JPEG alone: decodes at a smaller size that is still as large
-        return _grey(ImageOps.exif_transpose(_reduced(picture)))
+        reduced = _reduced(picture)
+        return _grey(ImageOps.exif_transpose(reduced) if ORIENTATION in reduced.getexif() else reduced)
     except InvalidImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -90,7 +91,8 @@ def _grey(picture: Image.Image) -> Pixels:
         return _high_byte(picture, _bits_of(picture))
     if _has_alpha(picture):
         return _on_its_ground(picture.convert("RGBA"))
-    return np.asarray(picture.convert("L"))
+    grey = picture if picture.mode == "L" else picture.convert("L")
+    return np.frombuffer(grey.tobytes(), np.uint8).reshape(grey.height, grey.width)
 
 
 def _bits_of(picture: Image.Image) -> int:

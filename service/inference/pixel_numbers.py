@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,12 +105,25 @@ def as_array(pixels: Any, *, fit: bool) -> tuple[NDArray[np.float64], bool]:
     if isinstance(pixels, list) and pixels and all(isinstance(one, str) for one in pixels):
         raise InvalidImage("The JSON holds several texts.", "Send one picture in base64, or several files in a form.")
     try:
+        flat = _flat_digit(pixels)
+        if flat is not None:
+            return np.array(flat, np.float64).reshape(1, SIDE, SIDE), False
         levels = np.array(pixels if holds_numbers(pixels, depth=4) else [], dtype=np.float64)
     except (ValueError, OverflowError):
         levels = np.array([])
     if levels.size == 0:
         raise InvalidImage("The pixels are not a full grid of numbers.", "Send 28 rows of 28 numbers.")
     return _shaped(levels, fit=fit)
+
+
+def _flat_digit(pixels: Any) -> list[int | float] | None:
+    """Return the numbers of 28 rows of 28, the most frequent case, as one list; None of anything else."""
+    if not isinstance(pixels, list) or len(pixels) != SIDE:
+        return None
+    if not all(isinstance(row, list) and len(row) == SIDE for row in pixels):
+        return None
+    flat = list(chain.from_iterable(pixels))
+    return flat if set(map(type, flat)) <= {int, float} else None
 
 
 def holds_numbers(pixels: Any, depth: int) -> bool:
@@ -197,7 +211,11 @@ def _grey_levels(levels: Levels, rule: _Rule) -> Pixels:
     pixels = np.empty(levels.shape, np.uint8)
     flat, start = pixels.reshape(-1), 0
     for piece in _pieces(levels):
-        flat[start : start + len(piece)] = np.clip(np.rint((piece + rule.shift) * rule.factor), 0, 255)
+        if rule.shift or rule.clips:
+            piece = np.clip((piece + rule.shift) * rule.factor, 0, 255)
+        elif rule.factor != 1:
+            piece = piece * rule.factor
+        flat[start : start + len(piece)] = np.rint(piece)
         start += len(piece)
     return pixels
 

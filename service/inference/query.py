@@ -76,6 +76,11 @@ class PredictQuery(PredictOptions):
             raise ValueError(f"should be up to {MAX_MODELS} names, separated by commas, none of them empty")
         return models
 
+    @property
+    def is_as_it_is(self) -> bool:
+        """Return whether raw bytes are one digit that is not fitted."""
+        return not self.fit and self.shape is None
+
     def names(self) -> list[str]:
         """Return the names of the requested models."""
         return [self.model] if self.models is None else self.models.split(",")

@@ -186,7 +186,10 @@ def of_load_digits(predictor: Predictor) -> dict[str, Any] | None:
         read = read_picture(Picture(buffer.getvalue(), "image/png"), predictor)
         right += read.label == label
         silent += read.label != label and not read.warnings
-    return {"right": round(int(right) / len(bunch.target), 4), "wrong_silent": round(int(silent) / len(bunch.target), 4)}
+    return {
+        "right": round(int(right) / len(bunch.target), 4),
+        "wrong_silent": round(int(silent) / len(bunch.target), 4),
+    }
 
 
 def times(data: DataSet) -> dict[str, float]:

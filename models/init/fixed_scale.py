@@ -38,7 +38,9 @@ class TruncNormal(Scheme):
         r"W_{ij} \sim \mathcal{N}(\mu, \sigma^2) \text{ on } [\mu - 2\sigma, \mu + 2\sigma],"
         r" \quad \operatorname{Var} W = 0.7737\,\sigma^2"
     )
-    source: ClassVar[str] = "TensorFlow's truncated_normal and torch.nn.init.trunc_normal_; cut at two deviations."
+    source: ClassVar[str] = (
+        "TensorFlow's truncated_normal, cut at two deviations; torch's trunc_normal_ cuts at -2 and 2"
+    )
     scheme: Literal["trunc_normal"] = "trunc_normal"
     mean: Real = Field(0.0, ge=-10, le=10, description="Mean of the weights.")
     std: Real = Field(0.01, gt=0, le=10, description="Standard deviation before the cut; after it 0.8796 of that.")

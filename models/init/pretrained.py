@@ -42,6 +42,11 @@ class Dbn(Scheme):
     scheme: Literal["dbn"] = "dbn"
     rbm_epochs: Whole = Field(10, ge=1, le=100, description="Passes over the training images for each layer.")
     k: Whole = Field(1, ge=1, le=20, description="Steps of Gibbs sampling (CD-k).")
+    last_visible: Literal["sampled", "mean_field"] = Field(
+        "sampled",
+        description="Visible units of the last step, with k > 1: sampled, so that a large k approaches the gradient of "
+        "the likelihood, or as probabilities. With k = 1 they are probabilities.",
+    )
     lr: Real = Field(0.1, ge=0.001, le=0.5, description="Learning rate of weights and biases.")
     batch: Whole = Field(100, ge=10, le=1000, description="Images a step.")
     momentum_at_first: Real = Field(0.5, ge=0, lt=1, description="Momentum of the first `momentum_switch` epochs.")

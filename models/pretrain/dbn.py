@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -49,6 +49,7 @@ class RbmSettings:
 
     rbm_epochs: int
     k: int
+    last_visible: Literal["sampled", "mean_field"]
     lr: float
     batch: int
     momentum_at_first: float
@@ -85,7 +86,10 @@ class Pretraining:
         self._held_out = images[len(images) - held_out :].to(device)
         if len(self._learned) < settings.batch:
             raise InvalidSpec(f"dbn's batch of {settings.batch} is more than the {len(self._learned)} training images.")
-        self.machines: list[RBM] = [RBM(below, above, device) for below, above in pairwise(sizes)]
+        self.machines: list[RBM] = [
+            RBM(below, above, device, samples_last=settings.last_visible == "sampled")
+            for below, above in pairwise(sizes)
+        ]
         self._visible: Tensor = self._learned
         if snapshot is not None:
             self._load(snapshot)

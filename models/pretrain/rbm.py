@@ -7,9 +7,11 @@ Energy of visible v [n] and hidden h [m], with weights W [n, m] and biases b [n]
     F(v) = -log sum_h exp -E(v, h) = -b.v - sum_j softplus(c + v W)_j
 
 CD-k (Hinton 2002) follows <v h>_data - <v h>_k. Real-valued pixels in [0, 1] are read as probabilities. Binary samples
-of the hidden units drive the visible ones. The last reconstruction and the last hidden pass stay probabilities; the
-reconstructions before them, where k > 1, are sampled. The statistics of the data use probabilities too (Hinton 2010, A
-practical guide to training restricted Boltzmann machines, section 3).
+of the hidden units drive the visible ones. With k = 1 the reconstruction stays probabilities (Hinton 2010, A practical
+guide to training restricted Boltzmann machines, section 3). With k > 1 every reconstruction is sampled: a last one of
+probabilities is a step that the machine does not take, and keeps a large k away from the gradient of the likelihood
+(`samples_last` false does it all the same). The last hidden pass and the statistics of the data use probabilities,
+which have the same mean as samples and less noise.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class _Buffers:
     """Intermediates of one batch size B: visible ones [B, n], hidden ones [B, m]."""
 
     reconstruction: Tensor
+    visible_sample: Tensor
     hidden: Tensor
     sample: Tensor
     hidden_again: Tensor
@@ -43,13 +46,16 @@ class _Buffers:
 class RBM:
     """One machine with its momentum, on a device; all tensors float32."""
 
-    def __init__(self, visible: int, hidden: int, device: torch.device) -> None:
+    def __init__(self, visible: int, hidden: int, device: torch.device, *, samples_last: bool = True) -> None:
+        """`samples_last` says whether the last visible step of CD-k with k > 1 is sampled; see the module."""
+
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, device=device)
 
         self.weight, self.weight_velocity = zeros(visible, hidden), zeros(visible, hidden)
         self.visible_bias, self.visible_velocity = zeros(visible), zeros(visible)
         self.hidden_bias, self.hidden_velocity = zeros(hidden), zeros(hidden)
+        self._samples_last = samples_last
         self._buffers: dict[int, _Buffers] = {}
 
     def start(self, weight_std: float, mean_visible: Tensor, stream: torch.Generator) -> None:
@@ -83,21 +89,23 @@ class RBM:
         weight_decay: float,
         stream: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Take one CD-k step on a batch [B, n]; return its reconstruction [B, n] and p(h | data) [B, m].
+        """Take one CD-k step on a batch [B, n]; return p(v | h) of its last step [B, n] and p(h | data) [B, m].
 
         velocity = momentum velocity + lr ((<v h>_data - <v h>_k) / B - weight_decay W); the decay is on W alone. The
         next step overwrites the returned tensors. `stream` is on the machine's device.
         """
         buffers, batch = self._buffers_for(len(visible)), len(visible)
         hidden = self.hidden_probabilities(visible, out=buffers.hidden)
-        driving = hidden
+        driving, rebuilt = hidden, buffers.reconstruction
         for number in range(k):
             _sample(driving, stream, out=buffers.sample)
             self.visible_probabilities(buffers.sample, out=buffers.reconstruction)
-            if number < k - 1:
-                _sample(buffers.reconstruction, stream, out=buffers.reconstruction)
-            driving = self.hidden_probabilities(buffers.reconstruction, out=buffers.hidden_again)
-        rebuilt, rate = buffers.reconstruction, lr / batch
+            rebuilt = buffers.reconstruction
+            if number < k - 1 or (k > 1 and self._samples_last):
+                rebuilt = buffers.visible_sample
+                _sample(buffers.reconstruction, stream, out=rebuilt)
+            driving = self.hidden_probabilities(rebuilt, out=buffers.hidden_again)
+        rate = lr / batch
         self.weight_velocity.addmm_(visible.t(), hidden, beta=momentum, alpha=rate)
         self.weight_velocity.addmm_(rebuilt.t(), driving, alpha=-rate)
         self.weight_velocity.add_(self.weight, alpha=-lr * weight_decay)
@@ -106,7 +114,7 @@ class RBM:
         self.weight.add_(self.weight_velocity)
         self.visible_bias.add_(self.visible_velocity)
         self.hidden_bias.add_(self.hidden_velocity)
-        return rebuilt, hidden
+        return buffers.reconstruction, hidden
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Return a copy of all tensors on the CPU, by name."""
@@ -122,7 +130,7 @@ class RBM:
             visible, hidden = self.weight.shape
             make = self.weight.new_empty
             self._buffers[batch] = _Buffers(
-                make((batch, visible)), make((batch, hidden)), make((batch, hidden)), make((batch, hidden))
+                *(make((batch, visible)) for _ in range(2)), *(make((batch, hidden)) for _ in range(3))
             )
         return self._buffers[batch]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models.evaluation.comparison import differing_fields, flattened, short_names
+from models.evaluation.comparison import Comparison, differing_fields, flattened, short_names
 from models.recipes import RECIPES
 from models.spec import TrainSpec
 from models.vocabulary import DEFAULT_SEED
@@ -109,6 +109,25 @@ def _verdict(services: Services, row: ExperimentRow, members: list[MemberRow]) -
         return Verdict(measured=None, holds=None, reason=reason)
     measured, holds, table = recipe.judge(outcomes_of(services.engine, row.id, members))
     return Verdict(measured=measured, holds=holds, reason=None, table=[list(line) for line in table])
+
+
+PAIR_COLUMNS = (
+    "first", "second", "seeds", "mean_difference", "low", "high", "p_value", "p_adjusted", "adjustment", "verdict"
+)  # fmt: skip
+
+
+def csv_of_pairs(comparison: Comparison) -> str:
+    """Return CSV with one row per pair of groups: the difference with its interval, and its test."""
+    names = {json.dumps(group.label, sort_keys=True): group.name for group in comparison.groups}
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(PAIR_COLUMNS)
+    for pair in comparison.pairs:
+        groups = [names[json.dumps(label, sort_keys=True)] for label in (pair.first, pair.second)]
+        found = pair.accuracy_difference
+        numbers = [found.mean, found.low, found.high, pair.p_value, pair.p_adjusted]
+        writer.writerow([*groups, len(pair.seeds), *numbers, pair.adjustment, pair.verdict])
+    return out.getvalue()
 
 
 def csv_of(services: Services, experiment_id: str) -> str:

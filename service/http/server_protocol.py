@@ -18,6 +18,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.http.response_writes import OneWrite, Unchunked
+
 log = logging.getLogger(__name__)
 
 HEADER_BYTES = 64 * 1024
@@ -32,11 +34,7 @@ LOG_INTERVAL_S = 10.0
 SPARE_FILES = 64
 """File handles of a process that are not left to connections: database, checkpoints, logs, pipes."""
 
-HEAD = b"HTTP/1.1 "
 H2C = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*h2c[ \t]*(?=\r\n|$)", re.IGNORECASE)
-CONTINUE = b"HTTP/1.1 100 "
-CHUNKED = b"transfer-encoding: chunked\r\n"
-CONTENT_LENGTH = b"\r\ncontent-length: "
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n"
     b"content-length: 45\r\nconnection: close\r\n\r\nThe service has too many connections; retry.\n"
@@ -97,71 +95,6 @@ class Connections:
             connection.look(instant)
         loop = asyncio.get_running_loop()
         self._sweep = loop.call_later(SWEEP_INTERVAL_S, self._look) if self._open else None
-
-
-class OneWrite:
-    """The transport of the responses of one connection: the head of a response waits for the first bytes of its body.
-
-    uvicorn writes both one after the other, which is two system calls. Only a head with a content-length waits; the
-    head of a stream leaves at once. It has the methods of a transport that uvicorn calls for a response.
-    """
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        """Write bytes, or keep a head until the next ones."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(HEAD) and CONTENT_LENGTH in data:
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Return whether the connection is closing."""
-        return self._transport.is_closing()
-
-    def flush(self) -> None:
-        """Write a head that no body has followed."""
-        if self._head:
-            self._transport.write(self._head)
-            self._head = b""
-
-    def close(self) -> None:
-        """Write what is left, and close."""
-        self.flush()
-        self._transport.close()
-
-
-class Unchunked(OneWrite):
-    """The transport of a response to HTTP/1.0, which knows no chunks: such a client reads to the end of the connection.
-
-    uvicorn writes each chunk with its size at once.
-    """
-
-    __slots__ = ("_has_head", "_is_chunked")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__(transport)
-        self._has_head = self._is_chunked = False
-
-    def write(self, data: bytes) -> None:
-        """Write a head without its transfer-encoding, or a chunk without its size."""
-        if not self._has_head:
-            self._has_head = not data.startswith(CONTINUE)
-            self._is_chunked = CHUNKED in data
-            self._transport.write(data.replace(CHUNKED, b""))
-        elif not data:
-            return
-        elif self._is_chunked:
-            size, _, rest = data.partition(b"\r\n")
-            self._transport.write(rest[: int(size, 16)])
-        else:
-            self._transport.write(data)
 
 
 class LimitedProtocol(HttpToolsProtocol):

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, select
 from uuid6 import uuid7
 
-from models.evaluation.comparison import Compared
+from models.evaluation.pairs import Compared
 from models.recipes.base import Outcome
 from models.results import EpochMetrics, EvaluationRecord, first_step_below_2
 from models.spec import TrainSpec

@@ -6,9 +6,9 @@ import hashlib
 import json
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from models.evaluation.comparison import Comparison, compare
@@ -23,7 +23,7 @@ from service.api.dependencies import (
     unquoted,
 )
 from service.api.experiment_requests import ExperimentBody, RecipeBody, specs_of
-from service.api.experiment_views import answer_in_transaction, csv_of, experiment_view, summary_fields
+from service.api.experiment_views import answer_in_transaction, csv_of, csv_of_pairs, experiment_view, summary_fields
 from service.api.job_files import delete_files
 from service.api.pagination import page
 from service.api.routes.events import RESPONSES, HowAsked, events_answer
@@ -158,23 +158,33 @@ def get_events_of_experiment(services: ServicesDep, asked: HowAsked, experiment_
             "description": "JSON, or CSV with one row per member.",
             "content": {"text/csv": {"schema": {"type": "string"}, "example": "job_id,seed,init.scheme,accuracy\n..."}},
         },
-        **problem_responses(404),
+        **problem_responses(404, 422),
     },
 )
 def get_comparison(
     services: ServicesDep,
     experiment_id: str,
-    accept: Annotated[str, Header(description="text/csv returns one row per member.")] = "",
+    baseline: Annotated[
+        str | None, Query(max_length=200, description="Name of a group that all others are compared with (Dunnett).")
+    ] = None,
+    table: Annotated[
+        Literal["members", "pairs"], Query(description="What a row of the CSV is: a member, or a pair of groups.")
+    ] = "members",
+    accept: Annotated[str, Header(description="text/csv returns a table.")] = "",
 ) -> Any:
     """Compare the members that have succeeded, in groups that differ in more than the seed: means and intervals.
 
-    Pairs of groups are compared on their common seeds, and their models on the same images (exact McNemar test). Labels
+    Pairs of groups are compared on their common seeds (Student's paired test from 3 seeds on, adjusted by Holm's method
+    for all pairs, or by Dunnett's against a baseline), and their models on the same images (exact McNemar test). Labels
     contain only the fields in which members differ. The CSV lists all members, in any state.
     """
     get_experiment(services.engine, experiment_id)
     if prefers(accept, "text/csv", over="application/json"):
-        return Response(csv_of(services, experiment_id), media_type="text/csv")
-    return compare(compared_members(services.engine, experiment_id))
+        if table == "members":
+            return Response(csv_of(services, experiment_id), media_type="text/csv")
+        comparison = compare(compared_members(services.engine, experiment_id), baseline)
+        return Response(csv_of_pairs(comparison), media_type="text/csv")
+    return compare(compared_members(services.engine, experiment_id), baseline)
 
 
 @router.delete("/experiments/{experiment_id}", summary="Delete an experiment", responses=problem_responses(404, 409))

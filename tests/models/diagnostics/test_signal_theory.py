@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from models.init import SCHEMES, initialize
 from models.init.by_fans import HeNormal, LecunNormal, XavierUniform
 from models.init.fixed_scale import Normal
 from models.init.structured import Orthogonal
+from models.network.activations import ACTIVATIONS
 from models.network.architecture import Architecture
 from models.network.mlp import Network
 from models.vocabulary import Activation
@@ -24,11 +26,24 @@ WIDTH, DEPTH = 512, 30
 
 @pytest.mark.parametrize("q", [0.01, 1.0, 25.0])
 def test_a_rectifier_halves_both_moments(q: float) -> None:
-    assert mean_of_square("relu", q) == pytest.approx(q / 2, rel=1e-6)
-    # The grid has a point at the kink, where the slope is counted as 0: 1/4001 of the density at 0.
-    assert mean_of_squared_slope("relu", q) == pytest.approx(0.5, abs=2e-3)
-    assert mean_of_square("leaky_relu", q) == pytest.approx(q * (1 + 1e-4) / 2, rel=1e-6)
-    assert mean_of_square("identity", q) == pytest.approx(q, rel=1e-6)
+    assert mean_of_square("relu", q) == pytest.approx(q / 2, rel=1e-12)
+    assert mean_of_squared_slope("relu", q) == 0.5
+    assert mean_of_square("leaky_relu", q) == pytest.approx(q * (1 + 1e-4) / 2, rel=1e-12)
+    assert mean_of_squared_slope("leaky_relu", q) == pytest.approx((1 + 1e-4) / 2, rel=1e-12)
+    assert mean_of_square("identity", q) == pytest.approx(q, rel=1e-12)
+
+
+@pytest.mark.parametrize("q", [0.01, 1.0, 25.0])
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_both_moments_are_those_of_gauss_rule_on_both_sides_of_the_kink(activation: Activation, q: float) -> None:
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    z = torch.from_numpy(np.concatenate([4.5 * nodes - 4.5, 4.5 * nodes + 4.5]))
+    density = torch.from_numpy(np.tile(4.5 * weights, 2)) * torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    values = torch.empty_like(z)
+    ACTIVATIONS[activation].forward(z * math.sqrt(q), values)
+    slope = slopes(activation, z * math.sqrt(q))
+    assert mean_of_square(activation, q) == pytest.approx(float(values.square() @ density), rel=1e-4)
+    assert mean_of_squared_slope(activation, q) == pytest.approx(float(slope.square() @ density), rel=1e-3)
 
 
 def test_selu_keeps_mean_square_one() -> None:
@@ -39,7 +54,6 @@ def test_selu_keeps_mean_square_one() -> None:
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_slopes_are_the_derivatives(activation: Activation) -> None:
     z = torch.tensor([-2.3, -0.7, 0.4, 1.9], dtype=torch.float64)
-    from models.network.activations import ACTIVATIONS
 
     def phi(at: torch.Tensor) -> torch.Tensor:
         out = torch.empty_like(at)

@@ -15,9 +15,9 @@ CPU = torch.device("cpu")
 VISIBLE, HIDDEN = 6, 4
 
 
-def machine(seed: int = 0) -> RBM:
+def machine(seed: int = 0, *, samples_last: bool = True) -> RBM:
     stream = torch.Generator().manual_seed(seed)
-    made = RBM(VISIBLE, HIDDEN, CPU)
+    made = RBM(VISIBLE, HIDDEN, CPU, samples_last=samples_last)
     made.weight.normal_(0.0, 1.0, generator=stream)
     made.visible_bias.normal_(0.0, 1.0, generator=stream)
     made.hidden_bias.normal_(0.0, 1.0, generator=stream)
@@ -50,12 +50,34 @@ def test_conditional_probabilities_are_those_of_the_joint_distribution() -> None
     torch.testing.assert_close(rbm.visible_probabilities(all_states(HIDDEN)).double(), visible, rtol=1e-5, atol=1e-6)
 
 
-def test_long_chains_forget_the_data_and_take_their_statistics_from_the_model() -> None:
+def test_long_chains_follow_the_gradient_of_the_likelihood() -> None:
+    """After k = 200 the chain is at the model's own distribution: <v h>_data - <v h>_model, by enumeration.
+
+    The chain's side is a mean of 20,000 values in [0, 1].
+    """
+    rbm = machine()
+    data = all_states(VISIBLE)[[3, 17, 40, 63]].repeat(5000, 1)
+    joint = torch.softmax(-energies(rbm).flatten(), 0).view(2**VISIBLE, 2**HIDDEN)
+    model = all_states(VISIBLE).double().t() @ joint @ all_states(HIDDEN).double()
+    expected = data.double().t() @ rbm.hidden_probabilities(data).double() / len(data) - model
+    moved = {}
+    for samples_last in (True, False):
+        chain = machine(samples_last=samples_last)
+        before = chain.weight.clone()
+        stream = torch.Generator().manual_seed(1)
+        chain.step(data, k=200, lr=1.0, momentum=0.0, weight_decay=0.0, stream=stream)
+        moved[samples_last] = (chain.weight - before).double()
+    bound = 5 * 0.5 / math.sqrt(len(data))
+    assert float((moved[True] - expected).abs().max()) < bound
+    assert float((moved[False] - expected).abs().max()) > 2 * bound  # the mean field is another gradient
+
+
+def test_long_chains_with_a_mean_field_take_its_statistics_from_the_model() -> None:
     """After k = 200 hidden states are h ~ p(h), the model's own; the statistics are <p(v|h) p(h'|p(v|h))>.
 
     All of it can be enumerated here. The chain's side is a mean of 20,000 values in [0, 1].
     """
-    rbm = machine()
+    rbm = machine(samples_last=False)
     rbm.weight.mul_(0.3)
     data = all_states(VISIBLE)[[3, 17, 40, 63]].repeat(5000, 1)
     before = rbm.weight.clone()
@@ -63,7 +85,8 @@ def test_long_chains_forget_the_data_and_take_their_statistics_from_the_model() 
     rebuilt = rbm.visible_probabilities(all_states(HIDDEN))
     model = (rebuilt.double() * of_hidden[:, None]).t() @ rbm.hidden_probabilities(rebuilt).double()
     expected = data.double().t() @ rbm.hidden_probabilities(data).double() / len(data) - model
-    rbm.step(data, k=200, lr=1.0, momentum=0.0, weight_decay=0.0, stream=torch.Generator().manual_seed(1))
+    stream = torch.Generator().manual_seed(1)
+    rbm.step(data, k=200, lr=1.0, momentum=0.0, weight_decay=0.0, stream=stream)
     moved = (rbm.weight - before).double()
     assert float(expected.abs().max()) > 0.1
     assert float((moved - expected).abs().max()) < 5 * 0.5 / math.sqrt(len(data))

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.machines import wait_until
 from models.data.mnist import DataSet
 from models.network.architecture import Architecture
-from service.http import server_protocol
+from service.http import response_writes, server_protocol
 from service.settings import Settings
 from tests.service.conftest import SMALL, Api, Bench
 
@@ -233,7 +233,7 @@ def test_a_response_to_http_1_0_keeps_bytes_that_look_like_a_head() -> None:
             self.bytes += data
 
     transport = Written()
-    unchunked = server_protocol.Unchunked(transport)  # type: ignore[arg-type]
+    unchunked = response_writes.Unchunked(transport)  # type: ignore[arg-type]
     body = b"HTTP/1.1 transfer-encoding: chunked\r\n"
     unchunked.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
     unchunked.write(b"")

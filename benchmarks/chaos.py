@@ -171,7 +171,8 @@ def _recovery_s(kills: list[Kill], started: dict[str, list[float]], kind: str) -
     for kill in kills:
         if kill.kind == kind:
             for job_id in kill.hit:
-                later = [at - kill.at for at in started.get(job_id, []) if at > kill.at]
+                # An attempt that began while the clock was wrong has a time that is an hour off.
+                later = [at - kill.at for at in started.get(job_id, []) if 0 < at - kill.at < chaos_troubles.JUMP_S / 2]
                 seconds += later[:1]
     return seconds
 

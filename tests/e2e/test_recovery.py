@@ -30,7 +30,7 @@ pytestmark = pytest.mark.e2e
 LONG: dict[str, Any] = {"architecture": {"hidden": [256, 256]}, "data": "mnist_5k", "epochs": 16, "batch_size": 20}
 PRETRAINED: dict[str, Any] = {
     "architecture": {"hidden": [128, 128], "activation": "sigmoid"},
-    "init": {"scheme": "dbn", "rbm_epochs": 15, "batch": 20},
+    "init": {"scheme": "dbn", "rbm_epochs": 9, "batch": 20},
     "data": "mnist_5k",
     "epochs": 2,
 }
@@ -87,7 +87,7 @@ def test_a_worker_killed_in_pretraining_is_followed_by_one_that_goes_on_from_its
     os.kill(worker, signal.SIGKILL)
     job = service.wait_for_state(job_id, "succeeded", "failed")
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
-    assert [one["number"] for one in job["pretraining"]] == list(range(1, 31))
+    assert [one["number"] for one in job["pretraining"]] == list(range(1, 19))
     found = service.client.get(f"/models/{job_id}").json()["weights_sha256"]
     assert found == undisturbed(five_thousand, job["device"]["threads"], PRETRAINED)
 

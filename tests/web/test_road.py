@@ -34,7 +34,7 @@ def test_a_student_starts_two_schemes_of_two_seeds_and_sees_the_curves_move_befo
     expect(page.get_by_text("All have ended.")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^zeros: activation"))).to_be_visible()
     page.get_by_role("link", name="Compare").click()
-    expect(page.get_by_text("he_normal is better than zeros")).to_be_visible()
+    expect(page.get_by_text("With 2 seeds he_normal is ahead of zeros")).to_be_visible()
 
 
 def test_heat_maps_stand_beside_each_other_while_they_grow(page: Page, lab: Service) -> None:

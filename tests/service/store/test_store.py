@@ -126,11 +126,11 @@ def test_event_ids_become_visible_in_order_however_many_write(bench: Bench, engi
     reader = threading.Thread(target=follow)
     reader.start()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(40)))
+        list(pool.map(write, range(24)))
     stop.set()
     reader.join()
     seen.extend(event.id for event in events_after(engine, seen[-1]))
-    assert seen == list(range(1, 42))
+    assert seen == list(range(1, 26))
 
 
 def test_jobs_are_listed_newest_first_by_state_and_scheme(bench: Bench, engine: Engine) -> None:

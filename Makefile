@@ -54,6 +54,10 @@ PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMP
 test-processors: .venv/ready ## run the tests of models as other processors compute (10 minutes)
 	@for setting in $(PROCESSORS); do echo "== $$setting"; env $$setting $(BIN)/python -m pytest -q tests/models; done
 
+.PHONY: test-kernels
+test-kernels: .venv/ready ## interpret and compile the kernels for GPUs, without one (1.5 minutes)
+	@FANIN_TEST_KERNELS=1 $(BIN)/python -m pytest -q tests/models/training/triton
+
 .PHONY: test-clients
 test-clients: .venv/ready ## generate clients from openapi.json with other projects' generators, and use them (1 minute)
 	@FANIN_TEST_GENERATORS=1 $(BIN)/python -m pytest -q tests/e2e/test_generated_clients.py

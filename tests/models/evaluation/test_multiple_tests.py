@@ -23,12 +23,12 @@ def test_students_p_is_scipys(t: float, degrees: int) -> None:
     assert student_p(math.inf, degrees) == 0.0
 
 
-@pytest.mark.parametrize("comparisons", [1, 2, 5, 20])
-@pytest.mark.parametrize("degrees", [2, 4, 9, 60])
+@pytest.mark.parametrize("comparisons", [1, 4, 20])
+@pytest.mark.parametrize("degrees", [2, 9])
 @pytest.mark.parametrize("t", [0.5, 2.0, 3.5])
 def test_dunnetts_p_is_the_multivariate_t(comparisons: int, degrees: int, t: float) -> None:
     correlations = np.full((comparisons, comparisons), 0.5) + 0.5 * np.eye(comparisons)
-    drawn = stats.multivariate_t(shape=correlations, df=degrees, seed=1).rvs(200_000).reshape(200_000, comparisons)
+    drawn = stats.multivariate_t(shape=correlations, df=degrees, seed=1).rvs(40_000).reshape(40_000, comparisons)
     expected = float((np.abs(drawn).max(axis=1) >= t).mean())
-    assert dunnett_p(t, comparisons, degrees) == pytest.approx(expected, abs=0.005)
+    assert dunnett_p(t, comparisons, degrees) == pytest.approx(expected, abs=0.012)
     assert dunnett_p(t, 1, degrees) == pytest.approx(student_p(t, degrees), abs=1e-3)

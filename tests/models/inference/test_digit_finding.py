@@ -20,7 +20,7 @@ from models.training.train import Training
 from service.inference.pictures import decode_picture
 
 Grey = NDArray[np.uint8]
-PICTURES = 10
+PICTURES = 6
 
 
 @pytest.fixture(scope="module")

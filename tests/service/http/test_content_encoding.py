@@ -32,6 +32,15 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 @pytest.mark.parametrize("kind", PACKED)
+def test_a_prediction_reads_every_coding(kind: str, bench: Bench, api: httpx.Client, few: DataSet) -> None:
+    coding, pack = PACKED[kind]
+    bench.trained()
+    content = few.test.images[0].tobytes()
+    answer = api.post("/predict", content=pack(content), headers={"Content-Encoding": coding})
+    assert answer.json() == api.post("/predict", content=content).json()
+
+
+@pytest.mark.parametrize("kind", ["gzip"])
 def test_every_operation_reads_compressed_bodies(kind: str, bench: Bench, api: httpx.Client, few: DataSet) -> None:
     coding, pack = PACKED[kind]
     headers = {"Content-Encoding": coding}

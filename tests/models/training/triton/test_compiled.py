@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import defaultdict
 
 import pytest
@@ -24,9 +25,12 @@ from tests.models.training.triton.compiled import TOOLS, Code, PretendedDriver, 
 
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.skipif(
-    not (TOOLS / "nvdisasm").exists(), reason="this Triton carries no nvdisasm to read machine code with"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (TOOLS / "nvdisasm").exists(), reason="this Triton carries no nvdisasm to read machine code with"
+    ),
+    pytest.mark.skipif("FANIN_TEST_KERNELS" not in os.environ, reason="compiles for half a minute: make test-kernels"),
+]
 MAX_SPILLED = 512
 """Bytes a thread: what does not fit into 255 registers. Triton 3.8 spills more than 3.6."""
 

@@ -133,15 +133,12 @@ def _without_rows(levels: Grey, noise: float) -> tuple[Grey, Mask]:
     starts, widths = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_WIDTH]
     at_edge = (starts <= 0.04 * width) | (starts + widths >= 0.96 * width)
     is_long = (widths >= 0.75 * width) | (at_edge & (widths >= LINE_SHARE * width))
-    covered = (int((found * (names == name)).any(axis=0).sum()) for name in np.flatnonzero(is_long[1:]) + 1)
-    long = np.array(
-        [
-            name
-            for name, columns in zip(np.flatnonzero(is_long[1:]) + 1, covered, strict=True)
-            if columns >= COVERED_SHARE * widths[name]
-        ]
-    )
-    if long.size == 0:
+    long = [
+        name
+        for name in np.flatnonzero(is_long[1:]) + 1
+        if (found * (names == name)).any(axis=0).sum() >= COVERED_SHARE * widths[name]
+    ]
+    if not long:
         return levels, np.zeros_like(levels)
     lines = np.isin(names, long).astype(np.uint8)
     # The line's level is that of its row: where a stroke goes along or across it, the line is below the stroke.
@@ -209,9 +206,9 @@ def _with_its_parts(parts: _Parts, main: int) -> tuple[NDArray[np.int64], bool]:
         & (heights >= 0.5 * heights[main])
         & (parts.area >= 0.25 * parts.area[main])
     )
-    other[main] = False
-    other &= ~((parts.left < parts.left[main]) & (parts.right > parts.right[main]))
     around = (parts.left < parts.left[main]) & (parts.right > parts.right[main])  # the frame of the digit
+    other &= ~around
+    other[main] = False
     own = is_large & (apart <= 0.12 * size) & ~other & ~around & ~_underlines(parts, main)
     own[main] = True
     return np.flatnonzero(own), bool(other.any())

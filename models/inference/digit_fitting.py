@@ -15,7 +15,7 @@ from PIL import Image
 from models.errors import InvalidImage
 from models.inference.digit_finding import find_digit
 from models.inference.fitted_digit import SIDE, FitDoubt, FittedDigit
-from models.inference.ink import Grey, Mask, ink_is_dark, ink_of
+from models.inference.ink import Grey, Mask, blank, ink_is_dark, ink_of
 
 BOX = 20
 WORK_SIDE = 256
@@ -78,7 +78,7 @@ def _extent(ink: NDArray[np.uint8] | NDArray[np.float32]) -> tuple[slice, slice]
     lit = ink > LIT
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     if rows.size == 0:
-        raise InvalidImage("The picture is blank: no ink stands out from the paper.", "Send a picture of one digit.")
+        raise blank()
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 

@@ -39,8 +39,9 @@ def ink_of(picture: Grey) -> Ink:
         raise blank()
     inverted = ink_is_dark(picture)
     light = picture if inverted else 255 - picture  # ink is dark from here on
-    share = 1.0 - light / np.maximum(_paper(light), 1.0)
-    return _levels_of(np.maximum(share, 0.0).astype(np.float32), inverted, is_even=light_is_even(light))
+    is_even = light_is_even(light)
+    share = 1.0 - light / np.maximum(_paper(light, is_even=is_even), 1.0)
+    return _levels_of(np.maximum(share, 0.0).astype(np.float32), inverted, is_even=is_even)
 
 
 def ink_is_dark(picture: Grey) -> bool:
@@ -70,12 +71,11 @@ def _skew(levels: NDArray[np.float32]) -> float:
     return float((squares * apart).mean()) / float(spread**1.5)
 
 
-def _paper(light: Grey) -> NDArray[np.float32]:
+def _paper(light: Grey, *, is_even: bool) -> NDArray[np.float32]:
     """Return the level of the paper at each pixel: a grey closing, which is wider than strokes and keeps shadows.
 
     In a photograph, what is dark along the edge goes on outside of it: it is a table or a shadow, and no ink.
     """
-    is_even = light_is_even(light)
     side = max(3, int((DRAWING_STROKE if is_even else PHOTO_STROKE) * min(light.shape))) | 1
     margin = 0 if is_even else side // 2
     padded = cv2.copyMakeBorder(light, margin, margin, margin, margin, cv2.BORDER_REPLICATE)

@@ -29,8 +29,13 @@ async def refuse_unknown_query(request: Request) -> None:
 def unknown_parameter(name: str, known: Collection[str]) -> RequestValidationError:
     """Return the error of a query parameter that an operation does not have."""
     there_are = f"there are: {', '.join(sorted(known))}" if known else "there are none"
-    text = f"there is no such parameter; {there_are}"
-    return RequestValidationError([{"type": "value_error", "loc": ("query", name), "msg": text, "input": None}])
+    return wrong_option("query", name, f"there is no such parameter; {there_are}")
+
+
+def wrong_option(place: str, name: str, text: str) -> RequestValidationError:
+    """Return the error of one option by its name; `place` is query or body."""
+    wrong = {"type": "value_error", "loc": (place, name), "msg": text, "input": None}
+    return RequestValidationError([wrong], body={name: None})
 
 
 def _names_of(route: APIRoute) -> frozenset[str]:

@@ -101,7 +101,7 @@ async def read_images(
     decoding: Decoding, body: bytes, media_type: str, query: PredictQuery
 ) -> tuple[ReadImages, PredictQuery]:
     """Return the images of a body, and the query with the options in it; what takes long is done on other threads."""
-    if len(body) == IMAGE_PIXELS and media_type == OCTETS and query.is_as_it_is and body[0] not in SIGNED:
+    if len(body) == IMAGE_PIXELS and media_type == OCTETS and query.reads_one_digit and body[0] not in SIGNED:
         return ReadImages(np.frombuffer(body, np.uint8).reshape(1, SIDE, SIDE), "raw"), query  # the most frequent case
     if len(body) > QUICK_BYTES:
         unwrapped = await decoding.run(partial(unwrap, body, media_type, query), body)
@@ -118,7 +118,7 @@ async def _read_form(
     answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery
 ) -> tuple[ReadImages, PredictQuery]:
     form = await parsed_form(answering.decoding, scope, body)
-    query = with_options(query, form.fields, "body") if form.fields else query
+    query = with_options(query, form.fields) if form.fields else query
     largest = max((content for content, _ in form.files), key=cost_of, default=b"")  # they are decoded one at a time
     read = await answering.decoding.run(partial(read_files, form.files, fit=query.fit), largest)
     return read, query

@@ -69,7 +69,7 @@ def unwrap(content: bytes, media_type: str, query: PredictQuery) -> Unwrapped:
         return Unwrapped(content, None, form, query)
     pixels, options = pixels_of(parse_images(content))
     if options:
-        query = with_options(query, options, "body")
+        query = with_options(query, options)
     if not isinstance(pixels, str):
         return Unwrapped(b"", pixels, "json", query)
     picture = from_base64(pixels)

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from models.vocabulary import CLASSES
-from service.http.known_query import unknown_parameter
+from service.http.known_query import unknown_parameter, wrong_option
 from service.inference.images import Scale
 
 MAX_NAME = 100
@@ -77,7 +77,7 @@ class PredictQuery(PredictOptions):
         return models
 
     @property
-    def is_as_it_is(self) -> bool:
+    def reads_one_digit(self) -> bool:
         """Return whether raw bytes are one digit that is not fitted."""
         return not self.fit and self.shape is None
 
@@ -103,35 +103,31 @@ def read_query(query: bytes, model: str | None = None) -> PredictQuery:
     if len(parameters) < len(given):
         names = [name for name, _ in given]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _wrong("query", twice, "is given more than once")
+        raise wrong_option("query", twice, "is given more than once")
     return _validated(parameters if model is None else parameters | {"model": model}, "query")
 
 
-def with_options(query: PredictQuery, options: Mapping[str, Any], place: str) -> PredictQuery:
-    """Return the query with the options of a body; `place` is body. Raises `RequestValidationError`.
+def with_options(query: PredictQuery, options: Mapping[str, Any]) -> PredictQuery:
+    """Return the query with the options of a body. Raises `RequestValidationError`.
 
     An option may be in both places if both say the same, or if one has its default: generated clients send defaults.
     """
-    given, added = query.model_dump(exclude_defaults=True), _validated(options, place).model_dump(exclude_defaults=True)
+    given, added = (
+        query.model_dump(exclude_defaults=True),
+        _validated(options, "body").model_dump(exclude_defaults=True),
+    )
     for name in sorted(given.keys() & added.keys()):
         if given[name] != added[name]:
-            text = f"is {added[name]!r} here, and {given[name]!r} in the query or path"
-            raise _wrong(place, name, text)
+            raise wrong_option("body", name, f"is {added[name]!r} here, and {given[name]!r} in the query or path")
     return PredictQuery.model_validate(given | added)
 
 
 def _validated(values: Mapping[str, Any], place: str) -> PredictQuery:
     given = {name: value for name, value in values.items() if value != ""}  # a field of a form that was left empty
     if "models" in given and "model" in given:
-        raise _wrong(place, "model", "is given beside models; one of them says which models predict")
+        raise wrong_option(place, "model", "is given beside models; one of them says which models predict")
     try:
         return PredictQuery.model_validate(given)
     except ValidationError as error:
         wrong = [{**field, "loc": (place, *field["loc"])} for field in error.errors(include_url=False)]
         raise RequestValidationError(wrong, body=dict(values)) from None
-
-
-def _wrong(place: str, name: str, text: str) -> RequestValidationError:
-    return RequestValidationError(
-        [{"type": "value_error", "loc": (place, name), "msg": text, "input": None}], body={name: None}
-    )

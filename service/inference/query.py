@@ -86,6 +86,10 @@ class PredictQuery(PredictOptions):
         return [self.model] if self.models is None else self.models.split(",")
 
 
+class PathQuery(PredictQuery):
+    """Options of a prediction at a path that names its model, even if that is the default one."""
+
+
 DEFAULT = PredictQuery()
 
 
@@ -104,27 +108,31 @@ def read_query(query: bytes, model: str | None = None) -> PredictQuery:
         names = [name for name, _ in given]
         twice = next(name for name in names if names.count(name) > 1)
         raise wrong_option("query", twice, "is given more than once")
-    return _validated(parameters if model is None else parameters | {"model": model}, "query")
+    query_of = _validated(parameters, "query")
+    return query_of if model is None else PathQuery.model_validate(query_of.model_dump() | {"model": model})
 
 
 def with_options(query: PredictQuery, options: Mapping[str, Any]) -> PredictQuery:
     """Return the query with the options of a body. Raises `RequestValidationError`.
 
     An option may be in both places if both say the same, or if one has its default: generated clients send defaults.
+    The model of a path is never a default.
     """
-    given, added = (
-        query.model_dump(exclude_defaults=True),
-        _validated(options, "body").model_dump(exclude_defaults=True),
-    )
+    given, added = (one.model_dump(exclude_defaults=True) for one in (query, _validated(options, "body")))
+    if isinstance(query, PathQuery):
+        given["model"] = query.model
     for name in sorted(given.keys() & added.keys()):
         if given[name] != added[name]:
             raise wrong_option("body", name, f"is {added[name]!r} here, and {given[name]!r} in the query or path")
-    return PredictQuery.model_validate(given | added)
+    for name, other in (("model", "models"), ("models", "model")):
+        if name in added and other in given:
+            raise wrong_option("body", name, f"is {added[name]!r} here, and {other} is {given[other]!r} already")
+    return type(query).model_validate(given | added)
 
 
 def _validated(values: Mapping[str, Any], place: str) -> PredictQuery:
     given = {name: value for name, value in values.items() if value != ""}  # a field of a form that was left empty
-    if "models" in given and "model" in given:
+    if "models" in given and given.get("model", DEFAULT.model) != DEFAULT.model:
         raise wrong_option(place, "model", "is given beside models; one of them says which models predict")
     try:
         return PredictQuery.model_validate(given)

@@ -60,6 +60,22 @@ def test_an_option_may_be_said_twice_but_not_in_two_ways(job_id: str, few: DataS
     assert pointers(api.post(f"/models/{job_id}@1/predict", json=body)) == ["#/model"]
 
 
+def test_a_default_counts_as_not_given_but_the_model_of_a_path_does_not(
+    job_id: str, few: DataSet, api: httpx.Client
+) -> None:
+    image, other = few.test.images[0], f"{job_id}@1"
+    both = {"models": f"{job_id},{other}", "model": "best"}
+    body = {"pixels": image.tolist()}
+    names = [one["model"]["id"] for one in api.post("/predict", params=both, content=image.tobytes()).json()["answers"]]
+    assert len(names) == 2
+    for answer in (api.post("/predict", json=body | both), api.post("/predict?models=" + both["models"], json=body)):
+        assert [one["model"]["id"] for one in answer.json()["answers"]] == names
+    assert pointers(api.post("/models/best/predict", json=body | {"model": other})) == ["#/model"]
+    assert pointers(api.post("/models/best/predict", json=body | {"models": other})) == ["#/models"]
+    assert pointers(api.post(f"/predict?models={job_id}", json=body | {"model": other})) == ["#/model"]
+    assert api.post(f"/models/{other}/predict", json=body | {"model": "best"}).json()["model"]["id"] == other
+
+
 def test_top_k_beyond_ten_is_ten(job_id: str, few: DataSet, api: httpx.Client) -> None:
     assert len(api.post("/predict?top_k=50", content=few.test.images[0].tobytes()).json()["top"]) == 10
 

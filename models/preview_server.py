@@ -1,6 +1,6 @@
-"""Compute previews: the statistics of every layer of the network that a spec starts from, without training it.
+"""Compute what needs torch and no training: previews of the network that a spec starts from, and phase diagrams.
 
-`serve_lines` does so for a process that must not load torch itself: it reads specs as JSON lines from standard input
+`serve_lines` does so for a process that must not load torch itself: it reads requests as JSON lines from standard input
 and answers with JSON lines on standard output, until the input is closed.
 """
 
@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
+from pydantic import BaseModel
 
 from models.data.mnist import DataSet, load
 from models.data.training_images import training_images
 from models.diagnostics.measure import Probe, Start, diagnose
+from models.diagnostics.phase import PhaseRequest
+from models.diagnostics.phase_diagram import phase_diagram
 from models.diagnostics.preview import BEFORE_PRETRAINING, Preview
 from models.diagnostics.report import Diagnostics
 from models.errors import FaninError, InvalidSpec
@@ -54,10 +57,10 @@ def _measure_layers(network: Network, spec: TrainSpec, probe: Probe) -> Diagnost
     return diagnose(network, probe, epoch=0, start=start, thorough=True)
 
 
-def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
-    """Write {"ready": true}; then answer each line, a TrainSpec as JSON, with a line of JSON.
+def serve_lines(data_dir: Path, requests: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
+    """Write {"ready": true}; then answer each line, {"preview": TrainSpec} or {"phase": PhaseRequest}, with a line.
 
-    An answer is {"preview": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is the cause}.
+    An answer is {"answer": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is the cause}.
     """
     kept: dict[str, DataSet] = {}
 
@@ -67,11 +70,16 @@ def serve_lines(data_dir: Path, specs: TextIO = sys.stdin, answers: TextIO = sys
         data = load(choice, data_dir, fetch=False)
         return kept.setdefault(data.name, data)
 
+    def computed(request: dict[str, Any]) -> BaseModel:
+        if "phase" in request:
+            return phase_diagram(PhaseRequest.model_validate(request["phase"]))
+        spec = TrainSpec.model_validate(request["preview"])
+        return preview(spec, loaded(spec.data))
+
     print(json.dumps({"ready": True}), file=answers, flush=True)
-    for line in specs:
-        spec = TrainSpec.model_validate_json(line)
+    for line in requests:
         try:
-            answer = json.dumps({"preview": preview(spec, loaded(spec.data)).model_dump(mode="json")})
+            answer = json.dumps({"answer": computed(json.loads(line)).model_dump(mode="json")})
         except FaninError as error:
             is_spec = isinstance(error, InvalidSpec)
             answer = json.dumps({"error": error.detail, "hint": error.hint, "is_spec": is_spec})

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from models.diagnostics.phase import PhaseRequest
 from service.api.dependencies import Services
 from service.api.event_hub import EventHub
 from service.api.openapi_document import document_of
@@ -34,6 +35,7 @@ from service.api.routes import (
     oip,
     predict,
     schemes,
+    theory,
     weights,
     workers,
 )
@@ -67,6 +69,7 @@ BODY_MODELS = (
     *jobs.BODY_MODELS,
     *experiments.BODY_MODELS,
     schemes.PreviewBody,
+    PhaseRequest,
     oip_protocol.InferenceRequest,
     classify.ClassifyBody,
     predict.PixelsBody,
@@ -86,6 +89,7 @@ ROUTERS = (
     oip.router,
     datasets.router,
     schemes.router,
+    theory.router,
     workers.router,
     health.router,
 )

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.diagnostics.gaussian_means import slopes
 from models.diagnostics.report import Diagnostics, LayerDiagnostics, verdict_on
-from models.diagnostics.signal_theory import Prediction, predict, slopes
-from models.diagnostics.statistics import distinct_rows, moments, singular_values_of
+from models.diagnostics.signal_theory import Inputs, Prediction, predict
+from models.diagnostics.statistics import distinct_rows, likeness, moments, singular_values_of
 from models.init import SMALL_OUTPUT_STD
 from models.init.laws import normal
 from models.network.activations import ACTIVATIONS
@@ -31,6 +32,14 @@ PROBE_IMAGES = 512
 QUANTILE_VALUES = 32_768
 MAX_DECOMPOSED = 1024
 CPU = torch.device("cpu")
+AT_THE_START = (
+    "weight_std_predicted",
+    "weight_variance_z",
+    "z_rms_predicted",
+    "z_cosine_predicted",
+    "local_ratio",
+    "local_z",
+)
 SATURATED = {"tanh": (-0.95, 0.95), "softsign": (-0.95, 0.95), "sigmoid": (0.05, 0.95)}
 
 
@@ -46,6 +55,11 @@ class Probe:
         """Return the first `PROBE_IMAGES` of the training images, uint8 [n, 784], with their labels, on a device."""
         inputs = images[:PROBE_IMAGES].to(device, torch.float32, copy=True).div_(255.0)
         return cls(inputs, labels[:PROBE_IMAGES].to(device, torch.int64))
+
+    @property
+    def summary(self) -> Inputs:
+        """Return what theory needs to know of the images."""
+        return Inputs(float(self.inputs.square().sum(1).mean()), 1 - (likeness(self.inputs).cosine or 0.0))
 
 
 @dataclass(frozen=True)
@@ -93,8 +107,7 @@ def diagnose(
     seen = _passed(network, probe)
     predictions = None
     if start is not None:
-        mean_square = float(probe.inputs.square().sum(1).mean())
-        predictions = predict(start.scheme, start.architecture, mean_square, start.output_init)
+        predictions = predict(start.scheme, start.architecture, probe.summary, start.output_init)
     layers = []
     for index in range(len(network.layers)):
         law = _law(start, network, index) if start is not None else None
@@ -174,11 +187,13 @@ class _Measured:
         some = values[:: max(1, len(values) // QUANTILE_VALUES)]
         with np.errstate(invalid="ignore"):  # infinite values have no quantiles: the result is null
             low, middle, high = np.quantile(some.cpu().numpy(), [0.02, 0.5, 0.98]).tolist()
-        of_z, of_a = moments(z), moments(a)
+        of_z, of_a, alike = moments(z), moments(a), likeness(z)
         return {
             "z_mean": of_z.mean,
             "z_std": of_z.std,
             "z_rms": of_z.rms,
+            "z_share": alike.share,
+            "z_cosine": alike.cosine,
             "a_mean": of_a.mean,
             "a_std": of_a.std,
             "a_rms": of_a.rms,
@@ -208,8 +223,7 @@ class _Measured:
         }
 
     def deviations(self, prediction: Prediction | None, law: Law | None, centred: bool) -> dict[str, float | None]:
-        names = ("weight_std_predicted", "weight_variance_z", "z_rms_predicted", "local_ratio", "local_z")
-        statistics: dict[str, float | None] = dict.fromkeys(names)
+        statistics: dict[str, float | None] = dict.fromkeys(AT_THE_START)
         weight = self.layer.weight
         if law is not None:
             statistics["weight_std_predicted"] = math.sqrt(law.variance)
@@ -219,6 +233,7 @@ class _Measured:
             return statistics
         statistics["weight_std_predicted"] = math.sqrt(prediction.weight_variance)
         statistics["z_rms_predicted"] = prediction.z_rms
+        statistics["z_cosine_predicted"] = 1 - prediction.difference
         h, z = self.seen.h[self.index][0].double(), self.seen.z[self.index][0].double()
         squares = float(h.square().sum())
         if not centred or squares == 0 or prediction.weight_variance == 0:

@@ -9,8 +9,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-DYING, EXPLODING = 1e-3, 1e3
+DYING, EXPLODING = 1e-2, 1e2
 MAX_UNITS_GONE = 0.5
+LEAST_SHARE = 0.01
+"""Of the signal that differs between images, and of 1 - their mean cosine."""
+ROUNDING = 1e-12
+"""Below this a share that differs is the rounding of float32, whose square is 1e-14."""
 
 
 class LayerDiagnostics(BaseModel):
@@ -37,6 +41,17 @@ class LayerDiagnostics(BaseModel):
     z_rms: float | None
     z_rms_predicted: float | None = Field(
         description="q_1 = Var(W) |x|^2, q_(l+1) = n Var(W) E phi(sqrt(q_l) Z)^2; rms = sqrt(q). At the start only."
+    )
+    z_share: float | None = Field(
+        None,
+        description="Share of the mean square of z that differs between images: sum over units of Var z over that of "
+        "E z^2. 0: all images look the same to the layer. Shares below 1e-12 are rounding.",
+    )
+    z_cosine: float | None = Field(None, description="Mean cosine between the z of two different images.")
+    z_cosine_predicted: float | None = Field(
+        None,
+        description="From that of the images, by the correlation map c_(l+1) = (n Var(W) E phi(u) phi(v) + Var b) / "
+        "q_(l+1) for u, v ~ N(0, q_l) of correlation c_l. At the start only.",
     )
     local_ratio: float | None = Field(
         description="mean z^2 / (Var(W) |h|^2) of the first image; its expected value is 1 at any depth. Start only."
@@ -89,10 +104,10 @@ def verdict_on(layers: Sequence[LayerDiagnostics]) -> str:
     """Return in words what hinders learning, the worst first, or "fine".
 
     A ratio is of the rms of the last hidden layer to that of the first (signal), or of the gradient at the first layer
-    to that at the output layer (gradient).
+    to that at the output layer (gradient). A signal of any size is no use if it is the same for all images.
     """
     hidden = layers[:-1]
-    problems = [*_symmetry(hidden), *_signal(hidden), *_gradient(layers), *_units(hidden)]
+    problems = [*_symmetry(hidden), *_signal(hidden), *_alike(hidden), *_gradient(layers), *_units(hidden)]
     return "; ".join(problems) if problems else "fine"
 
 
@@ -110,6 +125,17 @@ def _signal(hidden: Sequence[LayerDiagnostics]) -> list[str]:
     if first == 0 or last == 0:
         return [f"signal dies: none of it reaches layer {hidden[-1].layer}"]
     return _of_ratio("signal", last / first, f"layer {hidden[-1].layer}")
+
+
+def _alike(hidden: Sequence[LayerDiagnostics]) -> list[str]:
+    last = hidden[-1]
+    if last.z_share is None or last.z_cosine is None or min(last.z_share, 1 - last.z_cosine) >= LEAST_SHARE:
+        return []
+    share = f"{last.z_share:.0e}" if last.z_share >= ROUNDING else f"less than {ROUNDING:.0e}"
+    return [
+        f"images look alike: in layer {last.layer} {share} of the signal differs between them, and their mean cosine "
+        f"is {last.z_cosine:.3f}"
+    ]
 
 
 def _gradient(layers: Sequence[LayerDiagnostics]) -> list[str]:

@@ -47,6 +47,31 @@ def moments(values: Tensor) -> Moments:
     return Moments(mean, std, math.hypot(mean, std * math.sqrt(1 - 1 / values.numel())))
 
 
+class Likeness(NamedTuple):
+    """How alike the rows of a matrix are; see `likeness`. None where it is undefined or not finite."""
+
+    share: float | None
+    cosine: float | None
+
+
+def likeness(rows: Tensor) -> Likeness:
+    """Return what differs between the rows z_i of a matrix [n, units], and the mean cosine between two of them.
+
+    share = 1 - |mean z|^2 / mean |z_i|^2, from centred rows in float64;
+    cosine = (|sum z_i / |z_i||^2 - n) / (n (n - 1)).
+    Both are None if a row is zero or not finite, and the cosine if there is only one row.
+    """
+    wide, count = rows.double(), len(rows)
+    norms = wide.norm(dim=1)
+    if not bool(((norms > 0) & norms.isfinite()).all()):
+        return Likeness(None, None)
+    share = float((wide - wide.mean(0)).square().sum() / wide.square().sum())
+    if count < 2:
+        return Likeness(share, None)
+    together = float((wide / norms[:, None]).sum(0).square().sum())
+    return Likeness(share, (together - count) / (count * (count - 1)))
+
+
 def singular_values_of(matrix: Tensor) -> Tensor:
     """Return the singular values of a matrix, float64, ascending: roots of the eigenvalues of M M^T or M^T M.
 

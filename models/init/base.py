@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from models.init.laws import Law
     from models.network.mlp import Network
 
-Bias = Literal["zeros", "torch_default", "constant"]
+Bias = Literal["zeros", "torch_default", "normal", "constant"]
 Gain = Literal["auto"] | Annotated[Real, Field(gt=0, le=10)]
 GAIN_DESCRIPTION = (
     'Factor g, 0 < g <= 10; "auto" takes torch.nn.init.calculate_gain of the activation (the output layer, which has '
@@ -59,15 +59,37 @@ class Scheme(BaseModel):
 
     scheme: str
     bias: Bias = Field(
-        "zeros", description="How biases start: zeros, torch's U(-1/sqrt(n), 1/sqrt(n)), or `bias_value`."
+        "zeros",
+        description="How biases start: zeros, torch's U(-1/sqrt(n), 1/sqrt(n)), normal: N(0, `bias_std`^2), or "
+        "constant: `bias_value`.",
     )
     bias_value: Real = Field(0.0, ge=-100, le=100, description="The bias of every unit; only with `bias` = constant.")
+    bias_std: Real | None = Field(
+        None, gt=0, le=10, description="Standard deviation of the biases; only and always with `bias` = normal."
+    )
 
     @model_validator(mode="after")
     def _bias_value_needs_constant(self) -> Self:
         if self.bias != "constant" and self.bias_value != 0.0:
             raise ValueError('bias_value is used only with "bias": "constant"; set that, or leave bias_value out')
         return self
+
+    @model_validator(mode="after")
+    def _normal_biases_have_a_deviation(self) -> Self:
+        if (self.bias == "normal") != (self.bias_std is not None):
+            raise ValueError('"bias": "normal" and bias_std go together; give both, or neither')
+        return self
+
+    @property
+    def draws_biases(self) -> bool:
+        """Return whether biases are random, so that units differ even if their weights do not."""
+        return self.bias in ("torch_default", "normal")
+
+    def bias_variance(self, fan_in: int) -> float:
+        """Return the variance of the biases of a layer: 1 / (3 n), bias_std^2, or 0."""
+        if self.bias_std is not None:
+            return self.bias_std**2
+        return 1 / (3 * fan_in) if self.bias == "torch_default" else 0.0
 
     def law(self, fan_in: int, fan_out: int, activation: str) -> Law | None:
         """Return the law that each entry of a weight is drawn from; None if entries are not independent draws."""
@@ -103,7 +125,16 @@ class Scheme(BaseModel):
     def fill_biases(self, network: Network, generators: Generators) -> None:
         """Fill every bias of `network` in place, as `bias` says."""
         for layer in network.layers:
-            fill_bias(layer.bias, layer.weight.shape[1], self.bias, self.bias_value, generators.biases)
+            self._fill_bias(layer.bias, layer.weight.shape[1], generators.biases)
+
+    def _fill_bias(self, bias: torch.Tensor, fan_in: int, stream: torch.Generator) -> None:
+        if self.bias_std is not None:
+            bias.normal_(0.0, self.bias_std, generator=stream)
+        elif self.bias == "torch_default":
+            bound = fan_in**-0.5
+            bias.uniform_(-bound, bound, generator=stream)
+        else:
+            bias.fill_(self.bias_value)
 
     def fill_weight(self, weight: torch.Tensor, activation: str, stream: torch.Generator) -> None:
         """Fill one weight [fan_out, fan_in] in place; `activation` is the one after this layer.
@@ -115,15 +146,6 @@ class Scheme(BaseModel):
         if law is None:
             raise TypeError(f"{type(self).__name__} fills a whole network, not one weight at a time")
         law.fill(weight, stream)
-
-
-def fill_bias(bias: torch.Tensor, fan_in: int, kind: Bias, value: float, stream: torch.Generator) -> None:
-    """Fill one bias [fan_out] in place; `torch_default` draws U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
-    if kind == "torch_default":
-        bound = fan_in**-0.5
-        bias.uniform_(-bound, bound, generator=stream)
-    else:
-        bias.fill_(value)
 
 
 def smallest_fan_in(sizes: tuple[int, ...]) -> tuple[int, int]:

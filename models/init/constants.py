@@ -18,12 +18,12 @@ class _EqualUnits(Scheme):
 
     keeps_signal_theory: ClassVar[bool] = False
     break_symmetry_by_bias: bool = Field(
-        False, description="Allow `bias` = torch_default, which makes units differ, so that no symmetry is shown."
+        False, description="Allow random biases, which make units differ, so that no symmetry is shown."
     )
 
     @model_validator(mode="after")
     def _random_bias_is_asked_for(self) -> Self:
-        if self.bias == "torch_default" and not self.break_symmetry_by_bias:
+        if self.draws_biases and not self.break_symmetry_by_bias:
             raise ValueError(
                 f"{self.scheme} with random biases does not show symmetry: the biases make the units differ and the "
                 'network learns; use "bias": "zeros", or allow it with "break_symmetry_by_bias": true'

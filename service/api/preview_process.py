@@ -1,4 +1,4 @@
-"""Previews of schemes, computed in a child process, because the API process does not load torch.
+"""Previews and phase diagrams, computed in a child process, because the API process does not load torch.
 
 The first preview starts the process, and later ones reuse it. It ends with the API process, because its standard input
 closes. It computes one preview at a time; a preview that takes longer than `PREVIEW_LIMIT_S` is aborted by killing it.
@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from models.diagnostics.phase import PhaseDiagram, PhaseRequest
 from models.diagnostics.preview import Preview
 from models.errors import InvalidSpec
 from models.spec import TrainSpec
@@ -50,23 +51,30 @@ class Previews:
                 f"A preview is limited to {MAX_PARAMETERS:,} parameters; this network has {parameters:,}.",
                 'Use fewer or narrower layers, or train it with "epochs": 0.',
             )
+        hint = 'Use fewer or narrower layers, or train with "epochs": 0.'
+        return Preview.model_validate(await self._answer({"preview": spec.model_dump(mode="json")}, hint))
+
+    async def phase_diagram(self, request: PhaseRequest) -> PhaseDiagram:
+        """Return a phase diagram. Raises `Unavailable` and `InvalidSpec` as `make` does."""
+        answer = await self._answer({"phase": request.model_dump(mode="json")}, "Use a smaller grid.")
+        return PhaseDiagram.model_validate(answer)
+
+    async def _answer(self, request: dict[str, Any], hint: str) -> dict[str, Any]:
         async with self._own_turn():
             process = await self._ready()
             try:
                 async with asyncio.timeout(PREVIEW_LIMIT_S):
-                    answer = await self._asked(process, spec.model_dump_json())
+                    answer = await self._asked(process, json.dumps(request))
             except TimeoutError:
                 self.close()
-                raise InvalidSpec(
-                    f"The preview took longer than {PREVIEW_LIMIT_S:.0f} s.",
-                    'Use fewer or narrower layers, or train with "epochs": 0.',
-                ) from None
+                raise InvalidSpec(f"The preview took longer than {PREVIEW_LIMIT_S:.0f} s.", hint) from None
             except asyncio.CancelledError:
                 self.close()  # otherwise the next request would read this one's answer
                 raise
         if "error" in answer:
             raise (InvalidSpec if answer["is_spec"] else Unavailable)(answer["error"], answer["hint"])
-        return Preview.model_validate(answer["preview"])
+        found: dict[str, Any] = answer["answer"]
+        return found
 
     @asynccontextmanager
     async def _own_turn(self) -> AsyncIterator[None]:

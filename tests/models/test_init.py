@@ -362,6 +362,14 @@ def test_torchs_biases_are_uniform_within_one_over_root_fan_in(scheme: Scheme) -
     assert largest_deviation(bias, uniform_law(1 / 28)) < WITHIN_SD
 
 
+def test_normal_biases_have_the_asked_deviation_and_leave_the_weights() -> None:
+    network, plain = Network.empty(Architecture(hidden=(4000,))), Network.empty(Architecture(hidden=(4000,)))
+    initialize(network, HeNormal(bias="normal", bias_std=0.3), seed=0)
+    initialize(plain, HeNormal(), seed=0)
+    assert largest_deviation(network.layers[0].bias, normal_law(0.3)) < WITHIN_SD
+    assert torch.equal(network.layers[0].weight, plain.layers[0].weight)
+
+
 def test_the_output_layer_can_start_small_or_at_zero_without_changing_the_others() -> None:
     networks = {option: Network.empty(Architecture(hidden=(64,))) for option in ("same", "small", "zeros")}
     for option, network in networks.items():

@@ -21,6 +21,7 @@ def test_the_presets_are_the_recipes_of_the_course() -> None:
             "scheme": "xavier_uniform",
             "bias": "torch_default",
             "bias_value": 0.0,
+            "bias_std": None,
             "gain": 1.0,
         }
         assert preset.optimizer.model_dump() == {"name": "adam", "lr": 1e-3, "weight_decay": 0.0}
@@ -33,6 +34,7 @@ def test_an_override_replaces_a_whole_part_and_leaves_the_others() -> None:
         "scheme": "he_normal",
         "bias": "zeros",
         "bias_value": 0.0,
+        "bias_std": None,
         "mode": "fan_in",
         "negative_slope": 0.0,
     }
@@ -73,6 +75,9 @@ def test_an_empty_request_is_a_whole_spec_with_a_seed() -> None:
         ({"init": {"scheme": "uniform", "low": 1, "high": 0}}, ("init", "uniform"), "low must be less than high"),
         ({"init": {"scheme": "zeros", "bias": "torch_default"}}, ("init", "zeros"), "break_symmetry_by_bias"),
         ({"init": {"scheme": "zeros", "bias_value": 1.0}}, ("init", "zeros"), '"bias": "constant"'),
+        ({"init": {"scheme": "he_normal", "bias": "normal"}}, ("init", "he_normal"), "go together"),
+        ({"init": {"scheme": "he_normal", "bias_std": 0.1}}, ("init", "he_normal"), "go together"),
+        ({"init": {"scheme": "zeros", "bias": "normal", "bias_std": 1}}, ("init", "zeros"), "break_symmetry_by_bias"),
         (
             {"init": {"scheme": "zeros", "bias": "constant", "bias_value": 1e300}},
             ("init", "zeros", "bias_value"),

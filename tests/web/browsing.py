@@ -32,6 +32,7 @@ VIEWS = {
     "understand-weights": "/#/understand?part=weights&model={job}",
     "understand-mistakes": "/#/understand?part=mistakes&model={job}",
     "understand-compare": "/#/understand?part=compare&experiment={experiment}",
+    "understand-phase": "/#/understand?part=phase&activation=tanh",
     "understand-claims": "/#/understand?part=claims",
     "try": "/#/try?models={job},{zeros}&digit=8",
     "models": "/#/models?model={job}",

@@ -31,6 +31,7 @@ export function useKey(key) {
 
 export const listSchemes = () => call("GET", "/init-schemes");
 export const preview = (scheme, body) => call("POST", `/init-schemes/${safe(scheme)}/preview`, { body });
+export const phaseDiagram = (body) => call("POST", "/theory/phase", { body });
 export const listDatasets = () => call("GET", "/datasets");
 export const testDigit = (dataset, index) => call("GET", `/datasets/${safe(dataset)}/test/${safe(index)}`);
 

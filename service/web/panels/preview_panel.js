@@ -21,6 +21,10 @@ export function previewPanel(signal) {
     "Gradient by layer before training",
     "The same for the gradient of the loss, from the output back to layer 1.",
   );
+  const differences = chart(
+    "What differs between images, by layer before training",
+    "1 − the mean cosine between the z of two images. At 0 all images look the same to a layer, however strong its signal is.",
+  );
   const verdicts = element("ul", { class: "said-of", "aria-live": "polite" });
   const status = element("p", { class: "faint", role: "status" });
   let turn = 0;
@@ -41,12 +45,19 @@ export function previewPanel(signal) {
   }
   function showFound(found) {
     const measured = found.filter((one) => one.answer);
-    draw(signals, () => byLayer(measured, "z_rms", "rms of z (no unit)"));
-    draw(gradients, () => byLayer(measured, "dz_rms", "rms of ∂loss/∂z (nats)"));
+    draw(signals, () => byLayer(measured, plain("z_rms"), "rms of z (no unit)"));
+    draw(gradients, () => byLayer(measured, plain("dz_rms"), "rms of ∂loss/∂z (nats)"));
+    draw(differences, () => byLayer(measured, difference, "1 − cosine (no unit)"));
     fill(verdicts, found.map(verdictOf));
   }
   return {
-    node: element("div", { class: "view" }, status, verdicts, element("div", { class: "charts" }, signals, gradients)),
+    node: element(
+      "div",
+      { class: "view" },
+      status,
+      verdicts,
+      element("div", { class: "charts" }, signals, gradients, differences),
+    ),
     show,
   };
 }
@@ -96,7 +107,16 @@ function legendOf(found) {
   return names;
 }
 
-function byLayer(found, measured, title) {
+/** Return how a value of a layer is read, and the one that theory predicts; null, and no point, where it is 0. */
+const plain = (name) => (layer, of) => layer[name + of] || null;
+
+/** The same of 1 − a cosine; below 10⁻¹² it is rounding. */
+function difference(layer, of) {
+  const cosine = layer[`z_cosine${of}`] ?? null;
+  return cosine === null ? null : Math.max(1 - cosine, 1e-12);
+}
+
+function byLayer(found, read, title) {
   const traces = found.flatMap(({ name, number, answer }) => {
     const { colour, marker, dash } = styleOf(number);
     const { layers } = answer.diagnostics;
@@ -105,14 +125,14 @@ function byLayer(found, measured, title) {
     return [
       {
         ...common,
-        y: layers.map((one) => one[measured] || null),
+        y: layers.map((one) => read(one, "")),
         name,
         mode: "lines+markers",
         marker: { symbol: marker, size: 7, color: colour },
       },
       {
         ...common,
-        y: layers.map((one) => one[`${measured}_predicted`] || null),
+        y: layers.map((one) => read(one, "_predicted")),
         name: `${name}, predicted`,
         mode: "lines",
         line: { color: colour, dash: "dash", width: 1.2 },

@@ -1,6 +1,7 @@
 /** Understand: what a network has learned, what it gets wrong, how schemes compare, and what has been claimed of them. */
 
 import { confusionPanel, loadEvaluation } from "../charts/confusion_matrix.js";
+import { phasePanel } from "../charts/phase_diagram.js";
 import { loadWeights, weightTiles } from "../charts/weight_tiles.js";
 import { keep, link } from "../lib/address.js";
 import { getModel } from "../lib/api.js";
@@ -14,6 +15,7 @@ const PARTS = {
   weights: { title: "First weights", ofModel: { load: loadWeights, panel: weightTiles } },
   mistakes: { title: "Mistakes", ofModel: { load: loadEvaluation, panel: confusionPanel } },
   compare: { title: "Compare schemes" },
+  phase: { title: "Order and chaos" },
   claims: { title: "Claims and recipes" },
 };
 
@@ -45,6 +47,7 @@ export function open(container, params, signal) {
   fill(card, element("h1", {}, PARTS[part].title), place);
   const { ofModel } = PARTS[part];
   if (ofModel) openOfModel(place, { asked: chosen.model ?? "latest", choose, ofModel, params }, signal);
+  else if (part === "phase") fill(place, phasePanel(params, signal));
   else if (part === "claims")
     fillLater(place, "the claims", signal, loadClaims, (claims) => claimsPanel(claims, signal));
   else

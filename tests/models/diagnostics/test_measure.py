@@ -11,12 +11,14 @@ from torch import nn
 from models.data.mnist import DataSet
 from models.diagnostics.measure import Probe, Start, diagnose
 from models.diagnostics.report import Diagnostics
-from models.diagnostics.statistics import distinct_rows
+from models.diagnostics.statistics import distinct_rows, likeness
 from models.init import SCHEMES, initialize
 from models.init.base import Scheme
 from models.init.by_fans import HeNormal, TorchDefault, XavierUniform
 from models.init.constants import Constant, Zeros
+from models.init.data_driven import Lsuv
 from models.init.fixed_scale import Normal
+from models.init.structured import Orthogonal
 from models.network.architecture import Architecture
 from models.network.mlp import Network
 from models.spec import SGD, TrainSpec
@@ -34,7 +36,7 @@ def probe(few: DataSet) -> Probe:
 def look(probe: Probe, scheme: Scheme, *hidden: int, activation: Activation = "relu") -> Diagnostics:
     architecture = Architecture(hidden=hidden, activation=activation)
     network = Network.empty(architecture)
-    initialize(network, scheme, 1)
+    initialize(network, scheme, 1, images=(probe.inputs * 255).round().to(torch.uint8))
     return diagnose(network, probe, epoch=0, start=Start(scheme, architecture), thorough=True)
 
 
@@ -64,6 +66,12 @@ def test_statistics_are_those_of_autograd_and_plain_formulas(probe: Probe) -> No
         assert weight.grad is not None
         assert bias.grad is not None
         assert layer.z_rms == pytest.approx(float(z.detach().square().mean().sqrt()), rel=1e-4)
+        wide = z.detach().double()
+        assert layer.z_share == pytest.approx(
+            float(wide.var(0, correction=0).sum() / wide.square().mean(0).sum()), rel=1e-5
+        )
+        cosines = nn.functional.cosine_similarity(wide[:, None], wide[None], dim=2)
+        assert layer.z_cosine == pytest.approx(float(cosines.sum() - 400) / (400 * 399), rel=1e-5)
         assert layer.z_std == pytest.approx(float(z.detach().std()), rel=1e-4)
         assert layer.dz_rms == pytest.approx(400 * float(z.grad.square().mean().sqrt()), rel=1e-4)
         assert layer.weight_gradient_std == pytest.approx(float(weight.grad.std()), rel=1e-3)
@@ -134,12 +142,29 @@ def test_a_signal_too_large_for_an_activation_is_said_and_breaks_nothing(probe: 
         (Zeros(), "relu", 2, "symmetry unbroken: the 256 units of layer 1 are one and the same; signal dies: none"),
         (Constant(), "relu", 2, "symmetry unbroken: the 256 units of layer 1"),
         (Normal(std=1.0), "tanh", 3, "saturated: "),
+        (HeNormal(), "relu", 60, "images look alike: in layer 60 "),
+        (
+            Lsuv(batch=256),
+            "sigmoid",
+            30,
+            "images look alike: in layer 30 less than 1e-12 of the signal differs between them",
+        ),
+        (Orthogonal(gain="auto"), "gelu", 30, "signal dies: "),
     ],
 )
 def test_the_verdict_names_what_stands_in_the_way(
     scheme: Scheme, activation: Activation, depth: int, says: str, probe: Probe
 ) -> None:
     assert says in look(probe, scheme, *(256,) * depth, activation=activation).verdict
+
+
+def test_equal_images_and_dead_layers_have_no_cosine_to_speak_of() -> None:
+    alike = likeness(torch.ones(3, 5))
+    assert alike.share == 0
+    assert alike.cosine == pytest.approx(1)
+    assert likeness(torch.zeros(3, 5)) == likeness(torch.full((3, 5), math.inf)) == (None, None)
+    assert likeness(torch.ones(1, 5)) == (0, None)
+    assert likeness(torch.tensor([[1.0, 0.0], [0.0, 1.0]])) == (0.5, 0)
 
 
 def test_symmetry_is_seen_after_training_too(few: DataSet) -> None:

@@ -3,70 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 
 from models.data.mnist import DataSet
 from models.diagnostics.measure import Probe, Start, diagnose
-from models.diagnostics.signal_theory import mean_of_square, mean_of_squared_slope, predict, slopes
+from models.diagnostics.signal_theory import Inputs, predict
 from models.init import SCHEMES, initialize
 from models.init.by_fans import HeNormal, LecunNormal, XavierUniform
 from models.init.fixed_scale import Normal
 from models.init.structured import Orthogonal
-from models.network.activations import ACTIVATIONS
 from models.network.architecture import Architecture
 from models.network.mlp import Network
 from models.vocabulary import Activation
 
 WIDTH, DEPTH = 512, 30
-
-
-@pytest.mark.parametrize("q", [0.01, 1.0, 25.0])
-def test_a_rectifier_halves_both_moments(q: float) -> None:
-    assert mean_of_square("relu", q) == pytest.approx(q / 2, rel=1e-12)
-    assert mean_of_squared_slope("relu", q) == 0.5
-    assert mean_of_square("leaky_relu", q) == pytest.approx(q * (1 + 1e-4) / 2, rel=1e-12)
-    assert mean_of_squared_slope("leaky_relu", q) == pytest.approx((1 + 1e-4) / 2, rel=1e-12)
-    assert mean_of_square("identity", q) == pytest.approx(q, rel=1e-12)
-
-
-@pytest.mark.parametrize("q", [0.01, 1.0, 25.0])
-@pytest.mark.parametrize("activation", get_args(Activation))
-def test_both_moments_are_those_of_gauss_rule_on_both_sides_of_the_kink(activation: Activation, q: float) -> None:
-    nodes, weights = np.polynomial.legendre.leggauss(400)
-    z = torch.from_numpy(np.concatenate([4.5 * nodes - 4.5, 4.5 * nodes + 4.5]))
-    density = torch.from_numpy(np.tile(4.5 * weights, 2)) * torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    values = torch.empty_like(z)
-    ACTIVATIONS[activation].forward(z * math.sqrt(q), values)
-    slope = slopes(activation, z * math.sqrt(q))
-    assert mean_of_square(activation, q) == pytest.approx(float(values.square() @ density), rel=1e-4)
-    assert mean_of_squared_slope(activation, q) == pytest.approx(float(slope.square() @ density), rel=1e-3)
-
-
-def test_selu_keeps_mean_square_one() -> None:
-    """Klambauer et al. 2017: mean 0 and variance 1 are a fixed point of SELU."""
-    assert mean_of_square("selu", 1.0) == pytest.approx(1.0, abs=1e-4)
-
-
-@pytest.mark.parametrize("activation", get_args(Activation))
-def test_slopes_are_the_derivatives(activation: Activation) -> None:
-    z = torch.tensor([-2.3, -0.7, 0.4, 1.9], dtype=torch.float64)
-
-    def phi(at: torch.Tensor) -> torch.Tensor:
-        out = torch.empty_like(at)
-        ACTIVATIONS[activation].forward(at.clone(), out)
-        return out
-
-    numeric = (phi(z + 1e-6) - phi(z - 1e-6)) / 2e-6
-    torch.testing.assert_close(slopes(activation, z), numeric, rtol=1e-6, atol=1e-8)
+IMAGES = Inputs(100.0, 0.6)
 
 
 def test_he_keeps_the_size_and_lecun_halves_its_square_at_every_rectified_layer() -> None:
     architecture = Architecture(hidden=(WIDTH,) * DEPTH)
-    he, lecun = (predict(scheme, architecture, 100.0) for scheme in (HeNormal(), LecunNormal()))
+    he, lecun = (predict(scheme, architecture, IMAGES) for scheme in (HeNormal(), LecunNormal()))
     assert he is not None
     assert lecun is not None
     assert he[29].z_rms == pytest.approx(he[0].z_rms, rel=1e-5)
@@ -78,9 +36,9 @@ def test_he_keeps_the_size_and_lecun_halves_its_square_at_every_rectified_layer(
     [("constant", "equal units"), ("identity", "no spread"), ("lsuv", "looks at data"), ("zeros", "equal units")],
 )
 def test_there_is_no_prediction_where_the_theory_does_not_hold(name: str, reason: str) -> None:
-    assert predict(SCHEMES[name](), Architecture(), 100.0) is None  # type: ignore[call-arg]
-    assert predict(Normal(mean=0.1), Architecture(), 100.0) is None
-    assert predict(HeNormal(bias="constant", bias_value=1.0), Architecture(), 100.0) is None
+    assert predict(SCHEMES[name](), Architecture(), IMAGES) is None  # type: ignore[call-arg]
+    assert predict(Normal(mean=0.1), Architecture(), IMAGES) is None
+    assert predict(HeNormal(bias="constant", bias_value=1.0), Architecture(), IMAGES) is None
 
 
 CASES: list[tuple[Activation, str]] = [

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-Purpose = Literal["weights", "biases", "output", "order", "rbm_weights", "rbm_order", "rbm_samples"]
+Purpose = Literal[
+    "weights", "biases", "output", "order", "rbm_weights", "rbm_order", "rbm_samples", "rbm_shuffle", "output_order"
+]
 
 
 def derived_seed(seed: int, purpose: Purpose, index: int = 0) -> int:

@@ -56,7 +56,8 @@ class PretrainMetrics(_Result):
     epoch: int = Field(ge=1, description="Number of the epoch of this layer, from 1.")
     reconstruction_error: float = Field(description="Mean over images of |data - reconstruction|^2.")
     free_energy_gap: float | None = Field(
-        description="Mean free energy of held-out images minus that of training images, in nats; growth is overfitting."
+        description="Mean free energy of held-out images minus that of training images, in nats; growth is "
+        "overfitting. Null without held-out images."
     )
     hidden_activity: float = Field(ge=0, le=1, description="Mean probability that a hidden unit is on.")
     weight_std: float = Field(description="Standard deviation of the weights.")

@@ -122,16 +122,32 @@ class TrainSpec(Part):
         """Return whether the scheme pre-trains the network."""
         return isinstance(self.init, Dbn)
 
-    def first_network(self, images: Tensor) -> Network:
+    def first_network(self, images: Tensor, labels: Tensor | None = None) -> Network:
         """Return the network that the scheme fills from the seed, after its pre-training if it has one.
 
-        `images` uint8 [N, 784] are those that the spec trains on (`models.data.training_images`).
+        `images` uint8 [N, 784] and `labels` int64 [N] are those that the spec trains on. Only a scheme whose output
+        layer learns before the others needs labels; raises `ValueError` if they are missing then.
         """
         from models.network.mlp import Network
 
         network = Network.empty(self.architecture)
         initialize(network, self.init, self.seed, self.output_init, images)
+        if isinstance(self.init, Dbn) and self.init.output_epochs:
+            import torch
+
+            from models.pretrain.output_layer import train_output_layer
+
+            if labels is None:
+                raise ValueError("dbn's output layer learns from labels; give those of the images")
+            epochs, cpu = self.init.output_epochs, torch.device("cpu")
+            train_output_layer(network, images, labels, epochs=epochs, seed=self.seed, device=cpu)
         return network
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the steps of an epoch on the data set that the spec names (on the larger one, for `auto`)."""
+        images = TRAIN_IMAGES[self.data] - self.validation_images
+        return images // self.batch_size if self.drop_last else -(-images // self.batch_size)
 
     @property
     def work(self) -> float:
@@ -140,10 +156,9 @@ class TrainSpec(Part):
         steps x (a fixed cost + parameters x (3 x batch_size + the optimizer)), with 3 for the forward product and the
         two backward products. Pre-training counts too, with 3 + 2 k products a step.
         """
-        images = TRAIN_IMAGES[self.data] - self.validation_images
-        steps = images // self.batch_size if self.drop_last else -(-images // self.batch_size)
         of_step = STEP_WORK + self.architecture.parameter_count * (3 * self.batch_size + OPTIMIZER_WORK)
-        return float(self.epochs * steps * of_step) + self._pretraining_work(images)
+        of_training = float(self.epochs * self.steps_per_epoch * of_step)
+        return of_training + self._pretraining_work(TRAIN_IMAGES[self.data] - self.validation_images)
 
     @property
     def memory_bytes(self) -> int:
@@ -165,7 +180,8 @@ class TrainSpec(Part):
         dbn, sizes = self.init, self.architecture.sizes[:-1]
         weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
         of_steps = STEP_WORK * (len(sizes) - 1) + weights * ((3 + 2 * dbn.k) * dbn.batch + OPTIMIZER_WORK)
-        return float(dbn.rbm_epochs * (images // dbn.batch) * of_steps)
+        of_output = dbn.output_epochs * (images // dbn.batch) * STEP_WORK
+        return float(dbn.rbm_epochs * (images // dbn.batch) * of_steps + of_output)
 
     @model_validator(mode="after")
     def _scheme_fits_the_network(self) -> Self:

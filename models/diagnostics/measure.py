@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from models.diagnostics.gaussian_means import slopes
+from models.diagnostics.jacobian import jacobian_spectrum
 from models.diagnostics.report import Diagnostics, LayerDiagnostics, verdict_on
 from models.diagnostics.signal_theory import Inputs, Prediction, predict
-from models.diagnostics.statistics import distinct_rows, likeness, moments, singular_values_of
+from models.diagnostics.statistics import MAX_DECOMPOSED, distinct_rows, likeness, moments, singular_values_of
 from models.init import SMALL_OUTPUT_STD
 from models.init.laws import normal
 from models.network.activations import ACTIVATIONS
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PROBE_IMAGES = 512
 QUANTILE_VALUES = 32_768
-MAX_DECOMPOSED = 1024
 CPU = torch.device("cpu")
 AT_THE_START = (
     "weight_std_predicted",
@@ -124,6 +124,7 @@ def diagnose(
         images=len(probe.labels),
         loss=_finite(seen.loss),
         gradient_norm=_finite(_gradient_norm(seen)),
+        jacobian=jacobian_spectrum(network, seen.z) if thorough else None,
         verdict=verdict_on(layers),
         layers=layers,
     )

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 FEW_ROWS = 64
+MAX_DECOMPOSED = 1024
+"""Side of the largest matrix whose singular values are computed."""
 SAME_WITHIN = 1e-5
 
 

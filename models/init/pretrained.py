@@ -54,6 +54,23 @@ class Dbn(Scheme):
     momentum_switch: Whole = Field(5, ge=0, le=100, description="Epochs of each layer with the first momentum.")
     weight_decay: Real = Field(2e-4, ge=0, le=1, description="L2 penalty on the weights, not on the biases.")
     weight_std: Real = Field(0.01, gt=0, le=1, description="Standard deviation of the weights before pre-training.")
+    held_out: Whole = Field(
+        1000,
+        ge=0,
+        le=10_000,
+        description="Last training images that the machines do not learn, at most a twentieth; their free energy shows "
+        "overfitting. 0: the machines learn all images.",
+    )
+    shuffled: bool = Field(
+        False, description="Shuffle the learned weights within each layer, which keeps their distribution alone."
+    )
+    output_epochs: Whole = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Passes over the training images after pre-training in which the output layer learns alone, by "
+        "Adam with 1e-3; 0: all layers start to learn together.",
+    )
 
     @model_validator(mode="after")
     def _biases_are_learned(self) -> Self:

@@ -10,13 +10,17 @@ from pydantic import Field, model_validator
 from models.vocabulary import CLASSES, PIXELS, Activation, Part, Whole
 
 MAX_PARAMETERS = 100_000_000
+MAX_HIDDEN_LAYERS = 256
 
 
 class Architecture(Part):
     """A multilayer perceptron: 784 inputs, the hidden layers, 10 outputs."""
 
     hidden: tuple[Annotated[Whole, Field(ge=1, le=8192)], ...] = Field(
-        (256, 256), min_length=1, max_length=64, description="Units of each hidden layer, 1 to 64 layers."
+        (256, 256),
+        min_length=1,
+        max_length=MAX_HIDDEN_LAYERS,
+        description=f"Units of each hidden layer, 1 to {MAX_HIDDEN_LAYERS} layers.",
     )
     activation: Activation = Field(
         "relu",

@@ -2,8 +2,8 @@
 
 Layer l learns from the hidden probabilities that the layers below compute from the images. Everything random is drawn
 from (seed, number of the epoch), so that a pre-training that continues from a snapshot gives the same bits as an
-uninterrupted one. The last 1,000 images (at most a twentieth) are held out: the gap between their free energy and that
-of training images shows overfitting (Hinton 2010, section 6).
+uninterrupted one. The last images (at most a twentieth) are held out: the gap between their free energy and that of
+training images shows overfitting (Hinton 2010, section 6).
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from models.network.mlp import Network
 
-HELD_OUT_IMAGES = 1000
 HELD_OUT_SHARE = 20
 CHUNK_IMAGES = 5000
 
@@ -57,6 +56,8 @@ class RbmSettings:
     momentum_switch: int
     weight_decay: float
     weight_std: float
+    held_out: int
+    shuffled: bool
 
 
 class Pretraining:
@@ -76,12 +77,12 @@ class Pretraining:
         `sizes` are the units of the input and of every hidden layer; `images` uint8 [N, 784]. Raises `InvalidSpec` if
         there are fewer training images than a batch.
         """
-        held_out = min(HELD_OUT_IMAGES, len(images) // HELD_OUT_SHARE)
+        held_out = min(settings.held_out, len(images) // HELD_OUT_SHARE)
         self.settings = settings
         self.epochs = settings.rbm_epochs * (len(sizes) - 1)
         self.number = 0
         self._seed = seed
-        self._device = device
+        self.device = device
         self._learned = images[: len(images) - held_out].to(device)
         self._held_out = images[len(images) - held_out :].to(device)
         if len(self._learned) < settings.batch:
@@ -121,10 +122,10 @@ class Pretraining:
         settings, machine = self.settings, self.machines[self.layer]
         epoch = self.number % settings.rbm_epochs + 1
         order = torch.randperm(len(self._learned), generator=generator(self._seed, "rbm_order", self.number))
-        stream = torch.Generator(self._device).manual_seed(derived_seed(self._seed, "rbm_samples", self.number))
+        stream = torch.Generator(self.device).manual_seed(derived_seed(self._seed, "rbm_samples", self.number))
         momentum = settings.momentum_at_first if epoch <= settings.momentum_switch else settings.momentum
-        batches = torch.split(order[: self.images_per_epoch].to(self._device), settings.batch)
-        error, activity = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+        batches = torch.split(order[: self.images_per_epoch].to(self.device), settings.batch)
+        error, activity = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for step, chosen in enumerate(batches, start=1):
             visible = self._batch(chosen)
             rebuilt, hidden = machine.step(
@@ -156,10 +157,16 @@ class Pretraining:
         return PretrainSnapshot(self.number, tensors)
 
     def fill(self, network: Network) -> None:
-        """Copy the weights and hidden biases of the machines into the hidden layers of a network on the CPU."""
-        for layer, machine in zip(network.layers, self.machines, strict=False):
+        """Copy the weights and hidden biases of the machines into the hidden layers of a network on the CPU.
+
+        With `shuffled` each layer's weights are permuted among themselves, by the seed.
+        """
+        for number, (layer, machine) in enumerate(zip(network.layers, self.machines, strict=False)):
             layer.weight.copy_(machine.weight.t())
             layer.bias.copy_(machine.hidden_bias)
+            if self.settings.shuffled:
+                places = torch.randperm(layer.weight.numel(), generator=generator(self._seed, "rbm_shuffle", number))
+                layer.weight.copy_(layer.weight.flatten()[places].view_as(layer.weight))
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -197,6 +204,16 @@ class Pretraining:
     def _floats(values: Tensor) -> Tensor:
         return values.float().div_(255.0) if values.dtype == torch.uint8 else values
 
+    def _free_energy_gap(self, machine: RBM, layer: int) -> float | None:
+        """Return the mean free energy of held-out images minus that of as many learned ones; None if it is unknown."""
+        if len(self._held_out) == 0:
+            return None
+        held_out, learned = (
+            float(machine.free_energy(self._through(images, layer)).mean())
+            for images in (self._held_out, self._learned[: len(self._held_out)])
+        )
+        return held_out - learned if math.isfinite(held_out - learned) else None
+
     def _metrics(self, machine: RBM, epoch: int, error: float, activity: float, started: float) -> PretrainMetrics:
         layer = (self.number - 1) // self.settings.rbm_epochs
         if not math.isfinite(error):
@@ -205,16 +222,12 @@ class Pretraining:
                 "Use a smaller init.lr or init.weight_std.",
             )
         seconds = time.perf_counter() - started
-        held_out, learned = (
-            float(machine.free_energy(self._through(images, layer)).mean())
-            for images in (self._held_out, self._learned[: len(self._held_out)])
-        )
         return PretrainMetrics(
             number=self.number,
             layer=layer + 1,
             epoch=epoch,
             reconstruction_error=error / self.images_per_epoch,
-            free_energy_gap=held_out - learned if math.isfinite(held_out - learned) else None,
+            free_energy_gap=self._free_energy_gap(machine, layer),
             hidden_activity=activity,
             weight_std=float(machine.weight.std()),
             weight_absmax=float(machine.weight.abs().max()),

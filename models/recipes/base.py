@@ -92,6 +92,15 @@ def mean_accuracy(outcomes: Sequence[Outcome]) -> float:
     return fmean(run.accuracy for run in outcomes)
 
 
+def first_steps(outcomes: Sequence[Outcome]) -> str:
+    """Return the first steps at which the loss was below 2, with slashes between them; "not in N" if it never was."""
+    steps = [len(run.metrics) * run.spec.steps_per_epoch for run in outcomes]
+    firsts = [run.first_step_below_2 for run in outcomes]
+    return " / ".join(
+        f"not in {step}" if first is None else str(first) for first, step in zip(firsts, steps, strict=True)
+    )
+
+
 def listed(values: Iterable[object], form: str = "") -> str:
-    """Return values with slashes between them; None becomes "never"."""
-    return " / ".join("never" if value is None else format(value, form) for value in values)
+    """Return values with slashes between them."""
+    return " / ".join(format(value, form) for value in values)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from models.diagnostics.report import LayerDiagnostics
 from models.init.base import Scheme
 from models.init.by_fans import (
     GlorotStandard,
@@ -21,7 +22,7 @@ from models.init.by_fans import (
 from models.init.fixed_scale import Normal, TruncNormal, Uniform
 from models.init.structured import Orthogonal
 from models.network.architecture import Architecture
-from models.recipes.base import Judgement, Outcome, Recipe, of_scheme
+from models.recipes.base import Judgement, Outcome, Recipe, listed, of_scheme
 from models.spec import TrainSpec
 from models.vocabulary import Activation
 
@@ -96,21 +97,26 @@ def _walk(outcomes: Sequence[Outcome]) -> Judgement:
 
 def _figures(outcomes: Sequence[Outcome]) -> Judgement:
     """Judge figures 6 (activations) and 7 (gradients) for tanh: shares that reach the fifth layer, and the first."""
-    forward, backward = {}, {}
-    for run in outcomes:
-        if run.spec.architecture.activation != "tanh":
-            continue
-        hidden = run.start.layers[:-1]
-        forward[run.spec.init.scheme] = (hidden[4].a_std or 0.0) / (hidden[0].a_std or 1.0)
-        backward[run.spec.init.scheme] = (hidden[0].dz_rms or 0.0) / (hidden[4].dz_rms or 1.0)
-    standard, normalized = "glorot_standard", "xavier_uniform"
-    measured = (
-        f"tanh, standard / normalized: activations' sd, layer 5 over 1: {forward[standard]:.2f} / "
-        f"{forward[normalized]:.2f}; gradients, layer 1 over 5: {backward[standard]:.2f} / {backward[normalized]:.2f}"
+    of_tanh = [run for run in outcomes if run.spec.architecture.activation == "tanh"]
+    standard, normalized = (
+        [_kept(run.start.layers[:-1]) for run in of_scheme(of_tanh, name)]
+        for name in ("glorot_standard", "xavier_uniform")
     )
-    dies = forward[standard] < 0.3 and backward[standard] < 0.3
-    stays = 0.5 < forward[normalized] < 2 and 0.5 < backward[normalized] < 2
+    measured = (
+        "tanh, standard / normalized: activations' sd, layer 5 over 1: "
+        f"{listed((kept[0] for kept in standard), '.2f')} / {listed((kept[0] for kept in normalized), '.2f')}; "
+        f"gradients, layer 1 over 5: {listed((kept[1] for kept in standard), '.2f')} / "
+        f"{listed((kept[1] for kept in normalized), '.2f')}"
+    )
+    dies = all(share < 0.3 for kept in standard for share in kept)
+    stays = all(0.5 < share < 2 for kept in normalized for share in kept)
     return Judgement(measured, dies and stays, _by_layer(outcomes))
+
+
+def _kept(hidden: Sequence[LayerDiagnostics]) -> tuple[float, float]:
+    """Return what is left of the activations' deviation in the fifth layer, and of the gradient in the first."""
+    forward = (hidden[4].a_std or 0.0) / (hidden[0].a_std or 1.0)
+    return forward, (hidden[0].dz_rms or 0.0) / (hidden[4].dz_rms or 1.0)
 
 
 def _by_layer(outcomes: Sequence[Outcome]) -> list[list[str]]:

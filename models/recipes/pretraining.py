@@ -16,7 +16,7 @@ DEPTHS = (2, 3, 4, 5)
 SMALL_DBN = Dbn(rbm_epochs=3)
 SCHEMES: tuple[Scheme, ...] = (SMALL_DBN, GlorotStandard(), XavierUniform())
 FULL_SIZE = (500, 500, 2000)
-REACHED_PERCENT, ACCEPTED_PERCENT = 1.25, 1.40
+REACHED_PERCENT, ACCEPTED_PERCENT = 1.20, 1.25
 
 
 def _sigmoid(scheme: Scheme, depth: int, seed: int) -> TrainSpec:
@@ -52,8 +52,27 @@ def _full(outcomes: Sequence[Outcome]) -> Judgement:
     errors = [run.error_percent for run in outcomes]
     mean = fmean(errors)
     reached = "reached" if mean <= REACHED_PERCENT else "not reached"
-    measured = f"mean {mean:.2f} % of {listed(errors, '.2f')}; 1.25 % is {reached}"
+    measured = f"mean {mean:.2f} % of {listed(errors, '.2f')}; 1.20 % is {reached}"
     return Judgement(measured, mean <= ACCEPTED_PERCENT)
+
+
+def _shuffled(outcomes: Sequence[Outcome]) -> Judgement:
+    standard = [run.error_percent for run in of_scheme(outcomes, "glorot_standard")]
+    in_place, shuffled = (
+        [
+            run.error_percent
+            for run in of_scheme(outcomes, "dbn")
+            if getattr(run.spec.init, "shuffled", None) is is_shuffled
+        ]
+        for is_shuffled in (False, True)
+    )
+    behind = min(worse - better for worse, better in zip(shuffled, in_place, strict=True))
+    apart = fmean(shuffled) - fmean(standard)
+    measured = (
+        f"% error: in place {listed(in_place, '.2f')}, shuffled {listed(shuffled, '.2f')}, standard "
+        f"{listed(standard, '.2f')}; shuffled behind by at least {behind:.2f} points"
+    )
+    return Judgement(measured, behind >= 0.5 and abs(apart) <= 0.5)
 
 
 RECIPES = (
@@ -70,23 +89,38 @@ RECIPES = (
     Recipe(
         "R14",
         "dbn_full",
-        "784-500-500-2000-10 pre-trained as a deep belief network: 1.25 % test error",
-        "Hinton, Osindero, Teh 2006 (fine-tuned generatively, for 359 epochs; by backpropagation here, as Hinton, "
-        "Salakhutdinov 2006, 1.2 %)",
-        "mean error at most 1.40 %; 1.25 % or less is reached",
+        "784-500-500-2000-10 pre-trained as a deep belief network: 1.2 % test error",
+        "Hinton, Salakhutdinov 2006: 1.2 %, fine-tuned by backpropagation as here (the 1.25 % of Hinton, Osindero, Teh "
+        "2006 is fine-tuned generatively, with labels in the top machine)",
+        "mean error at most 1.25 %; settings chosen by validation images with another seed",
         (0, 1, 2),
         lambda seeds: [
             TrainSpec(
                 architecture=Architecture(hidden=FULL_SIZE, activation="sigmoid"),
-                init=Dbn(rbm_epochs=15),
+                init=Dbn(rbm_epochs=50, weight_std=0.1, held_out=0, output_epochs=5),
                 optimizer=Adam(lr=1e-3),
                 lr_schedule="linear",
-                epochs=20,
+                epochs=30,
                 seed=seed,
                 data="mnist",
             )
             for seed in seeds
         ],
         _full,
+    ),
+    Recipe(
+        "R22",
+        "dbn_shuffled",
+        "What pre-training teaches is in the place of each weight, not in the distribution of weights",
+        "Erhan et al. 2010 (784-256x3-10 sigmoid, 3 epochs a machine, 3 of fine-tuning here)",
+        "shuffled within each layer, the weights are at least .5 points worse than in their places, for every seed, "
+        "and within .5 points of the standard initialization in the mean",
+        (0, 1, 2),
+        lambda seeds: [
+            _sigmoid(scheme, 3, seed)
+            for scheme in (SMALL_DBN, SMALL_DBN.model_copy(update={"shuffled": True}), GlorotStandard())
+            for seed in seeds
+        ],
+        _shuffled,
     ),
 )

@@ -69,7 +69,7 @@ class Training:
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = self._shared.precision == "tf32"
         networks = (
-            [spec.first_network(digits.images) for spec in self.specs]
+            [spec.first_network(digits.images, digits.labels) for spec in self.specs]
             if snapshots is None
             else networks_of(self.specs, snapshots)
         )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.network.architecture import MAX_HIDDEN_LAYERS
 from models.recipes import RECIPES
 from models.spec import TrainSpec, resolve_spec
 from models.vocabulary import DEFAULT_SEED, MAX_SEED
@@ -28,7 +29,7 @@ class ExperimentBody(BaseModel):
         max_length=MAX_MEMBERS,
         description='Schemes, by name or with parameters: {"scheme": "xavier_uniform", "gain": 4}.',
     )
-    depths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
+    depths: list[Annotated[int, Field(ge=1, le=MAX_HIDDEN_LAYERS)]] = Field(
         [],
         max_length=64,
         description="Numbers of hidden layers; all have the width of the base's first hidden layer.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import torch
+
 from models.checkpoint import decode_resume, encode_resume, weights_sha256
 from models.data.mnist import DataSet
 from models.data.training_images import training_images
@@ -52,7 +54,14 @@ class PretrainingOfMember:
         while not pretraining.finished:
             metrics = pretraining.run_epoch(lambda progress: self._between_steps(pretraining, progress))
             self._commit(pretraining.snapshot(), metrics)
-        return Snapshot(0, pretrained_network(spec, pretraining).to_weights(), {})
+        labels = torch.tensor(self.data.train.labels[: len(images)], dtype=torch.int64)
+        network = pretrained_network(spec, pretraining, images, labels, self._before_output_epoch)
+        return Snapshot(0, network.to_weights(), {})
+
+    def _before_output_epoch(self) -> None:
+        self.monitor.moved()
+        self.monitor.raise_if_unwanted()
+        self.context.raise_if_draining()
 
     def _between_steps(self, pretraining: Pretraining, progress: StepProgress) -> None:
         self.monitor.moved()

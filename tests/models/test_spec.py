@@ -64,7 +64,7 @@ def test_an_empty_request_is_a_whole_spec_with_a_seed() -> None:
         ({"init": {"scheme": "zeros", "bias_value": True}}, ("init", "zeros", "bias_value"), "valid number"),
         ({"seed": 2**53}, ("seed",), "less than or equal"),
         ({"architecture": {"hidden": []}}, ("architecture", "hidden"), "at least 1"),
-        ({"architecture": {"hidden": [8] * 65}}, ("architecture", "hidden"), "at most 64"),
+        ({"architecture": {"hidden": [8] * 257}}, ("architecture", "hidden"), "at most 256"),
         ({"architecture": {"activation": "swish"}}, ("architecture", "activation"), "relu"),
         ({"init": {"scheme": "normal", "std": 0}}, ("init", "normal", "std"), "greater than 0"),
         (

@@ -26,6 +26,7 @@ const USUAL = {
   epochs: "5",
 };
 const SETTLE_MS = 350;
+const MOST_LAYERS = 256; // the service refuses one more, and says so
 
 /** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {
@@ -89,7 +90,7 @@ function ownNetwork(state, set) {
   return element(
     "div",
     { class: "row" },
-    field("hidden layers", input(state, set, "depth", { type: "number", min: 1, max: 64 })),
+    field("hidden layers", input(state, set, "depth", { type: "number", min: 1, max: MOST_LAYERS })),
     field("units in each", input(state, set, "width", { type: "number", min: 1, max: 8192 })),
     field(
       "activation",
@@ -180,7 +181,7 @@ function baseOf({ network, depth, width, activation, epochs }) {
   const common = { epochs: Number(epochs), test_curve: true };
   if (network !== "own") return { preset: network, ...common };
   return {
-    architecture: { hidden: Array(Math.min(64, Number(depth) || 1)).fill(Number(width)), activation },
+    architecture: { hidden: Array(Math.min(MOST_LAYERS + 1, Number(depth) || 1)).fill(Number(width)), activation },
     ...common,
   };
 }

@@ -14,7 +14,7 @@ from models.diagnostics.report import Diagnostics
 from models.diagnostics.statistics import distinct_rows, likeness
 from models.init import SCHEMES, initialize
 from models.init.base import Scheme
-from models.init.by_fans import HeNormal, TorchDefault, XavierUniform
+from models.init.by_fans import HeNormal, LecunNormal, TorchDefault, XavierUniform
 from models.init.constants import Constant, Zeros
 from models.init.data_driven import Lsuv
 from models.init.fixed_scale import Normal
@@ -79,6 +79,38 @@ def test_statistics_are_those_of_autograd_and_plain_formulas(probe: Probe) -> No
         assert layer.z_rms_predicted is None  # not the start
     assert found.layers[0].a_rms == pytest.approx(float(torch.tanh(zs[0].detach()).square().mean().sqrt()), rel=1e-4)
     assert found.layers[0].a_q98 == pytest.approx(float(torch.quantile(torch.tanh(zs[0].detach()), 0.98)), abs=0.02)
+
+
+def test_the_jacobian_of_the_hidden_layers_is_that_of_autograd(probe: Probe) -> None:
+    architecture = Architecture(hidden=(30, 28, 25), activation="tanh")
+    network = Network.empty(architecture)
+    initialize(network, XavierUniform(bias="torch_default"), 1)
+    found = diagnose(network, probe, epoch=0, thorough=True).jacobian
+
+    def last_by_first(h: torch.Tensor) -> torch.Tensor:
+        for layer in network.layers[1:-1]:
+            h = torch.tanh(layer.weight @ h + layer.bias)
+        return h
+
+    first = torch.tanh(network.layers[0].weight @ probe.inputs[0] + network.layers[0].bias)
+    values = torch.linalg.svdvals(torch.autograd.functional.jacobian(last_by_first, first))  # type: ignore[no-untyped-call]
+    assert found is not None
+    assert found.largest == pytest.approx(float(values[0]), rel=1e-4)
+    assert found.least == pytest.approx(float(values[-1]), rel=1e-2)
+    assert found.median == pytest.approx(float(values.median()), rel=1e-3)
+    assert found.mean_square == pytest.approx(float(values.square().sum()) / 30, rel=1e-4)
+
+
+def test_orthogonal_weights_keep_every_direction_of_a_linear_network_and_gaussian_ones_do_not(probe: Probe) -> None:
+    """A product of 20 Gaussian matrices has a largest singular value of about sqrt(20 e) = 7 (Pennington 2017)."""
+    orthogonal, gaussian = (
+        look(probe, scheme, *(200,) * 20, activation="identity").jacobian for scheme in (Orthogonal(), LecunNormal())
+    )
+    assert orthogonal is not None
+    assert gaussian is not None
+    assert [orthogonal.least, orthogonal.largest] == pytest.approx([1, 1], abs=1e-4)
+    assert gaussian.largest > 5
+    assert gaussian.median < 0.2
 
 
 def test_dead_and_saturated_units_are_counted(probe: Probe) -> None:

@@ -67,10 +67,12 @@ def test_a_pretraining_that_goes_on_from_a_snapshot_ends_with_the_same_bits(stop
         np.testing.assert_array_equal(tensor, second.tensors[name])
 
 
-def test_the_scheme_alone_and_the_pretraining_in_steps_fill_the_same_network(few: DataSet) -> None:
-    images = training_images(SPEC, few)
-    alone = SPEC.first_network(images)
-    stepwise = pretrained_network(SPEC, finished(started(few)))
+@pytest.mark.parametrize("output_epochs", [0, 2])
+def test_the_scheme_alone_and_the_pretraining_in_steps_fill_the_same_network(output_epochs: int, few: DataSet) -> None:
+    spec = SPEC.model_copy(update={"init": SETTINGS.model_copy(update={"output_epochs": output_epochs})})
+    images, labels = training_images(spec, few), torch.tensor(few.train.labels)
+    alone = spec.first_network(images, labels)
+    stepwise = pretrained_network(spec, finished(started(few)), images, labels)
     for one, other in zip(alone.layers, stepwise.layers, strict=True):
         assert torch.equal(one.weight, other.weight)
         assert torch.equal(one.bias, other.bias)
@@ -91,6 +93,13 @@ def test_the_held_out_images_are_not_learned_from(few: DataSet) -> None:
     )
     for name, tensor in first.items():
         np.testing.assert_array_equal(tensor, second[name])
+
+
+def test_with_none_held_out_all_images_are_learned_and_no_gap_is_known(few: DataSet) -> None:
+    settings = SETTINGS.model_copy(update={"held_out": 0}).settings
+    pretraining = Pretraining(settings, SIZES, 5, training_images(SPEC, few), CPU)
+    assert pretraining.run_epoch().free_energy_gap is None
+    assert pretraining.images_per_epoch == 400
 
 
 def test_a_machine_that_diverges_says_where(few: DataSet) -> None:

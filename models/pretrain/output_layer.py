@@ -1,0 +1,71 @@
+"""Train the output layer alone, on what a pre-trained network's hidden layers compute.
+
+Pre-trained hidden layers meet large, wrong gradients while the output layer is still random. Hinton, Salakhutdinov 2006
+(their released code) therefore let only the top layer learn for the first five epochs of fine-tuning. Here that is a
+softmax regression with Adam (1e-3) on the last hidden layer's activations, which are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.network.activations import ACTIVATIONS
+from models.randomness import generator
+
+if TYPE_CHECKING:
+    from models.network.mlp import Network
+
+RATE = 1e-3
+BATCH = 100
+CHUNK_IMAGES = 5000
+
+
+def train_output_layer(
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+    between_epochs: Callable[[], None] | None = None,
+) -> None:
+    """Train the output layer of a network on the CPU in place; the hidden layers stay.
+
+    `images` uint8 [n, 784] and `labels` int64 [n] are the training digits; computed on `device`. The order of images is
+    drawn from (seed, epoch). `between_epochs` is called before every epoch, and what it raises passes through.
+    """
+    if epochs == 0:
+        return
+    features = torch.cat([_features(network, part, device) for part in torch.split(images, CHUNK_IMAGES)])
+    targets = labels.to(device, torch.int64)
+    output = network.layers[-1]
+    weight, bias = (tensor.to(device).clone() for tensor in (output.weight, output.bias))
+    optimizer = torch.optim.Adam([weight, bias], lr=RATE, foreach=False)
+    for epoch in range(1, epochs + 1):
+        if between_epochs is not None:
+            between_epochs()
+        order = torch.randperm(len(targets), generator=generator(seed, "output_order", epoch)).to(device)
+        for chosen in torch.split(order, BATCH):
+            h = features.index_select(0, chosen)
+            dz = torch.addmm(bias, h, weight.t()).softmax(1)
+            dz[torch.arange(len(chosen), device=device), targets.index_select(0, chosen)] -= 1
+            dz /= len(chosen)
+            weight.grad, bias.grad = dz.t() @ h, dz.sum(0)
+            optimizer.step()
+    output.weight.copy_(weight)
+    output.bias.copy_(bias)
+
+
+def _features(network: Network, images: Tensor, device: torch.device) -> Tensor:
+    """Return the activations of the last hidden layer [n, units], float32 on `device`."""
+    h = images.to(device).float().div_(255.0)
+    for layer in network.layers[:-1]:
+        z = torch.addmm(layer.bias.to(device), h, layer.weight.to(device).t())
+        h = torch.empty_like(z)
+        ACTIVATIONS[network.activation].forward(z, h)
+    return h

@@ -1,4 +1,4 @@
-"""Compute what needs torch and no training: previews of the network that a spec starts from, and phase diagrams.
+"""Compute what needs torch and no training: previews of networks, phase diagrams, and samples of belief networks.
 
 `serve_lines` does so for a process that must not load torch itself: it reads requests as JSON lines from standard input
 and answers with JSON lines on standard output, until the input is closed.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +23,8 @@ from models.diagnostics.phase_diagram import phase_diagram
 from models.diagnostics.preview import BEFORE_PRETRAINING, Preview
 from models.diagnostics.report import Diagnostics
 from models.errors import FaninError, InvalidSpec
+from models.generator.answers import likelihood, samples
+from models.generator.requests import GeneratorFile, LikelihoodOptions, SampleOptions
 from models.init import replace_output
 from models.init.base import Generators
 from models.init.pretrained import Dbn
@@ -58,7 +61,10 @@ def _measure_layers(network: Network, spec: TrainSpec, probe: Probe) -> Diagnost
 
 
 def serve_lines(data_dir: Path, requests: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
-    """Write {"ready": true}; then answer each line, {"preview": TrainSpec} or {"phase": PhaseRequest}, with a line.
+    """Write {"ready": true}; then answer each line with a line.
+
+    A request is {"preview": TrainSpec}, {"phase": PhaseRequest}, or {"file": GeneratorFile} with {"samples":
+    SampleOptions} or {"likelihood": LikelihoodOptions}.
 
     An answer is {"answer": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is the cause}.
     """
@@ -70,17 +76,23 @@ def serve_lines(data_dir: Path, requests: TextIO = sys.stdin, answers: TextIO = 
         data = load(choice, data_dir, fetch=False)
         return kept.setdefault(data.name, data)
 
-    def computed(request: dict[str, Any]) -> BaseModel:
-        if "phase" in request:
-            return phase_diagram(PhaseRequest.model_validate(request["phase"]))
-        spec = TrainSpec.model_validate(request["preview"])
-        return preview(spec, loaded(spec.data))
-
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in requests:
         try:
-            answer = json.dumps({"answer": computed(json.loads(line)).model_dump(mode="json")})
+            answer = json.dumps({"answer": _computed(json.loads(line), loaded).model_dump(mode="json")})
         except FaninError as error:
             is_spec = isinstance(error, InvalidSpec)
             answer = json.dumps({"error": error.detail, "hint": error.hint, "is_spec": is_spec})
         print(answer, file=answers, flush=True)
+
+
+def _computed(request: dict[str, Any], loaded: Callable[[DataChoice], DataSet]) -> BaseModel:
+    if "phase" in request:
+        return phase_diagram(PhaseRequest.model_validate(request["phase"]))
+    if "preview" in request:
+        spec = TrainSpec.model_validate(request["preview"])
+        return preview(spec, loaded(spec.data))
+    file = GeneratorFile.model_validate(request["file"])
+    if "samples" in request:
+        return samples(file, SampleOptions.model_validate(request["samples"]), loaded(file.data))
+    return likelihood(file, LikelihoodOptions.model_validate(request["likelihood"]), loaded(file.data))

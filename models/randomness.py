@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     import torch
 
 Purpose = Literal[
-    "weights", "biases", "output", "order", "rbm_weights", "rbm_order", "rbm_samples", "rbm_shuffle", "output_order"
+    "weights",
+    "biases",
+    "output",
+    "order",
+    "rbm_weights",
+    "rbm_order",
+    "rbm_samples",
+    "rbm_shuffle",
+    "rbm_judged",
+    "output_order",
 ]
 
 

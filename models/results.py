@@ -59,6 +59,17 @@ class PretrainMetrics(_Result):
         description="Mean free energy of held-out images minus that of training images, in nats; growth is "
         "overfitting. Null without held-out images."
     )
+    reconstruction_kl: float | None = Field(
+        None,
+        ge=0,
+        description="Actual against recreation: mean over 1,000 learned images of sum_i KL(x_i, r_i), in nats, after "
+        "one step of sampling; numbers in [0, 1] are read as probabilities. Null in epochs before this was measured.",
+    )
+    pseudo_log_likelihood: float | None = Field(
+        None,
+        description="Mean over the same images of sum_i log p(v_i | the other v), estimated from one bit an image, in "
+        "nats. Null in epochs before this was measured.",
+    )
     hidden_activity: float = Field(ge=0, le=1, description="Mean probability that a hidden unit is on.")
     weight_std: float = Field(description="Standard deviation of the weights.")
     weight_absmax: float = Field(description="Largest magnitude of a weight.")

@@ -135,12 +135,12 @@ class TrainSpec(Part):
         if isinstance(self.init, Dbn) and self.init.output_epochs:
             import torch
 
-            from models.pretrain.output_layer import train_output_layer
+            from models.pretrain.output_layer import TrainingDigits, train_output_layer
 
             if labels is None:
                 raise ValueError("dbn's output layer learns from labels; give those of the images")
             epochs, cpu = self.init.output_epochs, torch.device("cpu")
-            train_output_layer(network, images, labels, epochs=epochs, seed=self.seed, device=cpu)
+            train_output_layer(network, TrainingDigits(images, labels), epochs=epochs, seed=self.seed, device=cpu)
         return network
 
     @property

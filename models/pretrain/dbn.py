@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from models.errors import InvalidSpec, LossNotFinite
-from models.pretrain.rbm import RBM
+from models.pretrain.likelihood import pseudo_log_likelihood
+from models.pretrain.rbm import RBM, bernoulli_kl
 from models.progress import StepProgress
 from models.randomness import derived_seed, generator
 from models.results import PretrainMetrics
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from models.network.mlp import Network
 
 HELD_OUT_SHARE = 20
+JUDGED_IMAGES = 1000
 CHUNK_IMAGES = 5000
 
 
@@ -214,6 +216,17 @@ class Pretraining:
         )
         return held_out - learned if math.isfinite(held_out - learned) else None
 
+    def _judged(self, machine: RBM, layer: int) -> tuple[float | None, float | None]:
+        """Return the KL divergence of one-step recreations from the actual, and the pseudo-log-likelihood."""
+        stream = torch.Generator(self.device).manual_seed(derived_seed(self._seed, "rbm_judged", self.number))
+        visible = self._through(self._learned[:JUDGED_IMAGES], layer)
+        hidden = torch.rand(
+            (len(visible), len(machine.hidden_bias)), generator=stream, device=self.device
+        ) < machine.hidden_probabilities(visible)
+        divergence = float(bernoulli_kl(visible, machine.visible_probabilities(hidden.float()))) / len(visible)
+        found = divergence, pseudo_log_likelihood(machine, visible, stream)
+        return found if all(map(math.isfinite, found)) else (None, None)
+
     def _metrics(self, machine: RBM, epoch: int, error: float, activity: float, started: float) -> PretrainMetrics:
         layer = (self.number - 1) // self.settings.rbm_epochs
         if not math.isfinite(error):
@@ -222,11 +235,14 @@ class Pretraining:
                 "Use a smaller init.lr or init.weight_std.",
             )
         seconds = time.perf_counter() - started
+        divergence, likelihood = self._judged(machine, layer)
         return PretrainMetrics(
             number=self.number,
             layer=layer + 1,
             epoch=epoch,
             reconstruction_error=error / self.images_per_epoch,
+            reconstruction_kl=divergence,
+            pseudo_log_likelihood=likelihood,
             free_energy_gap=self._free_energy_gap(machine, layer),
             hidden_activity=activity,
             weight_std=float(machine.weight.std()),

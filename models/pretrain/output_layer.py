@@ -8,7 +8,7 @@ softmax regression with Adam (1e-3) on the last hidden layer's activations, whic
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,10 +24,16 @@ BATCH = 100
 CHUNK_IMAGES = 5000
 
 
+class TrainingDigits(NamedTuple):
+    """Images uint8 [n, 784] and labels int64 [n]."""
+
+    images: Tensor
+    labels: Tensor
+
+
 def train_output_layer(
     network: Network,
-    images: Tensor,
-    labels: Tensor,
+    digits: TrainingDigits,
     *,
     epochs: int,
     seed: int,
@@ -36,13 +42,13 @@ def train_output_layer(
 ) -> None:
     """Train the output layer of a network on the CPU in place; the hidden layers stay.
 
-    `images` uint8 [n, 784] and `labels` int64 [n] are the training digits; computed on `device`. The order of images is
-    drawn from (seed, epoch). `between_epochs` is called before every epoch, and what it raises passes through.
+    It is computed on `device`. The order of images is drawn from (seed, epoch). `between_epochs` is called before every
+    epoch, and what it raises passes through.
     """
     if epochs == 0:
         return
-    features = torch.cat([_features(network, part, device) for part in torch.split(images, CHUNK_IMAGES)])
-    targets = labels.to(device, torch.int64)
+    features = torch.cat([_features(network, part, device) for part in torch.split(digits.images, CHUNK_IMAGES)])
+    targets = digits.labels.to(device, torch.int64)
     output = network.layers[-1]
     weight, bias = (tensor.to(device).clone() for tensor in (output.weight, output.bias))
     optimizer = torch.optim.Adam([weight, bias], lr=RATE, foreach=False)

@@ -135,6 +135,16 @@ class RBM:
         return self._buffers[batch]
 
 
+def bernoulli_kl(actual: Tensor, recreated: Tensor) -> Tensor:
+    """Return the sum over images and units of KL(x, r) = x log(x / r) + (1 - x) log((1 - x) / (1 - r)), in nats.
+
+    Both are probabilities [B, n]; r is kept within 1e-6 of 0 and 1, where a float32 sigmoid may end.
+    """
+    r = recreated.clamp(1e-6, 1 - 1e-6)
+    of_bits: Tensor = torch.special.xlogy(actual, actual / r) + torch.special.xlogy(1 - actual, (1 - actual) / (1 - r))
+    return of_bits.sum()
+
+
 def _sample(probabilities: Tensor, stream: torch.Generator, *, out: Tensor) -> None:
     """Write 1 with these probabilities, else 0; `out` may be the probabilities themselves.
 

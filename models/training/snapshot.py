@@ -15,7 +15,7 @@ from models.init.base import Generators
 from models.init.pretrained import Dbn
 from models.network.mlp import Network
 from models.pretrain.dbn import Pretraining
-from models.pretrain.output_layer import train_output_layer
+from models.pretrain.output_layer import TrainingDigits, train_output_layer
 from models.spec import TrainSpec
 
 
@@ -47,8 +47,7 @@ def pretrained_network(
     replace_output(network, spec.output_init, generators)
     train_output_layer(
         network,
-        images,
-        labels,
+        TrainingDigits(images, labels),
         epochs=spec.init.output_epochs,
         seed=spec.seed,
         device=pretraining.device,

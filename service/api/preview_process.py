@@ -1,4 +1,4 @@
-"""Previews and phase diagrams, computed in a child process, because the API process does not load torch.
+"""Previews, phase diagrams and samples, computed in a child process, because the API process does not load torch.
 
 The first preview starts the process, and later ones reuse it. It ends with the API process, because its standard input
 closes. It computes one preview at a time; a preview that takes longer than `PREVIEW_LIMIT_S` is aborted by killing it.
@@ -18,6 +18,7 @@ from typing import Any
 from models.diagnostics.phase import PhaseDiagram, PhaseRequest
 from models.diagnostics.preview import Preview
 from models.errors import InvalidSpec
+from models.generator.requests import GeneratorFile, Likelihood, LikelihoodOptions, RawSamples, SampleOptions
 from models.spec import TrainSpec
 from service.errors import Unavailable
 
@@ -59,6 +60,16 @@ class Previews:
         answer = await self._answer({"phase": request.model_dump(mode="json")}, "Use a smaller grid.")
         return PhaseDiagram.model_validate(answer)
 
+    async def samples(self, file: GeneratorFile, options: SampleOptions) -> RawSamples:
+        """Return the pictures of a belief network's chains. Raises `Unavailable` and `InvalidSpec` as `make` does."""
+        request = {"file": file.model_dump(mode="json"), "samples": options.model_dump(mode="json")}
+        return RawSamples.model_validate(await self._answer(request, "Use fewer steps or chains."))
+
+    async def likelihood(self, file: GeneratorFile, options: LikelihoodOptions) -> Likelihood:
+        """Return how probable images are to a machine. Raises `Unavailable` and `InvalidSpec` as `make` does."""
+        request = {"file": file.model_dump(mode="json"), "likelihood": options.model_dump(mode="json")}
+        return Likelihood.model_validate(await self._answer(request, "Use fewer temperatures or chains."))
+
     async def _answer(self, request: dict[str, Any], hint: str) -> dict[str, Any]:
         async with self._own_turn():
             process = await self._ready()
@@ -67,7 +78,7 @@ class Previews:
                     answer = await self._asked(process, json.dumps(request))
             except TimeoutError:
                 self.close()
-                raise InvalidSpec(f"The preview took longer than {PREVIEW_LIMIT_S:.0f} s.", hint) from None
+                raise InvalidSpec(f"It took longer than {PREVIEW_LIMIT_S:.0f} s.", hint) from None
             except asyncio.CancelledError:
                 self.close()  # otherwise the next request would read this one's answer
                 raise

@@ -157,11 +157,15 @@ def _trim(connection: Connection, commit: CheckpointCommit) -> list[str]:
 
 
 def _forget_pretraining(connection: Connection, job_id: str) -> list[str]:
-    """Delete the rows of pre-training checkpoints, which no attempt will need any more, and return their paths."""
+    """Delete the rows of pre-training checkpoints but the last, and return their paths.
+
+    No attempt will need them any more. The last one holds the machines, which can generate images.
+    """
     of_phase = (checkpoints.c.job_id == job_id, checkpoints.c.phase == "pretrain")
-    paths = list(connection.execute(select(checkpoints.c.weights_path).where(*of_phase)).scalars())
-    connection.execute(delete(checkpoints).where(*of_phase))
-    return paths
+    query = select(checkpoints.c.seq, checkpoints.c.weights_path).where(*of_phase).order_by(checkpoints.c.seq.desc())
+    old = connection.execute(query.offset(1)).all()
+    connection.execute(delete(checkpoints).where(*of_phase, checkpoints.c.seq.in_([row.seq for row in old])))
+    return [row.weights_path for row in old]
 
 
 def forget_resume(engine: Engine, attempt: Attempt, row: CheckpointRow, reason: str) -> None:

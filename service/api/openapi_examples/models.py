@@ -101,6 +101,32 @@ MODELS: dict[str, Any] = {
             "image": "data:image/png;base64,iVBORw0KGgo=",
         }
     ),
+    "get_samples": {
+        "object": "samples",
+        "model": JOB_ID,
+        "start": "noise",
+        "layers": [784, 500],
+        "chains": [
+            {
+                "frames": [{"step": 0, "image": "data:image/png;base64,iVBORw0KGgo="}],
+                "reconstruction": None,
+            }
+        ],
+    },
+    "get_likelihood": {
+        "object": "likelihood",
+        "units": 500,
+        "log_z": 451.3,
+        "log_z_low": 451.0,
+        "log_z_high": 451.5,
+        "method": "ais",
+        "chains": 100,
+        "temperatures": 1000,
+        "test_images": 10_000,
+        "test_log_likelihood": -125.0,
+        "train_images": 10_000,
+        "train_log_likelihood": -124.6,
+    },
     "classify": [{"label": "7", "score": 0.9999}, {"label": "2", "score": 0.0001}],
     "get_server": {"name": "fanin", "version": "0.1.0", "extensions": ["binary_tensor_data", "classification"]},
     "get_live": {"live": True, "ready": True},

@@ -12,7 +12,7 @@ from models.init.by_fans import XavierUniform
 from models.init.pretrained import Dbn
 from models.network.architecture import Architecture
 from models.network.mlp import Network
-from models.pretrain.output_layer import BATCH, RATE, train_output_layer
+from models.pretrain.output_layer import BATCH, RATE, TrainingDigits, train_output_layer
 from models.randomness import generator
 from models.spec import TrainSpec
 
@@ -43,7 +43,9 @@ def test_the_output_layer_learns_as_autograd_and_adam_would_and_the_others_stay(
             torch.autograd.backward(nn.functional.cross_entropy(output(h[chosen]), labels[chosen].long()))
             adam.step()
     calls: list[None] = []
-    train_output_layer(network, images, labels, epochs=2, seed=7, device=CPU, between_epochs=lambda: calls.append(None))
+    train_output_layer(
+        network, TrainingDigits(images, labels), epochs=2, seed=7, device=CPU, between_epochs=lambda: calls.append(None)
+    )
     assert len(calls) == 2
     torch.testing.assert_close(network.layers[-1].weight, output.weight.detach(), rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(network.layers[-1].bias, output.bias.detach(), rtol=1e-3, atol=1e-5)

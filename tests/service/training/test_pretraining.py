@@ -37,8 +37,8 @@ def test_every_epoch_of_every_layer_is_committed_and_told(bench: Bench) -> None:
     assert kinds.count("job.pretrain_epoch") == 4
     assert kinds.index("job.pretrain_epoch") < kinds.index("job.epoch")
     kept = [(row.phase, row.epoch) for row in list_checkpoints(bench.engine, job_id)]
-    assert kept == [("train", 0), ("train", 1), ("train", 2)]
-    assert not [path for path in bench.artifacts.list_below(f"jobs/{job_id}") if "pretrain" in path]
+    assert kept == [("pretrain", 4), ("train", 0), ("train", 1), ("train", 2)]  # the machines stay, as a generator
+    assert len([path for path in bench.artifacts.list_below(f"jobs/{job_id}") if "pretrain" in path]) == 1
     assert final_weights(bench, job_id) == undisturbed(bench.data, SPEC)
     with pytest.raises(NotFound):
         find_model(bench.engine, f"{job_id}@4")  # the fourth epoch of pre-training is no model

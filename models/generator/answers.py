@@ -1,0 +1,89 @@
+"""Answer requests to a stored pre-training: samples of its belief network, the likelihood of its first machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import decode_resume
+from models.data.mnist import DataSet
+from models.errors import CheckpointDamaged
+from models.generator.belief_net import BeliefNet
+from models.generator.requests import (
+    GeneratorFile,
+    Likelihood,
+    LikelihoodOptions,
+    RawFrame,
+    RawSamples,
+    SampleOptions,
+)
+from models.pretrain.likelihood import log_z
+from models.pretrain.rbm import RBM
+from models.vocabulary import PIXELS
+
+JUDGED_IMAGES = 10_000
+MAX_BASE_BIAS = 6.0
+
+
+def samples(file: GeneratorFile, options: SampleOptions, data: DataSet) -> RawSamples:
+    """Return the pictures of Gibbs chains. Raises `CheckpointDamaged`."""
+    net = _belief_net(file)
+    images = _images(data.test.images[: options.count]) if options.start == "digits" else None
+    stream = torch.Generator().manual_seed(options.seed)
+    count = options.count if images is None else len(images)
+    frames = net.chains(count, options.steps, options.every, stream, images)
+    return RawSamples(
+        frames=[RawFrame(step=frame.step, pictures=_encoded(frame.pictures)) for frame in frames],
+        reconstructions=None if images is None else _encoded(net.reconstruction(images)),
+    )
+
+
+def likelihood(file: GeneratorFile, options: LikelihoodOptions, data: DataSet) -> Likelihood:
+    """Return log Z of the first machine, and how probable images are to it. Raises `CheckpointDamaged`."""
+    machine = _belief_net(file).machines[0]
+    stream = torch.Generator().manual_seed(options.seed)
+    train, test = (_images(part.images[:JUDGED_IMAGES]) for part in (data.train, data.test))
+    base = torch.logit(train.float().mean(0) / 255).clamp(-MAX_BASE_BIAS, MAX_BASE_BIAS)
+    found = log_z(machine, base, chains=options.chains, temperatures=options.temperatures, stream=stream)
+    sampled = found.method == "ais"
+    return Likelihood(
+        units=machine.weight.shape[1],
+        log_z=found.value,
+        log_z_low=found.low if math.isfinite(found.low) else None,
+        log_z_high=found.high,
+        method=found.method,
+        chains=options.chains if sampled else None,
+        temperatures=options.temperatures if sampled else None,
+        test_images=len(test),
+        test_log_likelihood=_mean_log_p(machine, test, found.value, stream),
+        train_images=len(train),
+        train_log_likelihood=_mean_log_p(machine, train, found.value, stream),
+    )
+
+
+def _mean_log_p(machine: RBM, images: Tensor, log_partition: float, stream: torch.Generator) -> float:
+    binary = torch.bernoulli(images.float() / 255, generator=stream)
+    return float(-machine.free_energy(binary).double().mean()) - log_partition
+
+
+def _belief_net(file: GeneratorFile) -> BeliefNet:
+    try:
+        content = Path(file.path).read_bytes()
+    except OSError as error:
+        raise CheckpointDamaged(f"The file of the pre-training cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise CheckpointDamaged("The file of the pre-training is damaged: its SHA-256 differs from the recorded one.")
+    return BeliefNet(file.sizes, decode_resume(content, file.number))
+
+
+def _images(pixels: object) -> Tensor:
+    return torch.as_tensor(pixels).reshape(-1, PIXELS)
+
+
+def _encoded(pictures: Tensor) -> str:
+    return base64.b64encode(pictures.numpy().tobytes()).decode()

@@ -1,0 +1,117 @@
+"""A pre-trained deep belief network as a generator: its samples, and how probable images are to it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
+
+from models.checkpoint import decode
+from models.generator.requests import GeneratorFile, Likelihood, LikelihoodOptions, SampleOptions, Start
+from models.vocabulary import DATA_NAMES, PIXELS
+from service.api.dependencies import Services, ServicesDep, problem_responses
+from service.errors import NotFound
+from service.http.answers import Answer
+from service.inference.pictures import encode_png
+from service.store.checkpoints import find_model, list_checkpoints
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+class Frame(Answer):
+    """The picture of a chain after a number of Gibbs steps."""
+
+    step: int = Field(ge=0)
+    image: str = Field(description="The 28x28 picture, as a data URL of a PNG; pixels are probabilities.")
+
+
+class Chain(Answer):
+    """One Gibbs chain of the top machine, as pictures."""
+
+    frames: list[Frame]
+    reconstruction: str | None = Field(
+        description="With start=digits: the digit after one way up and down all layers, as a data URL; else null."
+    )
+
+
+class Samples(Answer):
+    """What a deep belief network dreams."""
+
+    object: Literal["samples"] = "samples"
+    model: str = Field(description="The job whose pre-training it is.")
+    start: Start
+    layers: list[int] = Field(description="Units of the images and of every machine's hidden layer.")
+    chains: list[Chain]
+
+
+@router.get("/{model_id}/samples", summary="Sample from a belief network", responses=problem_responses(404, 422, 503))
+async def get_samples(services: ServicesDep, model_id: str, options: Annotated[SampleOptions, Query()]) -> Samples:
+    """Run Gibbs chains in the top machine of a model that `dbn` pre-trained, and draw what its layers make of them.
+
+    The machines are those at the end of pre-training: fine-tuning turns them into a classifier. The same seed gives the
+    same pictures. Requests take turns with previews.
+    """
+    job_id, file = await run_in_threadpool(_generator_of, services, model_id)
+    found = await services.previews.samples(file, options)
+    frames = [(frame.step, _pictures(frame.pictures)) for frame in found.frames]
+    rebuilt = None if found.reconstructions is None else _pictures(found.reconstructions)
+    return Samples(
+        model=job_id,
+        start=options.start,
+        layers=list(file.sizes),
+        chains=[
+            Chain(
+                frames=[Frame(step=step, image=pictures[number]) for step, pictures in frames],
+                reconstruction=None if rebuilt is None else rebuilt[number],
+            )
+            for number in range(len(frames[0][1]))
+        ],
+    )
+
+
+@router.get(
+    "/{model_id}/likelihood",
+    summary="Get how probable images are to a belief network",
+    responses=problem_responses(404, 422, 503),
+)
+async def get_likelihood(
+    services: ServicesDep, model_id: str, options: Annotated[LikelihoodOptions, Query()]
+) -> Likelihood:
+    """Estimate log Z of the first machine of a model that `dbn` pre-trained, and the mean log p of images.
+
+    log Z is exact with at most 20 hidden units, else estimated by annealed importance sampling, with its 95 % interval
+    (Salakhutdinov, Murray 2008). A thousand temperatures of 100 chains in 500 units take some seconds.
+    """
+    _, file = await run_in_threadpool(_generator_of, services, model_id)
+    return await services.previews.likelihood(file, options)
+
+
+def _generator_of(services: Services, model_id: str) -> tuple[str, GeneratorFile]:
+    """Return the job of a model, and the file of its finished pre-training. Raises `NotFound`."""
+    model = find_model(services.engine, model_id)
+    job_id, spec = model.checkpoint.job_id, model.spec
+    rows = list_checkpoints(services.engine, job_id, phase="pretrain")
+    if not rows:
+        cause = "its job ended before pre-trainings were kept" if spec.pretrains else "its scheme pre-trains nothing"
+        raise NotFound(
+            f"{model_id} ({spec.init.scheme}) is no generator: {cause}.",
+            'Train a model with "init": {"scheme": "dbn"} and "activation": "sigmoid".',
+        )
+    metadata = decode(services.artifacts.read(model.checkpoint.weights_path, model.checkpoint.weights_file_sha256))
+    stored = services.artifacts.stored(rows[-1].weights_path, rows[-1].weights_file_sha256)
+    return job_id, GeneratorFile(
+        path=str(stored.path),
+        sha256=rows[-1].weights_file_sha256,
+        number=rows[-1].epoch,
+        sizes=spec.architecture.sizes[:-1],
+        data=next(name for name in DATA_NAMES if name == metadata.metadata.data),
+    )
+
+
+def _pictures(encoded: str) -> list[str]:
+    pixels = np.frombuffer(base64.b64decode(encoded), dtype=np.uint8).reshape(-1, PIXELS)
+    return [f"data:image/png;base64,{base64.b64encode(encode_png(one.reshape(28, 28))).decode()}" for one in pixels]

@@ -38,7 +38,7 @@ MAX_SECONDS = 365 * 24 * 3600
 FLOAT_BYTES = 4
 MAX_ACTIVATIONS = 200_000_000  # of one batch over all layers; training keeps two to three floats for each
 
-LrSchedule = Literal["constant", "linear"]
+LrSchedule = Literal["constant", "linear", "cosine"]
 
 TRAIN_IMAGES: dict[DataChoice, int] = {"auto": 60_000, "mnist": 60_000, "mnist_5k": 4_000}
 """Training images of each data set; `auto` is checked against the larger one, and again when it is resolved."""
@@ -80,7 +80,15 @@ class TrainSpec(Part):
         15, ge=0, le=10_000, description="Passes over the training images; 0 only initializes and evaluates."
     )
     lr_schedule: LrSchedule = Field(
-        "constant", description="linear: the learning rate falls with every step, from optimizer.lr to 0 at the end."
+        "constant",
+        description="How the learning rate falls with every step, from optimizer.lr after warm-up to 0 at the end: "
+        "linear, or along half a cosine; constant: not at all.",
+    )
+    warmup_steps: Whole = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Steps at first in which the learning rate rises evenly to optimizer.lr.",
     )
     seed: Whole = Field(
         DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the first weights and of the order of images."

@@ -7,7 +7,7 @@ An accuracy on 10,000 images has a standard error (.14 points at 98 %). Two mode
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import Any, Literal
@@ -17,7 +17,8 @@ from pydantic import Field
 from models.errors import InvalidSpec
 from models.evaluation.intervals import MeanInterval, Part, binomial_se, mean_interval
 from models.evaluation.pairs import Compared, Named, Pair, compare_pairs
-from models.spec import TrainSpec
+from models.evaluation.rates import RateTried
+from models.evaluation.spec_labels import differing_fields, flattened, short_names
 
 
 class Group(Part):
@@ -40,6 +41,10 @@ class Comparison(Part):
     n_images: int | None
     differing_fields: list[str]
     groups: list[Group]
+    rates: Literal["all", "best"] = Field(
+        "all", description="best: every group is compared at its own best learning rate, chosen on validation images."
+    )
+    sweep: list[RateTried] = Field([], description="With rates=best: every learning rate that was tried.")
     baseline: str | None = Field(description="The group that all others are compared with; null: all pairs.")
     pairs: list[Pair]
 
@@ -80,47 +85,6 @@ def _pairs(groups: Sequence[Named], baseline: str | None) -> list[Pair]:
         names = ", ".join(group.name for group in groups) or "none yet"
         raise InvalidSpec(f"No group has the name {baseline!r}.", f"The groups are: {names}.")
     return compare_pairs([(group, base) for group in groups if group is not base], "dunnett")
-
-
-def flattened(spec: TrainSpec) -> dict[str, Any]:
-    """Return the fields of a spec by dotted names, such as `init.gain`."""
-    fields: dict[str, Any] = {}
-
-    def visit(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for name, below in value.items():
-                visit(f"{prefix}.{name}" if prefix else name, below)
-        else:
-            fields[prefix] = value
-
-    visit("", spec.model_dump(mode="json"))
-    return fields
-
-
-def differing_fields(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the fields, except the seed, in which the flattened specs differ."""
-    names = list(dict.fromkeys(name for fields in flat for name in fields))
-    return [name for name in names if name != "seed" and len({repr(fields.get(name)) for fields in flat}) > 1]
-
-
-def short_names(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a name for each flattened spec: its scheme, and the other fields in which specs of this scheme differ.
-
-    Specs that differ in more than their seed have different names.
-    """
-    schemes = {spec["init.scheme"] for spec in flat}
-    varying = {scheme: differing_fields([spec for spec in flat if spec["init.scheme"] == scheme]) for scheme in schemes}
-    return [", ".join([spec["init.scheme"], *_fields_shown(spec, varying[spec["init.scheme"]])]) for spec in flat]
-
-
-def _fields_shown(flat: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    return [f"{name.rpartition('.')[2]} {_format_value(flat[name])}" for name in names if flat.get(name) is not None]
-
-
-def _format_value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} x {value[0]}" if len(set(value)) == 1 else "-".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _group(group: Named) -> Group:

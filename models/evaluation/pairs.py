@@ -63,6 +63,7 @@ class Compared(NamedTuple):
     final_train_loss: float | None
     first_step_below_2: int | None
     right: NDArray[np.bool_] | None
+    validation_accuracy: float | None = None
 
 
 class Named(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,7 +15,9 @@ from models.vocabulary import DEFAULT_SEED, MAX_SEED
 from service.errors import NotFound
 from service.http.problems import invalid_body
 
-MAX_MEMBERS = 200
+MAX_MEMBERS = 1000
+MAX_RATES = 32
+AUTO_RATES = {"adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)}
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -36,6 +39,13 @@ class ExperimentBody(BaseModel):
     )
     variants: list[dict[str, Any]] = Field(
         [], max_length=MAX_MEMBERS, description="Overrides of other fields, one object per variant."
+    )
+    rates: Literal["auto"] | list[Annotated[float, Field(gt=0, le=10)]] = Field(
+        [],
+        max_length=MAX_RATES,
+        description="Learning rates that every combination is trained with, so that each is compared at its own best, "
+        "chosen on validation images (base needs validation_images). auto: seven half decades about the optimizer's "
+        "usual rate.",
     )
     seeds: list[Seed] = Field(
         [DEFAULT_SEED],
@@ -94,18 +104,37 @@ def _of_grid(request: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
     for (index, scheme), depth, (number, variant), seed in product(
         enumerate(schemes), depths, enumerate(request.variants or [{}]), dict.fromkeys(request.seeds)
     ):
-        if len(specs) >= MAX_MEMBERS:
+        if len(specs) > MAX_MEMBERS:
             raise _too_many(body)
         fields = request.base | scheme | variant | {"seed": seed}
         try:
             spec = resolve_spec(fields)
-            specs.append(spec if depth is None else resolve_spec(_of_depth(spec, depth)))
+            spec = spec if depth is None else resolve_spec(_of_depth(spec, depth))
+            specs += _at_rates(spec, request.rates)
         except ValidationError as error:
             where = ("schemes", index) if request.schemes else ("variants", number) if request.variants else ("base",)
             raise _refused(where, "; ".join(_validation_message(entry) for entry in error.errors()), body) from None
+    _check_members(specs, request, body)
+    return specs
+
+
+def _check_members(specs: Sequence[TrainSpec], request: ExperimentBody, body: dict[str, Any]) -> None:
+    if len(specs) > MAX_MEMBERS:
+        raise _too_many(body)
+    if request.rates and any(spec.validation_images == 0 for spec in specs):
+        message = 'the best rate of each scheme is chosen on validation images; set "validation_images" in "base"'
+        raise _refused(("rates",), message, body)
     if len({spec.model_dump_json() for spec in specs}) < len(specs):
         raise _refused(("schemes",), "two members are the same and would be equal bit for bit; remove one", body)
-    return specs
+
+
+def _at_rates(spec: TrainSpec, rates: Literal["auto"] | Sequence[float]) -> list[TrainSpec]:
+    if not rates:
+        return [spec]
+    tried = AUTO_RATES[spec.optimizer.name] if rates == "auto" else rates
+    return [
+        spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": float(rate)})}) for rate in tried
+    ]
 
 
 def _of_depth(spec: TrainSpec, depth: int) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import io
 import json
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from models.evaluation.comparison import Comparison, differing_fields, flattened, short_names
+from models.evaluation.comparison import Comparison, compare
+from models.evaluation.rates import at_best_rates
+from models.evaluation.spec_labels import differing_fields, flattened, short_names
 from models.recipes import RECIPES
 from models.spec import TrainSpec
 from models.vocabulary import DEFAULT_SEED
@@ -22,6 +24,7 @@ from service.api.schemas.experiments import Experiment, ExperimentLinks, Member,
 from service.store.experiments import (
     ExperimentRow,
     MemberRow,
+    compared_members,
     find_experiment,
     list_members,
     members_of,
@@ -109,6 +112,18 @@ def _verdict(services: Services, row: ExperimentRow, members: list[MemberRow]) -
         return Verdict(measured=None, holds=None, reason=reason)
     measured, holds, table = recipe.judge(outcomes_of(services.engine, row.id, members))
     return Verdict(measured=measured, holds=holds, reason=None, table=[list(line) for line in table])
+
+
+def comparison_of(
+    engine: Engine, experiment_id: str, baseline: str | None, rates: Literal["all", "best"]
+) -> Comparison:
+    """Return the comparison of an experiment's succeeded members, at all rates or at the best of each scheme."""
+    members = compared_members(engine, experiment_id)
+    if rates == "all":
+        return compare(members, baseline)
+    specs = [member.spec for member in list_members(engine, experiment_id)]
+    members, sweep = at_best_rates(members, specs)
+    return compare(members, baseline).model_copy(update={"rates": "best", "sweep": sweep})
 
 
 PAIR_COLUMNS = (

@@ -141,6 +141,7 @@ def compared_members(engine: Engine, experiment_id: str) -> list[Compared]:
                 final_train_loss=epoch_metrics[-1].train_loss_mean if epoch_metrics else None,
                 first_step_below_2=first_step_below_2(epoch_metrics),
                 right=member.evaluation.right(),
+                validation_accuracy=epoch_metrics[-1].validation_accuracy if epoch_metrics else None,
             )
         )
     return compared

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from models.evaluation.comparison import Comparison, compare
+from models.evaluation.comparison import Comparison
 from models.recipes import LONG, RECIPES
 from service.api.dependencies import (
     After,
@@ -23,7 +23,14 @@ from service.api.dependencies import (
     unquoted,
 )
 from service.api.experiment_requests import ExperimentBody, RecipeBody, specs_of
-from service.api.experiment_views import answer_in_transaction, csv_of, csv_of_pairs, experiment_view, summary_fields
+from service.api.experiment_views import (
+    answer_in_transaction,
+    comparison_of,
+    csv_of,
+    csv_of_pairs,
+    experiment_view,
+    summary_fields,
+)
 from service.api.job_files import delete_files
 from service.api.pagination import page
 from service.api.routes.events import RESPONSES, HowAsked, events_answer
@@ -34,7 +41,6 @@ from service.http.accept import prefers
 from service.http.answers import JsonResponse, Page
 from service.queue.submission import Once
 from service.store.experiments import (
-    compared_members,
     get_experiment,
     list_experiments,
     list_members,
@@ -167,6 +173,13 @@ def get_comparison(
     baseline: Annotated[
         str | None, Query(max_length=200, description="Name of a group that all others are compared with (Dunnett).")
     ] = None,
+    rates: Annotated[
+        Literal["all", "best"] | None,
+        Query(
+            description="best: each scheme at its own best learning rate, chosen on validation images; the default "
+            "where the experiment has `rates`. all: every rate is a group."
+        ),
+    ] = None,
     table: Annotated[
         Literal["members", "pairs"], Query(description="What a row of the CSV is: a member, or a pair of groups.")
     ] = "members",
@@ -178,13 +191,13 @@ def get_comparison(
     for all pairs, or by Dunnett's against a baseline), and their models on the same images (exact McNemar test). Labels
     contain only the fields in which members differ. The CSV lists all members, in any state.
     """
-    get_experiment(services.engine, experiment_id)
-    if prefers(accept, "text/csv", over="application/json"):
-        if table == "members":
-            return Response(csv_of(services, experiment_id), media_type="text/csv")
-        comparison = compare(compared_members(services.engine, experiment_id), baseline)
-        return Response(csv_of_pairs(comparison), media_type="text/csv")
-    return compare(compared_members(services.engine, experiment_id), baseline)
+    experiment = get_experiment(services.engine, experiment_id)
+    is_table = prefers(accept, "text/csv", over="application/json")
+    if is_table and table == "members":
+        return Response(csv_of(services, experiment_id), media_type="text/csv")
+    chosen = rates or ("best" if experiment.request.get("rates") else "all")
+    comparison = comparison_of(services.engine, experiment_id, baseline, chosen)
+    return Response(csv_of_pairs(comparison), media_type="text/csv") if is_table else comparison
 
 
 @router.delete("/experiments/{experiment_id}", summary="Delete an experiment", responses=problem_responses(404, 409))

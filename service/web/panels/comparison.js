@@ -1,6 +1,7 @@
 /** An experiment's groups side by side: means with intervals, only the fields that differ, and in words what that shows. */
 
 import { accuracyAxis, chart, draw, errorOf } from "../charts/plotly_chart.js";
+import { rateSweep } from "../charts/rate_sweep.js";
 import { link } from "../lib/address.js";
 import { comparisonOf, comparisonTableOf, getExperiment, listExperiments } from "../lib/api.js";
 import { copyAsCurl } from "../lib/curl.js";
@@ -93,6 +94,7 @@ function compared(experiment, comparison, again) {
     more,
     table(groups, fields, on, images),
     figure,
+    rateSweep(comparison.sweep),
   ];
 }
 
@@ -100,7 +102,7 @@ function table(groups, fields, on, images) {
   const heads = ["Group", "Seeds", "Accuracy", "95 % interval", "Last loss (nats)", "Steps to loss < 2", ...fields];
   const rows = groups.map((group, index) => {
     const { mean, low, high } = group.accuracy;
-    const steps = group.first_step_below_2.map((one) => one ?? "never");
+    const steps = group.first_step_below_2.map((one) => one ?? "–");
     return element(
       "tr",
       {},

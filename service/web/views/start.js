@@ -24,8 +24,11 @@ const USUAL = {
   schemes: "zeros,xavier_uniform,he_normal",
   seeds: "0,1",
   epochs: "5",
+  rates: "",
 };
+const HELD_OUT = { mnist: 10_000, mnist_5k: 1000 }; // validation images, where rates are chosen
 const SETTLE_MS = 350;
+const RATES = 7; // that "auto" stands for
 const MOST_LAYERS = 256; // the service refuses one more, and says so
 
 /** Open the view in a container, until `signal` aborts. */
@@ -46,7 +49,7 @@ function page(schemes, datasets, params, signal) {
     const chosen = picker.chosen();
     if (isOpen) keep({ ...different(state), ...schemesToAddress(chosen) });
     own.hidden = state.network !== "own";
-    const models = chosen.length * seedsOf(state).length;
+    const models = chosen.length * seedsOf(state).length * (state.rates ? RATES : 1);
     submit.textContent = models ? `Train ${counted(models, "model")}` : "Train";
     submit.disabled = models === 0;
     clearTimeout(settling);
@@ -105,7 +108,8 @@ function ownNetwork(state, set) {
 
 function formOf(state, { datasets, picker, own, told, submit, set }, signal) {
   const refused = element("div");
-  const request = () => requestOf(state, picker.chosen());
+  const held = datasets.find(({ name }) => name === "mnist")?.available ? HELD_OUT.mnist : HELD_OUT.mnist_5k;
+  const request = () => requestOf(state, picker.chosen(), held);
   const seeds = input(state, set, "seeds", {
     pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*",
     title: "whole numbers with commas between them",
@@ -129,6 +133,18 @@ function formOf(state, { datasets, picker, own, told, submit, set }, signal) {
       { class: "row" },
       field("Seeds", seeds, "one model for each, with commas between"),
       field("Epochs", epochs, "passes over the training images"),
+      field(
+        "Learning rate",
+        choice(
+          [
+            ["", "the network's own"],
+            ["auto", "each scheme's best of seven"],
+          ],
+          state.rates,
+          set("rates"),
+          { name: "rates" },
+        ),
+      ),
     ),
     element(
       "div",
@@ -157,9 +173,11 @@ function notOnMnist(datasets) {
 }
 
 /** Return the body of POST /experiments for what the form says. */
-function requestOf(state, schemes) {
+function requestOf(state, schemes, held) {
+  const sweep = state.rates ? { rates: state.rates } : {};
   return {
-    base: baseOf(state),
+    base: state.rates ? { ...baseOf(state), validation_images: held } : baseOf(state),
+    ...sweep,
     schemes: schemes.map((one) => (Object.keys(one).length > 1 ? one : one.scheme)),
     seeds: seedsOf(state),
   };

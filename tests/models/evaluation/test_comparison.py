@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from models.errors import InvalidSpec
-from models.evaluation.comparison import compare, flattened, short_names
+from models.evaluation.comparison import compare
 from models.evaluation.pairs import Compared
+from models.evaluation.spec_labels import flattened, short_names
 from models.init.base import Scheme
 from models.init.by_fans import HeNormal, XavierUniform
 from models.init.constants import Zeros

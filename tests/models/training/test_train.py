@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from typing import Any
 
@@ -343,6 +344,17 @@ def test_the_linear_schedule_falls_to_nothing() -> None:
     spec = SMALL.model_copy(update={"lr_schedule": "linear"})
     rates = [rate for epoch in (1, 2, 3) for rate in learning_rates(spec, epoch, steps=8)]
     assert rates == pytest.approx([1e-3 * (1 - step / 24) for step in range(24)])
+
+
+def test_warm_up_rises_evenly_and_what_falls_starts_after_it() -> None:
+    def rates(schedule: str) -> list[float]:
+        spec = SMALL.model_copy(update={"lr_schedule": schedule, "warmup_steps": 4, "epochs": 3})
+        return [1000 * rate for epoch in (1, 2, 3) for rate in learning_rates(spec, epoch, steps=4)]
+
+    assert rates("constant") == pytest.approx([0.25, 0.5, 0.75, 1, *[1] * 8])
+    assert rates("linear") == pytest.approx([0.25, 0.5, 0.75, 1, *(1 - step / 8 for step in range(8))])
+    cosine = [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
+    assert rates("cosine") == pytest.approx([0.25, 0.5, 0.75, 1, *cosine])
 
 
 def test_weights_of_pixels_that_are_never_lit_stay_unless_they_decay(engine: str, few: DataSet) -> None:

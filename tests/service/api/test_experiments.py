@@ -151,11 +151,14 @@ def test_a_key_repeats_the_first_answer(api: httpx.Client) -> None:
         ({"schemes": [], "variants": [{"seed": 1}]}, "#/variants/0", "into"),
         ({"schemes": [], "base": {"epoch": 1}}, "#/base", "epoch"),
         ({"seeds": []}, "#/seeds", "at least 1"),
-        ({"seeds": list(range(101))}, "#/seeds", "more than 200 members"),
+        ({"seeds": list(range(501))}, "#/seeds", "more than 1000 members"),
         ({"base": BASE | {"seed": 1}}, "#/base", "into"),
         ({"schemes": ["he_normal", "he_normal"]}, "#/schemes", "two members are the same"),
         ({"depths": [0]}, "#/depths/0", "greater than or equal to 1"),
         ({"unknown": 1}, "#/unknown", "no such field"),
+        ({"rates": [0.1]}, "#/rates", "validation_images"),
+        ({"rates": [0.0]}, "#/rates", "auto"),
+        ({"rates": "best"}, "#/rates", "auto"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_with_its_place(
@@ -167,6 +170,25 @@ def test_what_cannot_be_tried_is_refused_with_its_place(
     assert api.get("/jobs").json()["data"] == []
 
 
+def test_rates_are_members_and_each_scheme_is_compared_at_its_best(bench: Bench, api: httpx.Client) -> None:
+    body = {
+        "base": BASE | {"optimizer": {"name": "sgd"}, "validation_images": 40},
+        "schemes": ["he_normal", "zeros"],
+        "rates": [0.001, 0.1],
+        "seeds": [0, 1],
+    }
+    made = api.post("/experiments", json=body).raise_for_status().json()
+    assert len(made["members"]) == 8
+    train_all(bench, made)
+    best = api.get(f"/experiments/{made['id']}/comparison").raise_for_status().json()
+    assert (best["rates"], len(best["groups"]), len(best["sweep"])) == ("best", 2, 4)
+    assert sum(one["chosen"] for one in best["sweep"]) == 2
+    everything = api.get(f"/experiments/{made['id']}/comparison?rates=all").json()
+    assert (everything["rates"], len(everything["groups"]), everything["sweep"]) == ("all", 4, [])
+    auto = api.post("/experiments", json=body | {"rates": "auto", "schemes": ["he_normal"], "seeds": [0]}).json()
+    assert [one["label"]["optimizer.lr"] for one in auto["members"]] == [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
+
+
 def test_unknown_experiments_and_recipes_are_not_found(api: httpx.Client) -> None:
     for path in ("/experiments/exp_0", "/experiments/exp_0/comparison", "/experiments/exp_0/events"):
         problem(api.get(path), 404, "not-found")
@@ -175,9 +197,9 @@ def test_unknown_experiments_and_recipes_are_not_found(api: httpx.Client) -> Non
 
 
 def test_a_recipe_of_too_many_seeds_is_refused(api: httpx.Client) -> None:
-    response = api.post("/experiments", json={"recipe": "R13", "seeds": list(range(17))})
-    assert "more than 200 members" in problem(response, 422, "invalid-request")["detail"]
-    problem(api.post("/experiments", json={"recipe": "R2", "seeds": list(range(300))}), 422, "invalid-request")
+    response = api.post("/experiments", json={"recipe": "R13", "seeds": list(range(84))})
+    assert "more than 1000 members" in problem(response, 422, "invalid-request")["detail"]
+    problem(api.post("/experiments", json={"recipe": "R2", "seeds": list(range(1001))}), 400, "malformed-body")
 
 
 def test_a_recipe_that_judges_a_spread_needs_two_seeds(api: httpx.Client) -> None:

@@ -1,0 +1,88 @@
+"""Compare each scheme at its own best learning rate, chosen on validation images.
+
+A rate that suits one scheme is too small or too large for another, so that a comparison at one rate compares rates. Of
+every group of members that differ in rate and seed alone, the rate with the highest mean validation accuracy after the
+last epoch is kept. Test images play no part in the choice, so that tests on them stay valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from pydantic import Field
+
+from models.evaluation.intervals import MeanInterval, Part, binomial_se, mean_interval
+from models.evaluation.pairs import Compared
+from models.evaluation.spec_labels import flattened, short_names
+from models.spec import TrainSpec
+
+RATE = "optimizer.lr"
+
+
+class RateTried(Part):
+    """One learning rate of one group."""
+
+    group: str = Field(description="Short label of the members that differ in rate and seed alone.")
+    rate: float
+    n: int = Field(description="Seeds that have succeeded at this rate.")
+    validation_accuracy: MeanInterval | None = Field(description="After the last epoch; null without any.")
+    chosen: bool = Field(description="Whether the group is compared at this rate.")
+    at_edge: bool = Field(
+        description="Whether this is the chosen rate and the lowest or highest tried: a better one may be beyond."
+    )
+
+
+def at_best_rates(members: Sequence[Compared], specs: Sequence[TrainSpec]) -> tuple[list[Compared], list[RateTried]]:
+    """Return the members at the best rate of their group, and all rates that were tried, by group and rate.
+
+    `specs` are those of all members, of those without a result too. A rate at which fewer seeds succeeded than at
+    another is not chosen; of equally good rates the lower is. Without validation accuracies a group loses its members.
+    """
+    groups: dict[str, list[TrainSpec]] = {}
+    for spec in specs:
+        groups.setdefault(_without_rate(spec), []).append(spec)
+    names = short_names([{**flattened(group[0]), RATE: None} for group in groups.values()])
+    kept: list[Compared] = []
+    tried: list[RateTried] = []
+    for (key, group), name in zip(groups.items(), names, strict=True):
+        rates = sorted({spec.optimizer.lr for spec in group})
+        of_rate = {
+            rate: [one for one in members if _without_rate(one.spec) == key and one.spec.optimizer.lr == rate]
+            for rate in rates
+        }
+        best = _best(of_rate)
+        kept += [] if best is None else of_rate[best]
+        tried += [_tried(name, rate, of_rate[rate], rates, is_best=rate == best) for rate in rates]
+    return kept, tried
+
+
+def _best(of_rate: dict[float, list[Compared]]) -> float | None:
+    most = max((len(found) for found in of_rate.values()), default=0)
+    scores = {
+        rate: fmean(accuracies)
+        for rate, found in of_rate.items()
+        if len(accuracies := _validated(found)) == most and most > 0
+    }
+    return max(scores, key=lambda rate: (scores[rate], -rate)) if scores else None
+
+
+def _tried(name: str, rate: float, found: Sequence[Compared], rates: Sequence[float], *, is_best: bool) -> RateTried:
+    accuracies = _validated(found)
+    floor = binomial_se(fmean(accuracies), found[0].spec.validation_images) if accuracies else 0.0
+    return RateTried(
+        group=name,
+        rate=rate,
+        n=len(found),
+        validation_accuracy=mean_interval(accuracies, floor, within=(0.0, 1.0)) if accuracies else None,
+        chosen=is_best,
+        at_edge=is_best and len(rates) > 1 and rate in (rates[0], rates[-1]),
+    )
+
+
+def _validated(found: Sequence[Compared]) -> list[float]:
+    return [one.validation_accuracy for one in found if one.validation_accuracy is not None]
+
+
+def _without_rate(spec: TrainSpec) -> str:
+    return spec.model_dump_json(exclude={"seed": True, "optimizer": {"lr"}})

@@ -1,0 +1,69 @@
+"""The best learning rate of each scheme, chosen on validation images alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.evaluation.comparison import compare
+from models.evaluation.pairs import Compared
+from models.evaluation.rates import at_best_rates
+from models.init.base import Scheme
+from models.init.by_fans import HeNormal, XavierUniform
+from models.spec import SGD, TrainSpec
+
+
+def member(scheme: Scheme, rate: float, seed: int, validation: float | None, accuracy: float = 0.9) -> Compared:
+    spec = TrainSpec(
+        init=scheme, optimizer=SGD(lr=rate), seed=seed, validation_images=500, data="mnist_5k", test_curve=False
+    )
+    return Compared(spec, accuracy, "mnist_test", 1000, 0.1, 5, None, validation)
+
+
+def test_each_scheme_is_compared_at_its_own_best_rate_by_validation_and_not_by_test_images() -> None:
+    members = [
+        member(scheme, rate, seed, validation, test)
+        for scheme, rate, validation, test in (
+            (HeNormal(), 0.01, 0.95, 0.80),
+            (HeNormal(), 0.1, 0.90, 0.99),
+            (HeNormal(), 1.0, 0.20, 0.20),
+            (XavierUniform(), 0.01, 0.50, 0.50),
+            (XavierUniform(), 0.1, 0.92, 0.91),
+            (XavierUniform(), 1.0, 0.91, 0.95),
+        )
+        for seed in (0, 1, 2)
+    ]
+    kept, sweep = at_best_rates(members, [one.spec for one in members])
+    assert {(one.spec.init.scheme, one.spec.optimizer.lr) for one in kept} == {
+        ("he_normal", 0.01),
+        ("xavier_uniform", 0.1),
+    }
+    chosen = {one.group: one for one in sweep if one.chosen}
+    assert (chosen["he_normal"].rate, chosen["he_normal"].at_edge) == (0.01, True)
+    assert (chosen["xavier_uniform"].rate, chosen["xavier_uniform"].at_edge) == (0.1, False)
+    assert len(sweep) == 6
+    assert chosen["he_normal"].validation_accuracy is not None
+    assert chosen["he_normal"].validation_accuracy.mean == pytest.approx(0.95)
+    comparison = compare(kept)
+    assert [group.label["optimizer.lr"] for group in comparison.groups] == [0.01, 0.1]
+    assert comparison.pairs[0].accuracy_difference.mean == pytest.approx(-0.11)
+
+
+def test_a_rate_at_which_a_seed_diverged_is_not_chosen_and_still_shown() -> None:
+    specs = [member(HeNormal(), rate, seed, None).spec for rate in (0.1, 1.0) for seed in (0, 1)]
+    members = [member(HeNormal(), 0.1, seed, 0.8) for seed in (0, 1)] + [member(HeNormal(), 1.0, 0, 0.99)]
+    kept, sweep = at_best_rates(members, specs)
+    assert {one.spec.optimizer.lr for one in kept} == {0.1}
+    assert [(one.rate, one.n, one.chosen) for one in sweep] == [(0.1, 2, True), (1.0, 1, False)]
+
+
+def test_of_equally_good_rates_the_lower_is_chosen() -> None:
+    members = [member(HeNormal(), rate, 0, 0.9) for rate in (0.3, 0.1)]
+    kept, _ = at_best_rates(members, [one.spec for one in members])
+    assert [one.spec.optimizer.lr for one in kept] == [0.1]
+
+
+def test_without_validation_accuracies_nothing_is_chosen() -> None:
+    members = [member(HeNormal(), 0.1, 0, None)]
+    kept, sweep = at_best_rates(members, [one.spec for one in members])
+    assert kept == []
+    assert [(one.chosen, one.validation_accuracy) for one in sweep] == [(False, None)]

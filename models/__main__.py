@@ -41,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
             _train(options)
     except ValidationError as error:
         for problem in error.errors():
-            print(f"{options.spec}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+            print(
+                f"{getattr(options, 'spec', options.command)}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}",
+                file=sys.stderr,
+            )
         return 2
     except (FaninError, OSError, json.JSONDecodeError) as error:
         print(f"models: {error}", file=sys.stderr)
@@ -59,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     train.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     commands.add_parser("schemes", help="print the table of initialization schemes in docs/reference/schemes.md")
-    previews = commands.add_parser("previews", help="read TrainSpecs as JSON lines; answer each with a preview")
+    previews = commands.add_parser(
+        "previews", help="read requests for previews, phase diagrams and samples as JSON lines; answer each"
+    )
     for command in (fetch, train, previews):
         folder = Path(os.environ.get("FANIN_DATA_DIR") or "data")
         command.add_argument("--data-dir", type=Path, default=folder, help="data folder (FANIN_DATA_DIR, or ./data)")

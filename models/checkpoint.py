@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -22,6 +22,7 @@ from models.spec import TrainSpec
 
 Weights = Mapping[str, NDArray[np.float32]]
 METADATA_KEY = "fanin"
+MAX_HEADER_BYTES = 4 * 2**20
 EPOCH_TENSOR = "epoch"  # stored as a tensor, because a file without tensors cannot be read
 
 
@@ -97,6 +98,18 @@ def decode(content: bytes) -> Checkpoint:
             f"The checkpoint's weights have SHA-256 {digest}, its metadata says {metadata.weights_sha256}."
         )
     return Checkpoint(weights, metadata)
+
+
+def read_metadata(file: BinaryIO) -> CheckpointMetadata:
+    """Return the metadata of an open weights file, from its header alone. Raises `CheckpointDamaged`."""
+    length = int.from_bytes(file.read(8), "little")
+    if not 0 < length <= MAX_HEADER_BYTES:
+        raise CheckpointDamaged("The file is not a safetensors file: its header has no length.")
+    try:
+        header = _Header.model_validate_json(file.read(length))
+        return CheckpointMetadata.model_validate_json(header.metadata[METADATA_KEY])
+    except (ValidationError, KeyError) as error:
+        raise CheckpointDamaged(f"The checkpoint's metadata cannot be read: {error}.") from error
 
 
 def decode_resume(content: bytes, epoch: int) -> Weights:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,6 +32,8 @@ from models.init.pretrained import Dbn
 from models.network.mlp import Network
 from models.spec import TrainSpec
 from models.vocabulary import DataChoice
+
+MAX_FAILURE_CHARACTERS = 500
 
 
 def preview(spec: TrainSpec, data: DataSet) -> Preview:
@@ -67,6 +70,7 @@ def serve_lines(data_dir: Path, requests: TextIO = sys.stdin, answers: TextIO = 
     SampleOptions} or {"likelihood": LikelihoodOptions}.
 
     An answer is {"answer": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is the cause}.
+    {"failed": ...} stands for a fault of this program, whose traceback is on standard error.
     """
     kept: dict[str, DataSet] = {}
 
@@ -83,6 +87,9 @@ def serve_lines(data_dir: Path, requests: TextIO = sys.stdin, answers: TextIO = 
         except FaninError as error:
             is_spec = isinstance(error, InvalidSpec)
             answer = json.dumps({"error": error.detail, "hint": error.hint, "is_spec": is_spec})
+        except Exception as error:  # noqa: BLE001 - a fault must not end the process for the next request
+            traceback.print_exc(file=sys.stderr)
+            answer = json.dumps({"failed": f"{type(error).__name__}: {error}"[:MAX_FAILURE_CHARACTERS]})
         print(answer, file=answers, flush=True)
 
 

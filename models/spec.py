@@ -18,6 +18,7 @@ from models.init.by_fans import XavierUniform
 from models.init.pretrained import Dbn
 from models.network.architecture import Architecture
 from models.vocabulary import (
+    CLASSES,
     DEFAULT_SEED,
     MAX_SEED,
     DataChoice,
@@ -188,7 +189,7 @@ class TrainSpec(Part):
         dbn, sizes = self.init, self.architecture.sizes[:-1]
         weights = sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
         of_steps = STEP_WORK * (len(sizes) - 1) + weights * ((3 + 2 * dbn.k) * dbn.batch + OPTIMIZER_WORK)
-        of_output = dbn.output_epochs * (images // dbn.batch) * STEP_WORK
+        of_output = dbn.output_epochs * (images // 100) * (STEP_WORK + 3 * 100 * sizes[-1] * CLASSES)
         return float(dbn.rbm_epochs * (images // dbn.batch) * of_steps + of_output)
 
     @model_validator(mode="after")
@@ -206,6 +207,13 @@ class TrainSpec(Part):
                 f"a batch of {self.batch_size} has {activations:,} activations in this network, more than the limit of "
                 f"{MAX_ACTIVATIONS:,}; use a smaller batch_size"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _warms_up_within_the_training(self) -> Self:
+        steps = self.epochs * self.steps_per_epoch
+        if self.epochs > 0 and self.warmup_steps > steps:
+            raise ValueError(f"warmup_steps = {self.warmup_steps} is more than the {steps} steps of the training")
         return self
 
     @model_validator(mode="after")

@@ -21,7 +21,8 @@ EvaluatedOn = Literal["mnist_test", "mnist_5k_held_out"]
 
 Whole = Annotated[int, Strict()]
 Real = Annotated[float, Strict()]
-"""Numbers of a spec: a whole number may stand for a real one, but true, false and texts are no numbers."""
+YesNo = Annotated[bool, Strict()]
+"""Values of a spec: a whole number may stand for a real one, but true, false and texts are no numbers."""
 
 
 class Part(BaseModel):

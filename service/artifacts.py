@@ -9,11 +9,11 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from models.errors import CheckpointDamaged
 from service.errors import Unavailable
@@ -108,19 +108,29 @@ class Artifacts:
 
         Raises `Unavailable` if the root folder is missing or the file cannot be read: that may be temporary.
         """
-        try:
+        with self._errors_of(path):
             content = (self._root / path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise CheckpointDamaged(
+                f"The checkpoint file {path} is damaged: its SHA-256 differs from the recorded one."
+            )
+        return content
+
+    def open(self, path: str) -> BinaryIO:
+        """Return an open file, unchecked. Raises `CheckpointDamaged` or `Unavailable` as `read` does."""
+        with self._errors_of(path):
+            return (self._root / path).open("rb")
+
+    @contextmanager
+    def _errors_of(self, path: str) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as error:
             if not self._root.is_dir():
                 raise Unavailable(f"The checkpoint folder {self._root} does not exist.", "Is it mounted?") from error
             raise CheckpointDamaged(f"The checkpoint file {path} is missing.") from error
         except OSError as error:
             raise Unavailable(f"The checkpoint file {path} cannot be read: {error.strerror}.") from error
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise CheckpointDamaged(
-                f"The checkpoint file {path} is damaged: its SHA-256 differs from the recorded one."
-            )
-        return content
 
     def stored(self, path: str, sha256: str) -> StoredFile:
         """Return where a file is, after a comparison with its SHA-256 that is made once for each state of the file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from models.diagnostics.gaussian_means import slopes
 from models.diagnostics.report import JacobianSpectrum
-from models.diagnostics.statistics import MAX_DECOMPOSED
+from models.diagnostics.statistics import MAX_DECOMPOSED, singular_values_of
 
 if TYPE_CHECKING:
     from models.network.mlp import Network
@@ -20,7 +21,7 @@ def jacobian_spectrum(network: Network, z: Sequence[Tensor]) -> JacobianSpectrum
     """Return the spectrum of diag(phi'(z_L)) W_L ... diag(phi'(z_2)) W_2 at the first image, in float64.
 
     `z` are the pre-activations [n, units] of every layer. None if there is one hidden layer, if one is wider than
-    `MAX_DECOMPOSED`, or if the product is not finite.
+    `MAX_DECOMPOSED`, or if the product or its square is not finite.
     """
     hidden = network.layers[:-1]
     if len(hidden) < 2 or max(layer.weight.shape[0] for layer in hidden) > MAX_DECOMPOSED:
@@ -30,10 +31,13 @@ def jacobian_spectrum(network: Network, z: Sequence[Tensor]) -> JacobianSpectrum
         product = slopes(network.activation, of_layer[0].double())[:, None] * (layer.weight.double() @ product)
     if not bool(torch.isfinite(product).all()):
         return None
-    values = torch.linalg.svdvals(product)
+    values = singular_values_of(product)
+    squares = float(values.square().sum())
+    if not math.isfinite(squares):
+        return None
     return JacobianSpectrum(
-        least=float(values[-1]),
+        least=float(values[0]),
         median=float(values.median()),
-        largest=float(values[0]),
-        mean_square=float(values.square().sum()) / len(product[0]),
+        largest=float(values[-1]),
+        mean_square=squares / len(product[0]),
     )

@@ -234,7 +234,8 @@ class _Measured:
             return statistics
         statistics["weight_std_predicted"] = math.sqrt(prediction.weight_variance)
         statistics["z_rms_predicted"] = prediction.z_rms
-        statistics["z_cosine_predicted"] = 1 - prediction.difference
+        if prediction.difference is not None:
+            statistics["z_cosine_predicted"] = 1 - prediction.difference
         h, z = self.seen.h[self.index][0].double(), self.seen.z[self.index][0].double()
         squares = float(h.square().sum())
         if not centred or squares == 0 or prediction.weight_variance == 0:

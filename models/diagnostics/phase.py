@@ -11,8 +11,8 @@ from models.vocabulary import Activation, Part, Real, Whole
 MAX_SIDE = 61
 Phase = Literal["ordered", "critical", "chaotic", "unbounded"]
 
-SigmaW = Annotated[Real, Field(gt=0, le=100)]
-SigmaB = Annotated[Real, Field(ge=0, le=100)]
+SigmaW = Annotated[Real, Field(ge=0.01, le=10)]
+SigmaB = Annotated[Real, Field(ge=0, le=10)]
 
 
 class PhaseRequest(Part):
@@ -35,7 +35,7 @@ class PhaseRequest(Part):
 
 
 class SchemePlace(Part):
-    """Where a scheme with its default parameters and zero biases stands, for layers of `width` units."""
+    """Where a scheme with its default parameters and biases stands, for layers of `width` units."""
 
     scheme: str
     sigma_w: float
@@ -61,11 +61,13 @@ class PhaseDiagram(Part):
     sigma_w: list[float]
     sigma_b: list[float]
     phase: list[list[Phase]] = Field(
-        description="ordered: all images become one; chaotic: like images part; critical: chi is 1 within 1e-4; "
-        "unbounded: the signal grows without end."
+        description="ordered: all images become one, or the signal dies (q* = 0); chaotic: like images part; critical: "
+        "chi is 1 within 1e-4; unbounded: the signal grows without end."
     )
     q: list[list[float | None]] = Field(description="Mean square q* of z that layers reach from 1.")
-    c: list[list[float | None]] = Field(description="Correlation c* of two images that layers reach from 0.")
+    c: list[list[float | None]] = Field(
+        description="Correlation c* of two images that layers reach from 0; null where q* = 0."
+    )
     chi: list[list[float | None]] = Field(
         description="sigma_w^2 E phi'(sqrt(q*) Z)^2: by how much the square of a gradient changes in a layer."
     )
@@ -75,4 +77,4 @@ class PhaseDiagram(Part):
         "few xi_c (Schoenholz et al. 2017)."
     )
     critical_line: list[CriticalPoint] = Field(description="The line chi = 1 within the range of the grid.")
-    schemes: list[SchemePlace] = Field(description="Schemes whose weights are independent and centred.")
+    schemes: list[SchemePlace] = Field(description="Schemes to which the theory applies.")

@@ -15,7 +15,7 @@ in the mean over networks, in the limit of infinite width.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from models.diagnostics.gaussian_means import (
     SLOPES_BELOW_ZERO,
     mean_of_square,
     mean_of_squared_slope,
+    normal_grid,
     slopes,
 )
 from models.diagnostics.phase import CriticalPoint, Phase, PhaseDiagram, PhaseRequest, SchemePlace
@@ -35,17 +36,19 @@ from models.vocabulary import Activation
 
 Values = NDArray[np.float64]
 
-REACH_SD = 9.0
-POINTS = 2000
+POINTS = 1000
+POINTS_AT_ONCE = 256
 START_Q = 1.0
 UNBOUNDED_Q = 1e8
 NO_Q = 1e-12
 """A mean square below which a signal counts as gone; slopes at 0 are taken here."""
-MAX_ITERATIONS = 400
+MAX_ITERATIONS = 120
 NEWTON_STEPS = 50
+BISECTIONS = 60
+SAME_Q = 0.02
 SETTLED = 1e-12
 CRITICAL_WITHIN = 1e-4
-LINE_OF_Q = np.geomspace(1e-6, 1e4, 201)
+LINE_OF_Q = np.geomspace(1e-5, 1e3, 97)
 DIGITS = 6
 
 
@@ -59,7 +62,10 @@ class _Means(NamedTuple):
 
 @dataclass(frozen=True)
 class _FixedPoints:
-    """q*, V'(q*), chi, c* and C'(c*) of P points; q* is infinite where the signal grows without end."""
+    """q*, V'(q*), chi, c* and C'(c*) of P points.
+
+    q* is infinite where the signal grows without end, and the others are NaN; c* and C'(c*) are NaN where q* is 0 too.
+    """
 
     q: Values
     v_slope: Values
@@ -95,6 +101,18 @@ def phase_diagram(request: PhaseRequest) -> PhaseDiagram:
 
 def fixed_points(activation: Activation, sigma_w: Values, sigma_b: Values) -> _FixedPoints:
     """Return the fixed points of the maps for P pairs (sigma_w, sigma_b), reached from q = 1 and c = 0."""
+    pieces = [
+        _fixed_points(activation, sigma_w[first : first + POINTS_AT_ONCE], sigma_b[first : first + POINTS_AT_ONCE])
+        for first in range(0, len(sigma_w), POINTS_AT_ONCE)
+    ]
+    return _FixedPoints(*(np.concatenate(parts) for parts in zip(*map(_parts, pieces), strict=True)))
+
+
+def _parts(found: _FixedPoints) -> tuple[Values, ...]:
+    return tuple(getattr(found, field.name) for field in fields(found))
+
+
+def _fixed_points(activation: Activation, sigma_w: Values, sigma_b: Values) -> _FixedPoints:
     weights, biases = sigma_w**2, sigma_b**2
     with np.errstate(all="ignore"):  # points without a fixed point run to infinity and are masked below
         q = _fixed_q(activation, weights, biases)
@@ -103,23 +121,31 @@ def fixed_points(activation: Activation, sigma_w: Values, sigma_b: Values) -> _F
         chi = weights * means.squared_slope
         c, c_slope = _fixed_c(activation, weights, biases, np.where(bounded, q, START_Q), chi)
     nothing = np.where(bounded, 0.0, np.nan)
+    # Where the signal dies its direction does not settle: near 0 an activation is linear, and keeps angles.
+    keeps_angles = (q == 0) | ((activation == "identity") & (biases == 0))
+    no_angle = nothing + np.where(keeps_angles, np.nan, 0.0)
     v_slope = weights * means.square_by_q
-    return _FixedPoints(q, v_slope + nothing, chi + nothing, c + nothing, c_slope + nothing)
+    return _FixedPoints(q, v_slope + nothing, chi + nothing, c + no_angle, c_slope + no_angle)
 
 
 def critical_line(activation: Activation) -> list[CriticalPoint]:
     """Return points of the line chi = 1, from small q* to large.
 
     For every q, sigma_w^2 = 1 / E phi'(sqrt(q) Z)^2 makes chi = 1, and sigma_b^2 = q - sigma_w^2 E phi(sqrt(q) Z)^2
-    makes q a fixed point, though perhaps not the one that layers reach. Rectifiers have one point, without biases.
+    makes q a fixed point. Points whose q layers do not reach are left out. Rectifiers have one point, without biases.
     """
+    if activation in SLOPES_BELOW_ZERO:
+        return [CriticalPoint(sigma_w=mean_of_squared_slope(activation, START_Q) ** -0.5, sigma_b=0.0, q=START_Q)]
     line = []
     for q in LINE_OF_Q.tolist():
         weight = 1 / mean_of_squared_slope(activation, q)
         bias = q - weight * mean_of_square(activation, q)
         if bias >= -SETTLED * q:
             line.append(CriticalPoint(sigma_w=math.sqrt(weight), sigma_b=math.sqrt(max(bias, 0.0)), q=q))
-    return line[:1] if activation in SLOPES_BELOW_ZERO else line
+    with np.errstate(all="ignore"):
+        squares = (np.array([one.sigma_w for one in line]) ** 2, np.array([one.sigma_b for one in line]) ** 2)
+        reached = _fixed_q(activation, *squares) if line else np.array([])
+    return [one for one, q in zip(line, reached.tolist(), strict=True) if abs(q - one.q) <= SAME_Q * one.q]
 
 
 def _fixed_q(activation: Activation, weights: Values, biases: Values) -> Values:
@@ -139,7 +165,19 @@ def _fixed_q(activation: Activation, weights: Values, biases: Values) -> Values:
         moving = moving[(np.abs(new - at) > SETTLED * new) & (new > NO_Q) & (new < UNBOUNDED_Q)]
         if len(moving) == 0:
             break
+    q[moving] = _settled(activation, weights[moving], biases[moving], q[moving])
     return np.where(q >= UNBOUNDED_Q, np.inf, np.where(q <= NO_Q, 0.0, q))
+
+
+def _settled(activation: Activation, weights: Values, biases: Values, q: Values) -> Values:
+    """Return the fixed points of maps that still rise slowly at q: by bisection up to `UNBOUNDED_Q`, else beyond it."""
+    low, high = q, np.full_like(q, UNBOUNDED_Q)
+    grows = weights * _means(activation, high).square + biases >= high
+    for _ in range(BISECTIONS):
+        middle = np.sqrt(low * high)
+        rises = weights * _means(activation, middle).square + biases > middle
+        low, high = np.where(rises, middle, low), np.where(rises, high, middle)
+    return np.where(grows, UNBOUNDED_Q, high)
 
 
 def _fixed_c(activation: Activation, weights: Values, biases: Values, q: Values, chi: Values) -> tuple[Values, Values]:
@@ -168,8 +206,7 @@ def _fixed_c(activation: Activation, weights: Values, biases: Values, q: Values,
 
 
 def _means(activation: Activation, q: Values) -> _Means:
-    z = np.linspace(-REACH_SD, REACH_SD, POINTS)
-    density = np.exp(-z * z / 2) * (z[1] - z[0]) / math.sqrt(2 * math.pi)
+    z, density = (side.numpy() for side in normal_grid(POINTS))
     scaled = np.sqrt(np.maximum(q, NO_Q))[:, None] * z
     values, slope = activated(activation, scaled), slopes(activation, torch.from_numpy(scaled)).numpy()
     by_q = (values * slope * z) @ density / np.sqrt(np.maximum(q, NO_Q))

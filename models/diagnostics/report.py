@@ -90,8 +90,8 @@ class LayerDiagnostics(BaseModel):
 class JacobianSpectrum(BaseModel):
     """Singular values of d a_L / d a_1 at the first image, from the first hidden layer's activations to the last's.
 
-    Mean square 1: lengths are kept on average. All 1: dynamical isometry, no direction grows or dies (Saxe et al. 2013,
-    Pennington et al. 2017).
+    Values below 1e-8 of the largest are rounding. Mean square 1: lengths are kept on average. All 1: dynamical
+    isometry, no direction grows or dies (Saxe et al. 2013, Pennington et al. 2017).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -112,7 +112,9 @@ class Diagnostics(BaseModel):
     loss: float | None = Field(description="Mean cross entropy on them, in nats an image.")
     gradient_norm: float | None = Field(description="Norm of the gradient of that loss with respect to all parameters.")
     jacobian: JacobianSpectrum | None = Field(
-        None, description="At the start and the end only; null with one hidden layer, or layers of over 1,024 units."
+        None,
+        description="At the start and the end only; null with one hidden layer, with layers of over 1,024 units, and "
+        "where it overflows.",
     )
     verdict: str = Field(description='What hinders learning, the worst first, or "fine".')
     layers: list[LayerDiagnostics]

@@ -41,13 +41,13 @@ class Inputs(NamedTuple):
 class Prediction:
     """For one layer: the variance of its weights, the rms of z, and the rms of dL/dz relative to the output layer's.
 
-    `difference` is 1 - the correlation of two images' z.
+    `difference` is 1 - the correlation of two images' z; None where all z are 0.
     """
 
     weight_variance: float
     z_rms: float
     dz_share: float
-    difference: float
+    difference: float | None
 
 
 def predict(
@@ -59,14 +59,15 @@ def predict(
         return None
     variances[-1] = {"same": variances[-1], "small": SMALL_OUTPUT_STD**2, "zeros": 0.0}[output_init]
     sizes, activation = architecture.sizes, architecture.activation
-    moments, differences = [], []
+    moments: list[float] = []
+    differences: list[float | None] = []
     squares, apart = inputs.mean_square, inputs.mean_square * inputs.difference
     for index, variance in enumerate(variances):
         q = variance * squares + scheme.bias_variance(sizes[index])
         moments.append(q)
-        differences.append(variance * apart / q if q > 0 else 0.0)
+        differences.append(variance * apart / q if q > 0 else None)
         squares = sizes[index + 1] * mean_of_square(activation, q)
-        apart = sizes[index + 1] * difference_of_products(activation, q, differences[-1])
+        apart = sizes[index + 1] * difference_of_products(activation, q, differences[-1] or 0.0)
     shares = [1.0]
     for index in range(len(variances) - 1, 0, -1):
         slope = mean_of_squared_slope(activation, moments[index - 1])

@@ -17,8 +17,10 @@ from pydantic import Field
 from models.errors import InvalidSpec
 from models.evaluation.intervals import MeanInterval, Part, binomial_se, mean_interval
 from models.evaluation.pairs import Compared, Named, Pair, compare_pairs
-from models.evaluation.rates import RateTried
+from models.evaluation.rates import BestRates, RateTried
 from models.evaluation.spec_labels import differing_fields, flattened, short_names
+
+MAX_GROUPS_PAIRED = 64
 
 
 class Group(Part):
@@ -47,24 +49,32 @@ class Comparison(Part):
     sweep: list[RateTried] = Field([], description="With rates=best: every learning rate that was tried.")
     baseline: str | None = Field(description="The group that all others are compared with; null: all pairs.")
     pairs: list[Pair]
+    pairs_left_out: int = Field(
+        0,
+        description=f"Pairs that are not compared: there are more than {MAX_GROUPS_PAIRED} groups, and no baseline.",
+    )
 
 
-def compare(members: Sequence[Compared], baseline: str | None = None) -> Comparison:
+def compare(members: Sequence[Compared], baseline: str | None = None, best: BestRates | None = None) -> Comparison:
     """Return the comparison of members, grouped by their specs without the seed, in the order of the members.
 
-    Without a `baseline` all pairs of groups are compared, and their p-values adjusted by Holm's method; with the name
-    of a group all others are compared with it, by Dunnett's. Raises `InvalidSpec` if there is no group of this name.
+    With `best` the members are those at the best rates, and groups have the names of the sweep. Without a `baseline`
+    all pairs of up to `MAX_GROUPS_PAIRED` groups are compared, and their p-values adjusted by Holm's method; with the
+    name of a group all others are compared with it, by Dunnett's. Raises `InvalidSpec` if no group has this name.
     """
+    members = members if best is None else best.members
     flat = [flattened(member.spec) for member in members]
     fields = differing_fields(flat)
     groups: dict[str, list[Compared]] = {}
     for member in members:
         groups.setdefault(member.spec.model_dump_json(exclude={"seed"}), []).append(member)
     firsts = [flattened(group[0].spec) for group in groups.values()]
+    names = short_names(firsts) if best is None else [best.name_of(group[0].spec) for group in groups.values()]
     named = [
         Named(name, {field: first.get(field) for field in fields}, group)
-        for name, first, group in zip(short_names(firsts), firsts, groups.values(), strict=True)
+        for name, first, group in zip(names, firsts, groups.values(), strict=True)
     ]
+    left_out = math.comb(len(named), 2) if baseline is None and len(named) > MAX_GROUPS_PAIRED else 0
     judged = {(member.evaluated_on, member.n_images) for member in members}
     evaluated_on, n_images = judged.pop() if len(judged) == 1 else (None, None)
     return Comparison(
@@ -72,8 +82,11 @@ def compare(members: Sequence[Compared], baseline: str | None = None) -> Compari
         n_images=n_images,
         differing_fields=fields,
         groups=[_group(one) for one in named],
+        rates="all" if best is None else "best",
+        sweep=[] if best is None else best.sweep,
         baseline=baseline,
-        pairs=_pairs(named, baseline),
+        pairs=[] if left_out else _pairs(named, baseline),
+        pairs_left_out=left_out,
     )
 
 

@@ -7,8 +7,9 @@ last epoch is kept. Test images play no part in the choice, so that tests on the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -23,7 +24,7 @@ RATE = "optimizer.lr"
 class RateTried(Part):
     """One learning rate of one group."""
 
-    group: str = Field(description="Short label of the members that differ in rate and seed alone.")
+    group: str = Field(description="Name of the group that is compared at its chosen rate.")
     rate: float
     n: int = Field(description="Seeds that have succeeded at this rate.")
     validation_accuracy: MeanInterval | None = Field(description="After the last epoch; null without any.")
@@ -33,28 +34,46 @@ class RateTried(Part):
     )
 
 
-def at_best_rates(members: Sequence[Compared], specs: Sequence[TrainSpec]) -> tuple[list[Compared], list[RateTried]]:
-    """Return the members at the best rate of their group, and all rates that were tried, by group and rate.
+class BestRates(NamedTuple):
+    """The members at the chosen rates, all rates that were tried, and the name of the group of a spec."""
 
-    `specs` are those of all members, of those without a result too. A rate at which fewer seeds succeeded than at
-    another is not chosen; of equally good rates the lower is. Without validation accuracies a group loses its members.
+    members: list[Compared]
+    sweep: list[RateTried]
+    names: Mapping[str, str]
+
+    def name_of(self, spec: TrainSpec) -> str:
+        """Return the name of a spec's group, which is the same whatever rates are chosen."""
+        return self.names[_without_rate(spec)]
+
+
+def at_best_rates(
+    members: Sequence[Compared], specs: Sequence[TrainSpec], unfinished: Sequence[TrainSpec] = ()
+) -> BestRates:
+    """Return the members at the best rate of their group, and all rates by group and rate.
+
+    `specs` are those of all members, of those without a result too; `unfinished` those of members that may still
+    succeed, whose groups have no choice yet. A rate at which fewer seeds succeeded than at another is not chosen; of
+    equally good rates the lower is. Without validation accuracies a group loses its members.
     """
-    groups: dict[str, list[TrainSpec]] = {}
+    groups: dict[str, dict[float, list[Compared]]] = {}
+    firsts: dict[str, TrainSpec] = {}
     for spec in specs:
-        groups.setdefault(_without_rate(spec), []).append(spec)
-    names = short_names([{**flattened(group[0]), RATE: None} for group in groups.values()])
+        key = _without_rate(spec)
+        firsts.setdefault(key, spec)
+        groups.setdefault(key, {}).setdefault(spec.optimizer.lr, [])
+    for member in members:
+        groups[_without_rate(member.spec)][member.spec.optimizer.lr].append(member)
+    labels = short_names([{**flattened(spec), RATE: None} for spec in firsts.values()])
+    names = dict(zip(firsts, labels, strict=True))
+    open_groups = {_without_rate(spec) for spec in unfinished}
     kept: list[Compared] = []
     tried: list[RateTried] = []
-    for (key, group), name in zip(groups.items(), names, strict=True):
-        rates = sorted({spec.optimizer.lr for spec in group})
-        of_rate = {
-            rate: [one for one in members if _without_rate(one.spec) == key and one.spec.optimizer.lr == rate]
-            for rate in rates
-        }
-        best = _best(of_rate)
+    for key, of_rate in groups.items():
+        best = None if key in open_groups else _best(of_rate)
         kept += [] if best is None else of_rate[best]
-        tried += [_tried(name, rate, of_rate[rate], rates, is_best=rate == best) for rate in rates]
-    return kept, tried
+        rates = sorted(of_rate)
+        tried += [_tried(names[key], rate, of_rate[rate], rates, is_best=rate == best) for rate in rates]
+    return BestRates(kept, tried, names)
 
 
 def _best(of_rate: dict[float, list[Compared]]) -> float | None:

@@ -46,4 +46,6 @@ def _fields_shown(flat: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 def _format_value(value: Any) -> str:
     if isinstance(value, list):
         return f"{len(value)} x {value[0]}" if len(set(value)) == 1 else "-".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)

@@ -47,7 +47,8 @@ def likelihood(file: GeneratorFile, options: LikelihoodOptions, data: DataSet) -
     """Return log Z of the first machine, and how probable images are to it. Raises `CheckpointDamaged`."""
     machine = _belief_net(file).machines[0]
     stream = torch.Generator().manual_seed(options.seed)
-    train, test = (_images(part.images[:JUDGED_IMAGES]) for part in (data.train, data.test))
+    judged = min(JUDGED_IMAGES, len(data.test.images))
+    train, test = (_images(part.images[:judged]) for part in (data.train, data.test))
     base = torch.logit(train.float().mean(0) / 255).clamp(-MAX_BASE_BIAS, MAX_BASE_BIAS)
     found = log_z(machine, base, chains=options.chains, temperatures=options.temperatures, stream=stream)
     sampled = found.method == "ais"
@@ -58,6 +59,7 @@ def likelihood(file: GeneratorFile, options: LikelihoodOptions, data: DataSet) -
         log_z_high=found.high,
         method=found.method,
         chains=options.chains if sampled else None,
+        effective_chains=found.effective_chains,
         temperatures=options.temperatures if sampled else None,
         test_images=len(test),
         test_log_likelihood=_mean_log_p(machine, test, found.value, stream),

@@ -63,16 +63,20 @@ class Likelihood(Part):
     object: Literal["likelihood"] = "likelihood"
     units: int = Field(description="Hidden units of the machine.")
     log_z: float = Field(description="Logarithm of the partition function.")
-    log_z_low: float | None = Field(description="95 % interval of log Z; null if the chains do not bound it.")
+    log_z_low: float | None = Field(
+        description="95 % interval of log Z by the spread of the chains; null if they do not bound it. With few "
+        "effective chains it is too narrow and log Z too low, so that log p is too high: take more temperatures."
+    )
     log_z_high: float
     method: Literal["exact", "ais"] = Field(
         description="exact: summed over all states of at most 20 hidden units; ais: annealed importance sampling."
     )
     chains: int | None
+    effective_chains: float | None = Field(description="(sum w)^2 / sum w^2 of the chains' weights; null if exact.")
     temperatures: int | None
     test_images: int
     test_log_likelihood: float = Field(description="Mean log p of test images.")
-    train_images: int
+    train_images: int = Field(description="The first images of the training set.")
     train_log_likelihood: float = Field(description="Mean log p of as many training images.")
 
 

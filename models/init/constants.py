@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 from pydantic import Field, model_validator
 
 from models.init.base import Scheme
-from models.vocabulary import Real
+from models.vocabulary import Real, YesNo
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ class _EqualUnits(Scheme):
     """Schemes that start all units of a layer alike, so that only random biases could make them differ."""
 
     keeps_signal_theory: ClassVar[bool] = False
-    break_symmetry_by_bias: bool = Field(
+    break_symmetry_by_bias: YesNo = Field(
         False, description="Allow random biases, which make units differ, so that no symmetry is shown."
     )
 

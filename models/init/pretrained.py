@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from models.errors import InvalidSpec
 from models.init.base import Generators, Scheme
 from models.randomness import generator
-from models.vocabulary import Real, Whole
+from models.vocabulary import Real, Whole, YesNo
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +61,7 @@ class Dbn(Scheme):
         description="Last training images that the machines do not learn, at most a twentieth; their free energy shows "
         "overfitting. 0: the machines learn all images.",
     )
-    shuffled: bool = Field(
+    shuffled: YesNo = Field(
         False, description="Shuffle the learned weights within each layer, which keeps their distribution alone."
     )
     output_epochs: Whole = Field(

@@ -41,7 +41,10 @@ def _phases(seeds: Sequence[int]) -> list[TrainSpec]:
 
 
 def _order_and_chaos(outcomes: Sequence[Outcome]) -> Judgement:
-    """Judge the networks that are at most half as deep as wide: there the theory of infinite width is near."""
+    """Judge that networks to 3 xi_c learn, if at most half as deep as wide, and that none beyond 12 xi_c does.
+
+    In deeper networks of this width the theory of infinite width is not near enough to promise that they learn.
+    """
     shallow, deep = True, True
     cells: dict[tuple[float, int], list[Outcome]] = {}
     for run in outcomes:
@@ -74,7 +77,7 @@ def _critical(scheme: Scheme, seed: int) -> TrainSpec:
 def _isometry(outcomes: Sequence[Outcome]) -> Judgement:
     orthogonal, gaussian = of_scheme(outcomes, "orthogonal"), of_scheme(outcomes, "variance_scaling")
     largest = [
-        [run.start.jacobian.largest if run.start.jacobian else math.inf for run in group]
+        [run.start.jacobian.largest if run.start.jacobian else math.nan for run in group]
         for group in (orthogonal, gaussian)
     ]
     losses = [[run.metrics[0].train_loss_mean for run in group] for group in (orthogonal, gaussian)]
@@ -83,7 +86,7 @@ def _isometry(outcomes: Sequence[Outcome]) -> Judgement:
         f"{listed(largest[1], '.1f')}; mean loss of the epoch {listed(losses[0], '.3f')} and "
         f"{listed(losses[1], '.3f')}; first step: {first_steps(orthogonal)} and {first_steps(gaussian)}"
     )
-    narrow, wide = max(largest[0]) <= 2, min(largest[1]) >= 8
+    narrow, wide = all(value <= 2 for value in largest[0]), all(value >= 8 for value in largest[1])
     return Judgement(measured, narrow and wide and all(map(float.__lt__, *losses)))
 
 
@@ -124,8 +127,8 @@ def _flat_in_depth(outcomes: Sequence[Outcome]) -> Judgement:
     return Judgement(measured, max(growth["orthogonal"]) <= 1.25 and min(growth["lecun_normal"]) >= 1.4)
 
 
-NARROW = ((2, 10), (4, 20))
-"""(units, hidden layers) of the networks that may be born dead."""
+NARROW = ((2, 10), (2, 25), (16, 10))
+"""(units, hidden layers) of the networks that may be born dead; of the last ones the bounds allow none."""
 
 
 def born_dead_bounds(units: int, depth: int) -> tuple[float, float]:
@@ -160,7 +163,7 @@ RECIPES = (
         "Tanh networks learn to a depth of a few xi_c, whether order or chaos ends them",
         "Schoenholz et al. 2017, Deep information propagation (about 6 xi_c there; 784-200xd-10, sigma_b^2 .05, SGD "
         ".003, one epoch here)",
-        "of networks at most half as deep as wide all learn to 3 xi_c (loss below 2); none learns beyond 12 xi_c",
+        "to 3 xi_c all learn (loss below 2) that are at most half as deep as wide; beyond 12 xi_c none learns",
         (1,),
         _phases,
         _order_and_chaos,
@@ -189,7 +192,7 @@ RECIPES = (
         "R20",
         "linear_depth",
         "Deep linear networks learn as fast as shallow ones from orthogonal weights, not from Gaussian ones",
-        "Saxe et al. 2013 (the best of three rates for each network, as there; one epoch, 100 units a layer here)",
+        "Saxe et al. 2013 (each network at its best rate; the best of three for one epoch, 100 units a layer here)",
         "mean loss of the epoch at the best rate, 50 layers over 5: orthogonal at most 1.25, Gaussian at least 1.4",
         (1, 2, 3),
         lambda seeds: [
@@ -204,7 +207,8 @@ RECIPES = (
     Recipe(
         "R21",
         "born_dead",
-        "Deep, narrow ReLU networks are often dead before training: they answer the same to every image",
+        "Deep, narrow ReLU networks are often dead before training: they answer the same to every image; wide ones are "
+        "not",
         "Lu, Shin, Su, Karniadakis 2019, Dying ReLU and initialization",
         "the share of dead networks is between the lower and the upper bound, within 3 binomial sd",
         tuple(range(100)),

@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.network.architecture import MAX_HIDDEN_LAYERS
 from models.recipes import RECIPES
 from models.spec import TrainSpec, resolve_spec
-from models.vocabulary import DEFAULT_SEED, MAX_SEED
+from models.vocabulary import DEFAULT_SEED, MAX_SEED, Real, Whole
 from service.errors import NotFound
 from service.http.problems import invalid_body
 
 MAX_MEMBERS = 1000
 MAX_RATES = 32
 AUTO_RATES = {"adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "sgd": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)}
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 
 
 class ExperimentBody(BaseModel):
@@ -32,7 +32,7 @@ class ExperimentBody(BaseModel):
         max_length=MAX_MEMBERS,
         description='Schemes, by name or with parameters: {"scheme": "xavier_uniform", "gain": 4}.',
     )
-    depths: list[Annotated[int, Field(ge=1, le=MAX_HIDDEN_LAYERS)]] = Field(
+    depths: list[Annotated[Whole, Field(ge=1, le=MAX_HIDDEN_LAYERS)]] = Field(
         [],
         max_length=64,
         description="Numbers of hidden layers; all have the width of the base's first hidden layer.",
@@ -40,9 +40,8 @@ class ExperimentBody(BaseModel):
     variants: list[dict[str, Any]] = Field(
         [], max_length=MAX_MEMBERS, description="Overrides of other fields, one object per variant."
     )
-    rates: Literal["auto"] | list[Annotated[float, Field(gt=0, le=10)]] = Field(
+    rates: Literal["auto"] | Annotated[list[Annotated[Real, Field(gt=0, le=10)]], Field(max_length=MAX_RATES)] = Field(
         [],
-        max_length=MAX_RATES,
         description="Learning rates that every combination is trained with, so that each is compared at its own best, "
         "chosen on validation images (base needs validation_images). auto: seven half decades about the optimizer's "
         "usual rate.",
@@ -121,8 +120,11 @@ def _of_grid(request: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
 def _check_members(specs: Sequence[TrainSpec], request: ExperimentBody, body: dict[str, Any]) -> None:
     if len(specs) > MAX_MEMBERS:
         raise _too_many(body)
-    if request.rates and any(spec.validation_images == 0 for spec in specs):
-        message = 'the best rate of each scheme is chosen on validation images; set "validation_images" in "base"'
+    if request.rates and any(spec.validation_images == 0 or spec.epochs == 0 for spec in specs):
+        message = (
+            'the best rate of each scheme is chosen on validation images after training; set "validation_images" in '
+            '"base", and at least one epoch'
+        )
         raise _refused(("rates",), message, body)
     if len({spec.model_dump_json() for spec in specs}) < len(specs):
         raise _refused(("schemes",), "two members are the same and would be equal bit for bit; remove one", body)
@@ -131,10 +133,8 @@ def _check_members(specs: Sequence[TrainSpec], request: ExperimentBody, body: di
 def _at_rates(spec: TrainSpec, rates: Literal["auto"] | Sequence[float]) -> list[TrainSpec]:
     if not rates:
         return [spec]
-    tried = AUTO_RATES[spec.optimizer.name] if rates == "auto" else rates
-    return [
-        spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": float(rate)})}) for rate in tried
-    ]
+    tried = AUTO_RATES[spec.optimizer.name] if rates == "auto" else dict.fromkeys(map(float, rates))
+    return [spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": rate})}) for rate in tried]
 
 
 def _of_depth(spec: TrainSpec, depth: int) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from service.store.jobs import ENDED, JobState
 MAX_NAMED = 4
 USUAL_SCHEME = TrainSpec().init.scheme  # of both presets too
 NOT_ENDED = "Not all members have ended."
+OTHER_RECIPE = "The recipe has changed since: it trains other members now, and its bounds are for those."
 
 
 def experiment_view(services: Services, experiment_id: str) -> Experiment:
@@ -110,6 +111,9 @@ def _verdict(services: Services, row: ExperimentRow, members: list[MemberRow]) -
             f"{lost} members have no result: they failed, were cancelled or deleted." if lost else "No such recipe."
         )
         return Verdict(measured=None, holds=None, reason=reason)
+    seeds = list(dict.fromkeys(member.spec.seed for member in members))
+    if {member.spec for member in members} != set(recipe.members(seeds)):
+        return Verdict(measured=None, holds=None, reason=OTHER_RECIPE)
     measured, holds, table = recipe.judge(outcomes_of(services.engine, row.id, members))
     return Verdict(measured=measured, holds=holds, reason=None, table=[list(line) for line in table])
 
@@ -121,9 +125,9 @@ def comparison_of(
     members = compared_members(engine, experiment_id)
     if rates == "all":
         return compare(members, baseline)
-    specs = [member.spec for member in list_members(engine, experiment_id)]
-    members, sweep = at_best_rates(members, specs)
-    return compare(members, baseline).model_copy(update={"rates": "best", "sweep": sweep})
+    rows = list_members(engine, experiment_id)
+    unfinished = [row.spec for row in rows if row.state not in ENDED]
+    return compare(members, baseline, at_best_rates(members, [row.spec for row in rows], unfinished))
 
 
 PAIR_COLUMNS = (

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,12 @@ from service.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+IsGone = Callable[[], Awaitable[bool]]
+
 START_LIMIT_S = 60.0
 PREVIEW_LIMIT_S = 30.0
 TURN_LIMIT_S = 10.0
+LOOK_INTERVAL_S = 0.5
 MAX_PARAMETERS = 30_000_000
 MAX_ANSWER_BYTES = 2**20
 
@@ -40,8 +43,8 @@ class Previews:
         self._turn = asyncio.Lock()
         self._killed: set[asyncio.Future[int]] = set()
 
-    async def make(self, spec: TrainSpec) -> Preview:
-        """Return the preview of a spec.
+    async def make(self, spec: TrainSpec, is_gone: IsGone) -> Preview:
+        """Return the preview of a spec; give up, and kill the process, soon after `is_gone` says that nobody waits.
 
         Raises `Unavailable` if earlier previews take longer than `TURN_LIMIT_S`, the data is missing or the process
         fails; `InvalidSpec` if the network has more than `MAX_PARAMETERS` or takes longer than `PREVIEW_LIMIT_S`.
@@ -53,24 +56,37 @@ class Previews:
                 'Use fewer or narrower layers, or train it with "epochs": 0.',
             )
         hint = 'Use fewer or narrower layers, or train with "epochs": 0.'
-        return Preview.model_validate(await self._answer({"preview": spec.model_dump(mode="json")}, hint))
+        return Preview.model_validate(await self._answer({"preview": spec.model_dump(mode="json")}, hint, is_gone))
 
-    async def phase_diagram(self, request: PhaseRequest) -> PhaseDiagram:
+    async def phase_diagram(self, request: PhaseRequest, is_gone: IsGone) -> PhaseDiagram:
         """Return a phase diagram. Raises `Unavailable` and `InvalidSpec` as `make` does."""
-        answer = await self._answer({"phase": request.model_dump(mode="json")}, "Use a smaller grid.")
+        answer = await self._answer({"phase": request.model_dump(mode="json")}, "Use a smaller grid.", is_gone)
         return PhaseDiagram.model_validate(answer)
 
-    async def samples(self, file: GeneratorFile, options: SampleOptions) -> RawSamples:
+    async def samples(self, file: GeneratorFile, options: SampleOptions, is_gone: IsGone) -> RawSamples:
         """Return the pictures of a belief network's chains. Raises `Unavailable` and `InvalidSpec` as `make` does."""
         request = {"file": file.model_dump(mode="json"), "samples": options.model_dump(mode="json")}
-        return RawSamples.model_validate(await self._answer(request, "Use fewer steps or chains."))
+        return RawSamples.model_validate(await self._answer(request, "Use fewer steps or chains.", is_gone))
 
-    async def likelihood(self, file: GeneratorFile, options: LikelihoodOptions) -> Likelihood:
+    async def likelihood(self, file: GeneratorFile, options: LikelihoodOptions, is_gone: IsGone) -> Likelihood:
         """Return how probable images are to a machine. Raises `Unavailable` and `InvalidSpec` as `make` does."""
         request = {"file": file.model_dump(mode="json"), "likelihood": options.model_dump(mode="json")}
-        return Likelihood.model_validate(await self._answer(request, "Use fewer temperatures or chains."))
+        return Likelihood.model_validate(await self._answer(request, "Use fewer temperatures or chains.", is_gone))
 
-    async def _answer(self, request: dict[str, Any], hint: str) -> dict[str, Any]:
+    async def _answer(self, request: dict[str, Any], hint: str, is_gone: IsGone) -> dict[str, Any]:
+        work = asyncio.ensure_future(self._computed(request, hint))
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=LOOK_INTERVAL_S)
+                if not work.done() and await is_gone():
+                    raise Unavailable("The client has gone.")
+            return work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+
+    async def _computed(self, request: dict[str, Any], hint: str) -> dict[str, Any]:
         async with self._own_turn():
             process = await self._ready()
             try:
@@ -82,6 +98,8 @@ class Previews:
             except asyncio.CancelledError:
                 self.close()  # otherwise the next request would read this one's answer
                 raise
+        if "failed" in answer:
+            raise RuntimeError(f"The preview process failed: {answer['failed']}")
         if "error" in answer:
             raise (InvalidSpec if answer["is_spec"] else Unavailable)(answer["error"], answer["hint"])
         found: dict[str, Any] = answer["answer"]

@@ -109,7 +109,7 @@ def read_query(query: bytes, model: str | None = None) -> PredictQuery:
         twice = next(name for name in names if names.count(name) > 1)
         raise wrong_option("query", twice, "is given more than once")
     query_of = _validated(parameters, "query")
-    return query_of if model is None else PathQuery.model_validate(query_of.model_dump() | {"model": model})
+    return query_of if model is None else PathQuery.model_construct(**query_of.model_dump() | {"model": model})
 
 
 def with_options(query: PredictQuery, options: Mapping[str, Any]) -> PredictQuery:

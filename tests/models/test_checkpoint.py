@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 from collections.abc import Callable
 
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import CheckpointMetadata, Weights, decode, decode_resume, encode, encode_resume, weights_sha256
+from models.checkpoint import (
+    CheckpointMetadata,
+    Weights,
+    decode,
+    decode_resume,
+    encode,
+    encode_resume,
+    read_metadata,
+    weights_sha256,
+)
 from models.errors import CheckpointDamaged
 from models.network.architecture import Architecture
 from models.spec import TrainSpec
@@ -33,6 +43,15 @@ def test_a_checkpoint_is_read_as_it_was_written() -> None:
     assert found.metadata == metadata(given)
     assert set(found.weights) == set(given)
     assert all(np.array_equal(found.weights[name], given[name]) for name in given)
+
+
+def test_the_metadata_are_read_from_the_header_alone() -> None:
+    content = encode(weights(), metadata(weights()))
+    header = 8 + int.from_bytes(content[:8], "little")
+    assert read_metadata(io.BytesIO(content[:header])) == metadata(weights())
+    for damaged in (b"", content[:20], b"\xff" * 100, bytes(100)):
+        with pytest.raises(CheckpointDamaged):
+            read_metadata(io.BytesIO(damaged))
 
 
 def test_any_reader_of_safetensors_can_load_the_weights_into_torch_modules(tmp_path: object) -> None:

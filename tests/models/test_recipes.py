@@ -226,10 +226,11 @@ def test_born_dead_networks_are_counted_against_bounds_that_a_simulation_confirm
     low, high = born_dead_bounds(2, 6)
     assert low < dead / 2000 < high
 
-    def judged(share: float) -> bool:
+    def judged(share: float, wide: float = 0.0) -> bool:
         made = []
         for number, spec in enumerate(RECIPES["R21"].members(range(100))):
-            gone = 1.0 if number % 100 < 100 * share else 0.5
+            dead = {10: share, 25: 0.97}[len(spec.architecture.hidden)] if spec.architecture.hidden[0] == 2 else wide
+            gone = 1.0 if number % 100 < 100 * dead else 0.5
             layers = [one.model_copy(update={"dead_fraction": gone}) for one in sample.start.layers]
             start = sample.start.model_copy(update={"layers": layers})
             made.append(dataclasses.replace(sample, spec=spec, diagnostics=[start]))
@@ -237,7 +238,7 @@ def test_born_dead_networks_are_counted_against_bounds_that_a_simulation_confirm
 
     assert judged(0.6)
     assert not judged(0.2)
-    assert not judged(0.95)
+    assert not judged(0.6, wide=0.05)
 
 
 def test_pretraining_with_depth_is_judged_by_shape_and_distance(sample: Outcome) -> None:

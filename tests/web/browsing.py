@@ -31,7 +31,7 @@ VIEWS = {
     "watch": "/#/watch?experiment={experiment}",
     "understand-weights": "/#/understand?part=weights&model={job}",
     "understand-mistakes": "/#/understand?part=mistakes&model={job}",
-    "understand-dreams": "/#/understand?part=dreams&model={job}",
+    "understand-samples": "/#/understand?part=samples&model={job}",
     "understand-compare": "/#/understand?part=compare&experiment={experiment}",
     "understand-phase": "/#/understand?part=phase&activation=tanh",
     "understand-claims": "/#/understand?part=claims",

@@ -121,6 +121,7 @@ MODELS: dict[str, Any] = {
         "log_z_high": 451.5,
         "method": "ais",
         "chains": 100,
+        "effective_chains": 81.5,
         "temperatures": 1000,
         "test_images": 10_000,
         "test_log_likelihood": -125.0,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
-from models.checkpoint import decode
+from models.checkpoint import read_metadata
 from models.generator.requests import GeneratorFile, Likelihood, LikelihoodOptions, SampleOptions, Start
 from models.vocabulary import DATA_NAMES, PIXELS
 from service.api.dependencies import Services, ServicesDep, problem_responses
-from service.errors import NotFound
+from service.errors import NotFound, Unavailable
 from service.http.answers import Answer
 from service.inference.pictures import encode_png
 from service.store.checkpoints import find_model, list_checkpoints
@@ -39,7 +41,7 @@ class Chain(Answer):
 
 
 class Samples(Answer):
-    """What a deep belief network dreams."""
+    """Samples of a deep belief network."""
 
     object: Literal["samples"] = "samples"
     model: str = Field(description="The job whose pre-training it is.")
@@ -49,14 +51,17 @@ class Samples(Answer):
 
 
 @router.get("/{model_id}/samples", summary="Sample from a belief network", responses=problem_responses(404, 422, 503))
-async def get_samples(services: ServicesDep, model_id: str, options: Annotated[SampleOptions, Query()]) -> Samples:
+async def get_samples(
+    services: ServicesDep, request: Request, model_id: str, options: Annotated[SampleOptions, Query()]
+) -> Samples:
     """Run Gibbs chains in the top machine of a model that `dbn` pre-trained, and draw what its layers make of them.
 
     The machines are those at the end of pre-training: fine-tuning turns them into a classifier. The same seed gives the
     same pictures. Requests take turns with previews.
     """
     job_id, file = await run_in_threadpool(_generator_of, services, model_id)
-    found = await services.previews.samples(file, options)
+    with _known_again(services, model_id):
+        found = await services.previews.samples(file, options, request.is_disconnected)
     frames = [(frame.step, _pictures(frame.pictures)) for frame in found.frames]
     rebuilt = None if found.reconstructions is None else _pictures(found.reconstructions)
     return Samples(
@@ -79,7 +84,7 @@ async def get_samples(services: ServicesDep, model_id: str, options: Annotated[S
     responses=problem_responses(404, 422, 503),
 )
 async def get_likelihood(
-    services: ServicesDep, model_id: str, options: Annotated[LikelihoodOptions, Query()]
+    services: ServicesDep, request: Request, model_id: str, options: Annotated[LikelihoodOptions, Query()]
 ) -> Likelihood:
     """Estimate log Z of the first machine of a model that `dbn` pre-trained, and the mean log p of images.
 
@@ -87,7 +92,8 @@ async def get_likelihood(
     (Salakhutdinov, Murray 2008). A thousand temperatures of 100 chains in 500 units take some seconds.
     """
     _, file = await run_in_threadpool(_generator_of, services, model_id)
-    return await services.previews.likelihood(file, options)
+    with _known_again(services, model_id):
+        return await services.previews.likelihood(file, options, request.is_disconnected)
 
 
 def _generator_of(services: Services, model_id: str) -> tuple[str, GeneratorFile]:
@@ -101,15 +107,27 @@ def _generator_of(services: Services, model_id: str) -> tuple[str, GeneratorFile
             f"{model_id} ({spec.init.scheme}) is no generator: {cause}.",
             'Train a model with "init": {"scheme": "dbn"} and "activation": "sigmoid".',
         )
-    metadata = decode(services.artifacts.read(model.checkpoint.weights_path, model.checkpoint.weights_file_sha256))
-    stored = services.artifacts.stored(rows[-1].weights_path, rows[-1].weights_file_sha256)
+    with services.artifacts.open(model.checkpoint.weights_path) as file:
+        data = read_metadata(file).data
+    with services.artifacts.open(rows[-1].weights_path) as file:
+        path = file.name
     return job_id, GeneratorFile(
-        path=str(stored.path),
+        path=path,
         sha256=rows[-1].weights_file_sha256,
         number=rows[-1].epoch,
         sizes=spec.architecture.sizes[:-1],
-        data=next(name for name in DATA_NAMES if name == metadata.metadata.data),
+        data=next(name for name in DATA_NAMES if name == data),
     )
+
+
+@contextmanager
+def _known_again(services: Services, model_id: str) -> Iterator[None]:
+    """Raise `NotFound` instead of `Unavailable` if the job was deleted while its request waited."""
+    try:
+        yield
+    except Unavailable:
+        find_model(services.engine, model_id)
+        raise
 
 
 def _pictures(encoded: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.diagnostics.preview import Preview
@@ -110,7 +110,7 @@ class PreviewBody(BaseModel):
     },
     responses=problem_responses(400, 404, 413, 415, 422, 503),
 )
-async def preview_scheme(services: ServicesDep, name: str, body: SpecObject) -> Preview:
+async def preview_scheme(services: ServicesDep, connection: Request, name: str, body: SpecObject) -> Preview:
     """Initialize a network with a scheme and measure its layers without training; with predictions and a verdict.
 
     The numbers are those of the first record of a job's diagnostics. Only dbn differs: its layers are measured before
@@ -124,7 +124,7 @@ async def preview_scheme(services: ServicesDep, name: str, body: SpecObject) -> 
         )
     except ValidationError as error:
         raise invalid_body(error, body) from None
-    return await services.previews.make(spec)
+    return await services.previews.make(spec, connection.is_disconnected)
 
 
 @router.get("", summary="List initialization schemes", responses=problem_responses())

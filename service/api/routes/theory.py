@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import ValidationError
 
 from models.diagnostics.phase import PhaseDiagram, PhaseRequest
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/theory", tags=["theory"])
     },
     responses=problem_responses(400, 413, 415, 422, 503),
 )
-async def get_phase_diagram(services: ServicesDep, body: SpecObject) -> PhaseDiagram:
+async def get_phase_diagram(services: ServicesDep, connection: Request, body: SpecObject) -> PhaseDiagram:
     """Compute order and chaos of wide networks over weight scales sigma_w and bias scales sigma_b, for one activation.
 
     sigma_w^2 is n Var(W), and sigma_b^2 is Var(b). The response has, for each pair, the mean square q* and the
@@ -39,4 +39,4 @@ async def get_phase_diagram(services: ServicesDep, body: SpecObject) -> PhaseDia
         request = PhaseRequest.model_validate(body)
     except ValidationError as error:
         raise invalid_body(error, body) from None
-    return await services.previews.phase_diagram(request)
+    return await services.previews.phase_diagram(request, connection.is_disconnected)

@@ -44,7 +44,7 @@ function diagramOf(diagram) {
   const figure = chart(
     `How deep ${diagram.activation} networks see`,
     "Colour: the depth scale ξ_c in layers; networks train to a few ξ_c (Schoenholz et al. 2017). Line: χ = 1, between order and chaos. " +
-      "Points: schemes with zero biases. Blank: the signal grows without end.",
+      "Points: schemes with their default biases. Blank: the signal dies, or grows without end.",
   );
   draw(figure, () => ({ traces: tracesOf(diagram), layout: layoutOf(diagram), summary: summaryOf(diagram) }));
   const places = together(diagram.schemes, Infinity).map((one) =>
@@ -63,7 +63,7 @@ function tracesOf(diagram) {
       y: diagram.sigma_b,
       z: diagram.xi_c.map((row, line) =>
         row.map((depth, column) =>
-          diagram.phase[line][column] === "unbounded" ? null : Math.log10(Math.min(depth ?? MOST_LAYERS, MOST_LAYERS)),
+          hasNone(diagram, line, column) ? null : Math.log10(Math.min(depth ?? MOST_LAYERS, MOST_LAYERS)),
         ),
       ),
       customdata: diagram.phase.map((row, line) =>
@@ -114,9 +114,13 @@ function together(schemes, most) {
   return [...places.values()].sort((one, other) => one.sigma_w - other.sigma_w);
 }
 
-function depthOf({ phase, xi_c: depths }, line, column) {
-  if (phase[line][column] === "unbounded") return "–";
-  return depths[line][column] === null ? "without limit" : `${number(depths[line][column])} layers`;
+/** Say whether a place has no depth scale: its signal grows without end, or dies. */
+const hasNone = ({ phase, q }, line, column) => phase[line][column] === "unbounded" || q[line][column] === 0;
+
+function depthOf(diagram, line, column) {
+  if (hasNone(diagram, line, column)) return diagram.q[line][column] === 0 ? "none: the signal dies" : "–";
+  const depth = diagram.xi_c[line][column];
+  return depth === null ? "without limit" : `${number(depth)} layers`;
 }
 
 function layoutOf(diagram) {
@@ -127,12 +131,14 @@ function layoutOf(diagram) {
   };
 }
 
-/** Say for screen readers where order ends on the line without biases, and where each scheme stands. */
+/** Say for screen readers where the critical line starts, and where each scheme stands. */
 function summaryOf(diagram) {
   const first = diagram.critical_line[0];
-  const end = first ? `Without biases order ends at σ_w = ${number(first.sigma_w)}. ` : "All of it is order. ";
+  const start = first
+    ? `The critical line starts at σ_w = ${number(first.sigma_w)}, σ_b = ${number(first.sigma_b)}. `
+    : "";
   return (
-    end +
+    start +
     together(diagram.schemes, Infinity)
       .map((one) => `${one.names}: σ_w ${number(one.sigma_w)}`)
       .join("; ")

@@ -11,9 +11,12 @@ export function rateSweep(sweep) {
   const beyond = edges.length
     ? ` At the edge of what was tried, so that a better one may be beyond: ${edges.join(", ")}.`
     : "";
+  const open = sweep.some((one) => sweep.every((other) => other.group !== one.group || !other.chosen))
+    ? " A scheme without a large point still trains, or has no result."
+    : "";
   const figure = chart(
     "Learning rates, on validation images",
-    `Each scheme is compared at its own best rate (the large point), chosen on validation images alone.${beyond}`,
+    `Each scheme is compared at its own best rate (the large point), chosen on validation images alone.${open}${beyond}`,
   );
   setTimeout(() => draw(figure, () => curves(sweep)));
   return figure;

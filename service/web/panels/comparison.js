@@ -90,12 +90,18 @@ function compared(experiment, comparison, again) {
     ),
     counting(experiment, again),
     element("h3", {}, "In words"),
-    pairs.length ? all : element("p", {}, "There is only one group with results: nothing to compare it with."),
+    pairs.length ? all : element("p", {}, whyNoPair(comparison)),
     more,
     table(groups, fields, on, images),
     figure,
     rateSweep(comparison.sweep),
   ];
+}
+
+function whyNoPair({ pairs_left_out: leftOut }) {
+  return leftOut
+    ? `${leftOut.toLocaleString("en")} pairs are too many to compare. Over the API, name a baseline.`
+    : "There is only one group with results: nothing to compare it with.";
 }
 
 function table(groups, fields, on, images) {

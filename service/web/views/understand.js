@@ -9,13 +9,13 @@ import { choice, element, field, fill } from "../lib/dom.js";
 import { empty, fillLater } from "../lib/notices.js";
 import { claimsPanel, loadClaims } from "../panels/claims.js";
 import { comparisonPanel, loadExperiments } from "../panels/comparison.js";
-import { dreamsPanel, loadDreams } from "../panels/dreams.js";
 import { choosableModels } from "../panels/model_picker.js";
+import { loadSamples, samplesPanel } from "../panels/samples.js";
 
 const PARTS = {
   weights: { title: "First weights", ofModel: { load: loadWeights, panel: weightTiles } },
   mistakes: { title: "Mistakes", ofModel: { load: loadEvaluation, panel: confusionPanel } },
-  dreams: { title: "Dreams", ofModel: { load: loadDreams, panel: dreamsPanel } },
+  samples: { title: "Samples", ofModel: { load: loadSamples, panel: samplesPanel } },
   compare: { title: "Compare schemes" },
   phase: { title: "Order and chaos" },
   claims: { title: "Claims and recipes" },

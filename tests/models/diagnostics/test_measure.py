@@ -101,6 +101,12 @@ def test_the_jacobian_of_the_hidden_layers_is_that_of_autograd(probe: Probe) -> 
     assert found.mean_square == pytest.approx(float(values.square().sum()) / 30, rel=1e-4)
 
 
+def test_a_jacobian_that_overflows_is_not_recorded(probe: Probe) -> None:
+    found = look(probe, Normal(std=1.0), *(64,) * 200, activation="identity")
+    assert found.jacobian is None
+    assert found.layers[3].z_cosine_predicted is not None
+
+
 def test_orthogonal_weights_keep_every_direction_of_a_linear_network_and_gaussian_ones_do_not(probe: Probe) -> None:
     """A product of 20 Gaussian matrices has a largest singular value of about sqrt(20 e) = 7 (Pennington 2017)."""
     orthogonal, gaussian = (

@@ -32,7 +32,8 @@ def test_each_scheme_is_compared_at_its_own_best_rate_by_validation_and_not_by_t
         )
         for seed in (0, 1, 2)
     ]
-    kept, sweep = at_best_rates(members, [one.spec for one in members])
+    best = at_best_rates(members, [one.spec for one in members])
+    kept, sweep = best.members, best.sweep
     assert {(one.spec.init.scheme, one.spec.optimizer.lr) for one in kept} == {
         ("he_normal", 0.01),
         ("xavier_uniform", 0.1),
@@ -43,7 +44,9 @@ def test_each_scheme_is_compared_at_its_own_best_rate_by_validation_and_not_by_t
     assert len(sweep) == 6
     assert chosen["he_normal"].validation_accuracy is not None
     assert chosen["he_normal"].validation_accuracy.mean == pytest.approx(0.95)
-    comparison = compare(kept)
+    comparison = compare(members, best=best)
+    assert (comparison.rates, comparison.sweep) == ("best", sweep)
+    assert [group.name for group in comparison.groups] == list(chosen)
     assert [group.label["optimizer.lr"] for group in comparison.groups] == [0.01, 0.1]
     assert comparison.pairs[0].accuracy_difference.mean == pytest.approx(-0.11)
 
@@ -51,19 +54,54 @@ def test_each_scheme_is_compared_at_its_own_best_rate_by_validation_and_not_by_t
 def test_a_rate_at_which_a_seed_diverged_is_not_chosen_and_still_shown() -> None:
     specs = [member(HeNormal(), rate, seed, None).spec for rate in (0.1, 1.0) for seed in (0, 1)]
     members = [member(HeNormal(), 0.1, seed, 0.8) for seed in (0, 1)] + [member(HeNormal(), 1.0, 0, 0.99)]
-    kept, sweep = at_best_rates(members, specs)
+    kept, sweep, _ = at_best_rates(members, specs)
     assert {one.spec.optimizer.lr for one in kept} == {0.1}
     assert [(one.rate, one.n, one.chosen) for one in sweep] == [(0.1, 2, True), (1.0, 1, False)]
 
 
 def test_of_equally_good_rates_the_lower_is_chosen() -> None:
     members = [member(HeNormal(), rate, 0, 0.9) for rate in (0.3, 0.1)]
-    kept, _ = at_best_rates(members, [one.spec for one in members])
+    kept, _, _ = at_best_rates(members, [one.spec for one in members])
     assert [one.spec.optimizer.lr for one in kept] == [0.1]
 
 
 def test_without_validation_accuracies_nothing_is_chosen() -> None:
     members = [member(HeNormal(), 0.1, 0, None)]
-    kept, sweep = at_best_rates(members, [one.spec for one in members])
+    kept, sweep, _ = at_best_rates(members, [one.spec for one in members])
     assert kept == []
     assert [(one.chosen, one.validation_accuracy) for one in sweep] == [(False, None)]
+
+
+def test_nothing_is_chosen_for_a_group_that_still_trains() -> None:
+    done = [member(HeNormal(), rate, 0, 0.9) for rate in (0.1, 0.3)]
+    other = [member(XavierUniform(), rate, 0, 0.8) for rate in (0.1, 0.3)]
+    waiting = [member(XavierUniform(), 1.0, 0, None).spec]
+    kept, sweep, _ = at_best_rates([*done, *other], [*(one.spec for one in (*done, *other)), *waiting], waiting)
+    assert {one.spec.init.scheme for one in kept} == {"he_normal"}
+    assert [one.group for one in sweep if one.chosen] == ["he_normal"]
+
+
+def test_the_names_of_groups_are_the_same_whatever_rates_are_chosen() -> None:
+    members = [
+        member(HeNormal(bias_value=bias, bias="constant"), rate, 0, 0.9 if rate == best else 0.5)
+        for bias, best in ((0.1, 0.01), (0.2, 0.1))
+        for rate in (0.01, 0.1)
+    ]
+    best_rates = at_best_rates(members, [one.spec for one in members])
+    names = ["he_normal, bias_value 0.1", "he_normal, bias_value 0.2"]
+    assert [group.name for group in compare(members, best=best_rates).groups] == names
+    assert list(dict.fromkeys(one.group for one in best_rates.sweep)) == names
+
+
+def test_more_groups_than_can_be_paired_are_compared_with_a_baseline_alone() -> None:
+    members = [member(HeNormal(), rate / 1000, 0, None) for rate in range(1, 67)]
+    found = compare(members)
+    assert (len(found.groups), found.pairs, found.pairs_left_out) == (66, [], 66 * 65 // 2)
+    of_baseline = compare(members, baseline="he_normal, lr 0.001")
+    assert (len(of_baseline.pairs), of_baseline.pairs_left_out) == (65, 0)
+    assert len(compare(members[:64]).pairs) == 64 * 63 // 2
+
+
+def test_groups_whose_rates_are_nearly_equal_have_different_names() -> None:
+    members = [member(HeNormal(), rate, 0, None) for rate in (0.1, 0.1000000001)]
+    assert [group.name for group in compare(members).groups] == ["he_normal, lr 0.1", "he_normal, lr 0.1000000001"]

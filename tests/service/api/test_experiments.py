@@ -159,6 +159,9 @@ def test_a_key_repeats_the_first_answer(api: httpx.Client) -> None:
         ({"rates": [0.1]}, "#/rates", "validation_images"),
         ({"rates": [0.0]}, "#/rates", "auto"),
         ({"rates": "best"}, "#/rates", "auto"),
+        ({"rates": [True]}, "#/rates", "auto"),
+        ({"rates": [0.1], "base": BASE | {"validation_images": 40, "epochs": 0}}, "#/rates", "at least one epoch"),
+        ({"seeds": [True]}, "#/seeds/0", "valid integer"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_with_its_place(

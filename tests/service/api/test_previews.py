@@ -153,6 +153,19 @@ def test_a_preview_process_that_dies_is_told_and_replaced(api: httpx.Client) -> 
     assert look(api, "zeros")["diagnostics"]["layers"][0]["distinct_units"] == 1
 
 
+def test_a_preview_whose_client_has_gone_is_ended(api: httpx.Client) -> None:
+    look(api, "zeros")
+    (process_id,) = preview_processes()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{api.base_url}/init-schemes/he_normal/preview",
+            json={"architecture": {"hidden": [512] * 100}},
+            timeout=0.2,
+        )
+    wait_until(lambda: process_id not in preview_processes(), 20, "the process to be gone")
+    assert look(api, "zeros")["diagnostics"]["verdict"]
+
+
 def test_a_preview_that_takes_too_long_is_ended(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(previews, "PREVIEW_LIMIT_S", 0.05)
     body = {"architecture": {"hidden": [512] * 30}}

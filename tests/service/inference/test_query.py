@@ -76,6 +76,12 @@ def test_a_default_counts_as_not_given_but_the_model_of_a_path_does_not(
     assert api.post(f"/models/{other}/predict", json=body | {"model": "best"}).json()["model"]["id"] == other
 
 
+def test_a_name_in_the_path_that_is_too_long_is_not_found(few: DataSet, api: httpx.Client) -> None:
+    for length in (100, 101, 500):
+        path = f"/models/{'a' * length}/predict"
+        problem(api.post(path, content=few.test.images[0].tobytes()), 404, "not-found")
+
+
 def test_top_k_beyond_ten_is_ten(job_id: str, few: DataSet, api: httpx.Client) -> None:
     assert len(api.post("/predict?top_k=50", content=few.test.images[0].tobytes()).json()["top"]) == 10
 

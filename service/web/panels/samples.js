@@ -1,4 +1,4 @@
-/** What a deep belief network dreams: Gibbs chains as rows of pictures, from noise or from digits. */
+/** Samples of a deep belief network: Gibbs chains as rows of pictures, from noise or from digits. */
 
 import { samplesOf } from "../lib/api.js";
 import { choice, element, field } from "../lib/dom.js";
@@ -11,22 +11,22 @@ const STARTS = [
 ];
 
 /** Nothing to load before the panel is shown: it asks for its pictures itself. */
-export const loadDreams = async () => null;
+export const loadSamples = async () => null;
 
-/** Return the panel of a model's dreams. */
-export function dreamsPanel(model, _nothing, _params, signal) {
+/** Return the panel of a model's samples. */
+export function samplesPanel(model, _nothing, _params, signal) {
   if (model.spec.init.scheme !== "dbn")
-    return empty("Only a deep belief network dreams: train one with the scheme dbn (sigmoid).");
+    return empty("Only a deep belief network generates digits: train one with the scheme dbn (sigmoid).");
   const place = element("div", { class: "view" });
   const show = (start) =>
-    fillLater(place, "the dreams", signal, () => samplesOf(model.job_id, { ...CHAINS, start }), rowsOf);
+    fillLater(place, "the samples", signal, () => samplesOf(model.job_id, { ...CHAINS, start }), rowsOf);
   const select = choice(STARTS, "noise", show);
   show("noise");
   return [
     element(
       "p",
       {},
-      "Before it learned labels this network learned what digits look like. Its top machine takes steps of Gibbs sampling; the layers below draw what it has in mind.",
+      "Before it learned labels this network learned what digits look like. Here its top machine takes steps of Gibbs sampling, and the layers below turn its state into a picture.",
     ),
     field("Chains", select),
     place,
@@ -42,7 +42,7 @@ function rowsOf({ chains }) {
     isRebuilt && element("th", { scope: "col" }, "recreated"),
     steps.map((step) => element("th", { scope: "col" }, `step ${step}`)),
   );
-  const picture = (image, text) => element("td", {}, element("img", { src: image, alt: text, class: "dream" }));
+  const picture = (image, text) => element("td", {}, element("img", { src: image, alt: text, class: "sample" }));
   const rows = chains.map(({ frames, reconstruction }, number) =>
     element(
       "tr",

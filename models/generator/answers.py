@@ -84,7 +84,7 @@ def _belief_net(file: GeneratorFile) -> BeliefNet:
 
 
 def _images(pixels: object) -> Tensor:
-    return torch.as_tensor(pixels).reshape(-1, PIXELS)
+    return torch.tensor(pixels).reshape(-1, PIXELS)  # a copy: the data set's arrays are not writable
 
 
 def _encoded(pictures: Tensor) -> str:

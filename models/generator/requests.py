@@ -38,7 +38,7 @@ class LikelihoodOptions(Part):
     """How log Z is estimated where it cannot be summed."""
 
     chains: Annotated[int, Field(ge=10, le=1000, description="Annealed chains.")] = 100
-    temperatures: Annotated[int, Field(ge=100, le=20_000, description="Temperatures of each chain.")] = 1000
+    temperatures: Annotated[int, Field(ge=100, le=20_000, description="Temperatures of each chain.")] = 3000
     seed: Annotated[int, Field(ge=0, le=MAX_SEED, description="Seed of the chains and of the binary images.")] = (
         DEFAULT_SEED
     )

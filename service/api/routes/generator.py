@@ -89,7 +89,7 @@ async def get_likelihood(
     """Estimate log Z of the first machine of a model that `dbn` pre-trained, and the mean log p of images.
 
     log Z is exact with at most 20 hidden units, else estimated by annealed importance sampling, with its 95 % interval
-    (Salakhutdinov, Murray 2008). A thousand temperatures of 100 chains in 500 units take some seconds.
+    (Salakhutdinov, Murray 2008). The default temperatures take about 15 s in 500 units.
     """
     _, file = await run_in_threadpool(_generator_of, services, model_id)
     with _known_again(services, model_id):

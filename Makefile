@@ -91,11 +91,11 @@ schemes: .venv/ready ## write the table of docs/reference/schemes.md again
 	@rm docs/reference/schemes.table
 
 .PHONY: reproduce
-reproduce: .venv/ready ## try published claims about initialization, write docs/reference/experiments.md (15 minutes)
+reproduce: .venv/ready ## try published claims about initialization, write docs/reference/experiments.md (20 minutes)
 	@$(BIN)/python -m service reproduce
 
 .PHONY: calibrate
-calibrate: .venv/ready ## the same with ten seeds each, write docs/reference/calibration.md (25 minutes)
+calibrate: .venv/ready ## the same with ten seeds each, write docs/reference/calibration.md (an hour)
 	@$(BIN)/python -m service reproduce --seeds 10 --out docs/reference/calibration.md
 
 .PHONY: bench

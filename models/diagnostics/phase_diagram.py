@@ -170,14 +170,13 @@ def _fixed_q(activation: Activation, weights: Values, biases: Values) -> Values:
 
 
 def _settled(activation: Activation, weights: Values, biases: Values, q: Values) -> Values:
-    """Return the fixed points of maps that still rise slowly at q: by bisection up to `UNBOUNDED_Q`, else beyond it."""
+    """Return the fixed points of maps that still rise slowly at q, by bisection; `UNBOUNDED_Q` if none is below it."""
     low, high = q, np.full_like(q, UNBOUNDED_Q)
-    grows = weights * _means(activation, high).square + biases >= high
     for _ in range(BISECTIONS):
         middle = np.sqrt(low * high)
         rises = weights * _means(activation, middle).square + biases > middle
         low, high = np.where(rises, middle, low), np.where(rises, high, middle)
-    return np.where(grows, UNBOUNDED_Q, high)
+    return np.where(high > UNBOUNDED_Q / 2, UNBOUNDED_Q, high)
 
 
 def _fixed_c(activation: Activation, weights: Values, biases: Values, q: Values, chi: Values) -> tuple[Values, Values]:

@@ -29,7 +29,7 @@ def tiny(weight_scale: float) -> BeliefNet:
 
 def test_chains_of_the_top_machine_reach_its_distribution() -> None:
     """The mean picture of 4,000 chains, against the enumeration of the top machine's 2^5 visible states."""
-    net = tiny(1.0)
+    net = tiny(2.5)
     frames = net.chains(4000, 200, 200, torch.Generator().manual_seed(0), None)
     assert [frame.step for frame in frames] == [0, 200]
     states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=5)))

@@ -102,6 +102,16 @@ def test_with_none_held_out_all_images_are_learned_and_no_gap_is_known(few: Data
     assert pretraining.images_per_epoch == 400
 
 
+def test_shuffled_weights_are_the_learned_ones_in_other_places_and_the_biases_stay(few: DataSet) -> None:
+    images, labels = training_images(SPEC, few), torch.tensor(few.train.labels)
+    shuffled = SPEC.model_copy(update={"init": SETTINGS.model_copy(update={"shuffled": True})})
+    plain, other = (spec.first_network(images, labels) for spec in (SPEC, shuffled))
+    for one, permuted in zip(plain.layers[:-1], other.layers[:-1], strict=True):
+        assert not torch.equal(one.weight, permuted.weight)
+        assert torch.equal(one.weight.flatten().sort().values, permuted.weight.flatten().sort().values)
+        assert torch.equal(one.bias, permuted.bias)
+
+
 def test_a_machine_that_diverges_says_where(few: DataSet) -> None:
     pretraining = started(few)
     pretraining.machines[0].weight.fill_(float("nan"))

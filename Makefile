@@ -58,6 +58,10 @@ test-processors: .venv/ready ## run the tests of models as other processors comp
 test-kernels: .venv/ready ## interpret and compile the kernels for GPUs, without one (1.5 minutes)
 	@FANIN_TEST_KERNELS=1 $(BIN)/python -m pytest -q tests/models/training/triton
 
+.PHONY: test-disasters
+test-disasters: .venv/ready ## power cuts, outages and full disks, on both databases (3 minutes)
+	@FANIN_TEST_DISASTERS=1 $(BIN)/python -m pytest -q tests/e2e/test_disasters.py
+
 .PHONY: test-clients
 test-clients: .venv/ready ## generate clients from openapi.json with other projects' generators, and use them (1 minute)
 	@FANIN_TEST_GENERATORS=1 $(BIN)/python -m pytest -q tests/e2e/test_generated_clients.py

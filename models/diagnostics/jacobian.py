@@ -31,7 +31,8 @@ def jacobian_spectrum(network: Network, z: Sequence[Tensor]) -> JacobianSpectrum
         product = slopes(network.activation, of_layer[0].double())[:, None] * (layer.weight.double() @ product)
     if not bool(torch.isfinite(product).all()):
         return None
-    values = singular_values_of(product)
+    scale = float(product.abs().max()) or 1.0  # without it the square of a large product would overflow
+    values = singular_values_of(product / scale) * scale
     squares = float(values.square().sum())
     if not math.isfinite(squares):
         return None

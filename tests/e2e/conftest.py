@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from benchmarks.machines import children_of, wait_until
 from service.commands.local_service import LocalService, environment_without_settings
 
 ROOT = Path(__file__).parents[2]
+
+LONG = bool(os.environ.get("FANIN_TEST_LONG"))
+"""`make test-long` runs the slowest tests too, and those of the queue on both databases."""
+long = pytest.mark.skipif(not LONG, reason="takes long: run `make test-long`")
 
 SHORT: dict[str, Any] = {"architecture": {"hidden": [64]}, "data": "mnist_5k", "epochs": 30, "batch_size": 20}
 """A job of a few seconds, long enough to be disturbed."""

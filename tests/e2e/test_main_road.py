@@ -15,7 +15,7 @@ import pytest
 from models.checkpoint import weights_sha256
 from models.data.mnist import DataSet
 from models.spec import resolve_spec
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import Service, long
 
 pytestmark = pytest.mark.e2e
 
@@ -117,7 +117,7 @@ def test_the_api_process_has_no_torch_in_it(service: Service) -> None:
     assert "libtorch" not in Path(f"/proc/{api}/maps").read_text()
 
 
-@pytest.mark.parametrize("niceness", [0, 7])
+@pytest.mark.parametrize("niceness", [7])
 def test_a_worker_has_the_niceness_of_its_setting(new_service: Callable[..., Service], niceness: int) -> None:
     service = new_service(FANIN_CPU_NICENESS=str(niceness))
     service.start()
@@ -145,6 +145,7 @@ def test_progress_is_shown_while_a_job_runs(service: Service) -> None:
     service.wait_for_state(job_id, "cancelled")
 
 
+@long
 def test_on_full_mnist_zeros_get_exactly_the_share_of_ones(mnist_folder: Path, tmp_path: Path) -> None:
     service = Service(tmp_path, mnist_folder)
     try:

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import text
 
 from benchmarks.machines import DATABASES, PostgreSQL, hold_still, wait_until
-from tests.e2e.conftest import SHORT, Service, check_ended_once, events_of, submit_and_reach, weights_of
+from tests.e2e.conftest import LONG, SHORT, Service, check_ended_once, events_of, submit_and_reach, weights_of
 
 pytestmark = pytest.mark.e2e
 
 TTL_S = 4
 
 
-TRIED = DATABASES if os.environ.get("FANIN_TEST_DISASTERS") else ("sqlite",)
-"""`make test-disasters` tries both; without it `test_disasters.py` tries PostgreSQL."""
+TRIED = DATABASES if LONG else ("sqlite",)
+"""`make test-long` tries both; without it `test_disasters.py` tries PostgreSQL."""
 
 
 @pytest.fixture(scope="module", params=TRIED)

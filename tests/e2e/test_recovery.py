@@ -23,7 +23,7 @@ from models.data.mnist import DataSet
 from models.spec import resolve_spec
 from models.training.train import Training
 from service.commands.local_service import ServiceFailed, environment_without_settings, free_port
-from tests.e2e.conftest import ROOT, Service, submit_and_reach
+from tests.e2e.conftest import ROOT, Service, long, submit_and_reach
 
 pytestmark = pytest.mark.e2e
 
@@ -162,6 +162,7 @@ def answered(service: Service) -> int:
         return 0
 
 
+@long
 def test_a_taken_port_ends_the_service_with_one_clear_line(new_service: NewService) -> None:
     service = new_service()
     with socket.socket() as taken:
@@ -172,6 +173,7 @@ def test_a_taken_port_ends_the_service_with_one_clear_line(new_service: NewServi
     assert f"cannot listen on 127.0.0.1:{service.port}" in service.output()
 
 
+@long
 def test_a_second_service_on_the_same_folder_is_refused(new_service: NewService) -> None:
     first, second = new_service(FANIN_WORKER_TTL_S="4"), new_service(FANIN_WORKER_TTL_S="4")
     first.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.commands.local_service import environment_without_settings
-from tests.e2e.conftest import ROOT
+from tests.e2e.conftest import ROOT, long
 from tests.e2e.test_demo import running_in
 
 pytestmark = pytest.mark.e2e
@@ -37,6 +37,7 @@ def test_a_claim_is_tried_judged_and_written_down(mnist_folder: Path, tmp_path: 
     assert running_in(tmp_path) == []
 
 
+@long
 def test_an_unknown_recipe_or_missing_data_is_one_clear_line(tmp_path: Path) -> None:
     unknown = reproduce(tmp_path / "home", tmp_path / "no-data", "R99")
     assert unknown.returncode == 78

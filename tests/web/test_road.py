@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.machines import wait_until
-from tests.e2e.conftest import Service, wait_for_state
+from tests.e2e.conftest import Service, long, wait_for_state
 from tests.web.browsing import DEADLINE_MS, overlapping_charts, points, visit
 
 pytestmark = pytest.mark.e2e
@@ -324,6 +324,7 @@ def test_first_weights_are_those_of_the_model_at_each_epoch(
     expect(page.get_by_text("Every weight is exactly 0")).to_be_visible()
 
 
+@long
 def test_a_claim_is_tried_by_a_press_and_its_verdict_is_shown(page: Page, lab: Service) -> None:
     page.goto("/#/understand?part=claims")
     page.get_by_role("button", name="Run recipe R4", exact=True).click()

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.machines import wait_until
-from tests.e2e.conftest import Service, submit_and_reach
+from tests.e2e.conftest import Service, long, submit_and_reach
 from tests.web.browsing import points, settle, visit
 
 pytestmark = pytest.mark.e2e
@@ -113,6 +113,7 @@ def test_what_is_not_there_is_told(browser: Browser, lab: Service) -> None:
             expect(page.get_by_role("alert").filter(has_text=re.compile("There is no"))).to_be_visible()
 
 
+@long
 def test_sixty_four_members_and_two_hundred_jobs_are_shown_page_by_page(browser: Browser, lab: Service) -> None:
     base = {"architecture": {"hidden": [8]}, "data": "mnist_5k", "epochs": 1}
     schemes = ["he_normal", "xavier_uniform", "lecun_normal", "zeros"]

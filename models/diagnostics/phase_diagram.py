@@ -15,7 +15,6 @@ in the mean over networks, in the limit of infinite width.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -60,8 +59,7 @@ class _Means(NamedTuple):
     squared_slope: Values
 
 
-@dataclass(frozen=True)
-class _FixedPoints:
+class _FixedPoints(NamedTuple):
     """q*, V'(q*), chi, c* and C'(c*) of P points.
 
     q* is infinite where the signal grows without end, and the others are NaN; c* and C'(c*) are NaN where q* is 0 too.
@@ -105,11 +103,7 @@ def fixed_points(activation: Activation, sigma_w: Values, sigma_b: Values) -> _F
         _fixed_points(activation, sigma_w[first : first + POINTS_AT_ONCE], sigma_b[first : first + POINTS_AT_ONCE])
         for first in range(0, len(sigma_w), POINTS_AT_ONCE)
     ]
-    return _FixedPoints(*(np.concatenate(parts) for parts in zip(*map(_parts, pieces), strict=True)))
-
-
-def _parts(found: _FixedPoints) -> tuple[Values, ...]:
-    return tuple(getattr(found, field.name) for field in fields(found))
+    return _FixedPoints(*map(np.concatenate, zip(*pieces, strict=True)))
 
 
 def _fixed_points(activation: Activation, sigma_w: Values, sigma_b: Values) -> _FixedPoints:

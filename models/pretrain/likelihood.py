@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from models.results import NORMAL_QUANTILE_975
+
 if TYPE_CHECKING:
     from models.pretrain.rbm import RBM
 
 MAX_ENUMERATED = 20
 ENUMERATED_AT_ONCE = 4096
-QUANTILE_975 = 1.959963984540054
 SCHEDULE = ((0.5, 0.035), (0.9, 0.275), (1.0, 0.69))
 """Temperatures up to each bound, as shares: 500, 4,000 and 10,000 of 14,500 (Salakhutdinov, Murray 2008)."""
 
@@ -94,11 +95,11 @@ def _estimate(log_weights: Tensor, log_z_of_base: float) -> LogZ:
     weights = (log_weights - largest).exp()
     mean, error = float(weights.mean()), float(weights.std()) / math.sqrt(chains)
     shift = largest + log_z_of_base
-    low = mean - QUANTILE_975 * error
+    low = mean - NORMAL_QUANTILE_975 * error
     return LogZ(
         shift + math.log(mean),
         shift + math.log(low) if low > 0 else -math.inf,
-        shift + math.log(mean + QUANTILE_975 * error),
+        shift + math.log(mean + NORMAL_QUANTILE_975 * error),
         "ais",
         float(weights.sum() ** 2 / weights.square().sum()),
     )

@@ -122,10 +122,10 @@ def comparison_of(
     engine: Engine, experiment_id: str, baseline: str | None, rates: Literal["all", "best"]
 ) -> Comparison:
     """Return the comparison of an experiment's succeeded members, at all rates or at the best of each scheme."""
-    members = compared_members(engine, experiment_id)
+    rows = list_members(engine, experiment_id)
+    members = compared_members(engine, experiment_id, rows)
     if rates == "all":
         return compare(members, baseline)
-    rows = list_members(engine, experiment_id)
     unfinished = [row.spec for row in rows if row.state not in ENDED]
     return compare(members, baseline, at_best_rates(members, [row.spec for row in rows], unfinished))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
@@ -29,6 +30,11 @@ def encode_png(image: Pixels) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", optimize=False)
     return buffer.getvalue()
+
+
+def png_data_url(image: Pixels) -> str:
+    """Return a picture as a data URL of a PNG."""
+    return f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"
 
 
 def decode_picture(content: bytes, form: Form, *, fit: bool) -> Pixels:

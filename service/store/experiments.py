@@ -124,11 +124,11 @@ def _metrics_of_members(engine: Engine, experiment_id: str) -> dict[str, list[Ep
     return metrics
 
 
-def compared_members(engine: Engine, experiment_id: str) -> list[Compared]:
-    """Return a comparison's input: one item for each member that has succeeded."""
+def compared_members(engine: Engine, experiment_id: str, members: Sequence[MemberRow]) -> list[Compared]:
+    """Return a comparison's input: one item for each of `members` that has succeeded."""
     metrics = _metrics_of_members(engine, experiment_id)
     compared = []
-    for member in list_members(engine, experiment_id):
+    for member in members:
         if member.evaluation is None:
             continue
         epoch_metrics = metrics.get(member.job_id, [])

@@ -18,7 +18,7 @@ from models.vocabulary import DATA_NAMES, PIXELS
 from service.api.dependencies import Services, ServicesDep, problem_responses
 from service.errors import NotFound, Unavailable
 from service.http.answers import Answer
-from service.inference.pictures import encode_png
+from service.inference.pictures import png_data_url
 from service.store.checkpoints import find_model, list_checkpoints
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -132,4 +132,4 @@ def _known_again(services: Services, model_id: str) -> Iterator[None]:
 
 def _pictures(encoded: str) -> list[str]:
     pixels = np.frombuffer(base64.b64decode(encoded), dtype=np.uint8).reshape(-1, PIXELS)
-    return [f"data:image/png;base64,{base64.b64encode(encode_png(one.reshape(28, 28))).decode()}" for one in pixels]
+    return [png_data_url(one.reshape(28, 28)) for one in pixels]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,7 +12,7 @@ from service.api.dependencies import Limit, ServicesDep, problem_responses
 from service.api.pagination import page
 from service.api.routes.datasets import dataset
 from service.http.answers import Answer, Page
-from service.inference.pictures import encode_png
+from service.inference.pictures import png_data_url
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -64,7 +63,7 @@ async def get_mistakes(
             answer=int(answers[number]),
             probability=float(probabilities[number].max()),
             probability_of_label=float(probabilities[number][digits.labels[number]]),
-            image=f"data:image/png;base64,{base64.b64encode(encode_png(digits.images[number])).decode()}",
+            image=png_data_url(digits.images[number]),
         )
         for number in wanted.nonzero()[0][: limit + 1].tolist()
     ]

@@ -42,12 +42,12 @@ def mean_of_squared_slope(activation: Activation, q: float) -> float:
 
 
 def slopes(activation: Activation, z: torch.Tensor) -> torch.Tensor:
-    """Return phi'(z)."""
+    """Return phi'(z); NaN where z is."""
     kernels = ACTIVATIONS[activation]
     h, slope = torch.empty_like(z), torch.ones_like(z)
     kernels.forward(z.clone(), h)
     kernels.backward(torch.ones_like(z), z, h, slope)
-    return slope
+    return slope.masked_fill_(z.isnan(), math.nan)
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,35 +9,32 @@ import torch
 from torch import Tensor
 
 from models.diagnostics.gaussian_means import slopes
-from models.diagnostics.report import JacobianSpectrum
 from models.diagnostics.statistics import MAX_DECOMPOSED, singular_values_of
 
 if TYPE_CHECKING:
-    from models.network.mlp import Network
+    from models.network.stack import NetworkStack
 
 
-def jacobian_spectrum(network: Network, z: Sequence[Tensor]) -> JacobianSpectrum | None:
-    """Return the spectrum of diag(phi'(z_L)) W_L ... diag(phi'(z_2)) W_2 at the first image, in float64.
+def jacobian_spectrum(stack: NetworkStack, z: Sequence[Tensor]) -> dict[str, Tensor] | None:
+    """Return the spectra of diag(phi'(z_L)) W_L ... diag(phi'(z_2)) W_2 at the first image, in float64.
 
-    `z` are the pre-activations [n, units] of every layer. None if there is one hidden layer, if one is wider than
-    `MAX_DECOMPOSED`, or if the product or its square is not finite.
+    `z` are the pre-activations [K, n, units] of every layer. By the names of `JacobianSpectrum`, [K] each; not finite
+    for a network whose product, or its square, is not. None if there is one hidden layer, or one is wider than
+    `MAX_DECOMPOSED`.
     """
-    hidden = network.layers[:-1]
-    if len(hidden) < 2 or max(layer.weight.shape[0] for layer in hidden) > MAX_DECOMPOSED:
+    weights = stack.weights[:-1]
+    if len(weights) < 2 or max(weight.shape[1] for weight in weights) > MAX_DECOMPOSED:
         return None
-    product = torch.eye(hidden[0].weight.shape[0], dtype=torch.float64, device=z[0].device)
-    for layer, of_layer in zip(hidden[1:], z[1:-1], strict=True):
-        product = slopes(network.activation, of_layer[0].double())[:, None] * (layer.weight.double() @ product)
-    if not bool(torch.isfinite(product).all()):
-        return None
-    scale = float(product.abs().max()) or 1.0  # without it the square of a large product would overflow
-    values = singular_values_of(product / scale) * scale
-    squares = float(values.square().sum())
-    if not math.isfinite(squares):
-        return None
-    return JacobianSpectrum(
-        least=float(values[0]),
-        median=float(values.median()),
-        largest=float(values[-1]),
-        mean_square=squares / len(product[0]),
-    )
+    start = torch.eye(weights[0].shape[1], dtype=torch.float64, device=z[0].device)
+    product = start.expand(len(stack), -1, -1)
+    for weight, of_layer in zip(weights[1:], z[1:-1], strict=True):
+        product = slopes(stack.activation, of_layer[:, 0].double())[:, :, None] * (weight.double() @ product)
+    scale = product.abs().amax((1, 2))  # without it the square of a large product would overflow
+    scale = scale.masked_fill(scale == 0, 1.0)[:, None]
+    values = singular_values_of(product / scale[:, :, None]) * scale
+    return {
+        "least": values[:, 0],
+        "median": values.median(1).values,
+        "largest": values[:, -1],
+        "mean_square": values.square().sum(1) / product.shape[2],
+    }

@@ -10,14 +10,19 @@ import numpy as np
 import torch
 
 from models.network.activations import ACTIVATIONS
+from models.network.stack import NetworkStack
 from models.results import ClassAccuracy, EvaluationRecord, expected_calibration_error, wilson_interval
 from models.vocabulary import CLASSES, PIXELS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from models.data.mnist import DataSet, Digits
-    from models.network.mlp import Layer, Network
+    from models.network.mlp import Network
 
 CHUNK_IMAGES = 2000
+VALUES_AT_ONCE = 2**27
+"""Pre-activations of the networks that are evaluated together on a chunk of images, in memory twice: 1 GB."""
 CPU = torch.device("cpu")
 
 
@@ -48,56 +53,73 @@ class Count(NamedTuple):
 
 def logits(network: Network, inputs: torch.Tensor) -> torch.Tensor:
     """Return the network's outputs [n, 10] before softmax, for inputs [n, 784] scaled as in training."""
-    return _outputs_after(network, _through(network.layers[0], inputs))
+    stack = NetworkStack.of([network], inputs.device)
+    return _outputs_after(stack, stack.preactivations(0, inputs))[0]
 
 
-def _through(layer: Layer, h: torch.Tensor) -> torch.Tensor:
-    return torch.addmm(layer.bias, h, layer.weight.t())
-
-
-def _outputs_after(network: Network, z: torch.Tensor) -> torch.Tensor:
-    """Return the network's outputs, given its first layer's pre-activations `z`, which may be overwritten."""
-    kernels = ACTIVATIONS[network.activation]
-    for layer in network.layers[1:]:
+def _outputs_after(stack: NetworkStack, z: torch.Tensor) -> torch.Tensor:
+    """Return the networks' outputs, given their first layers' pre-activations `z`, which may be overwritten."""
+    kernels = ACTIVATIONS[stack.activation]
+    for number in range(1, len(stack.weights)):
         h = z if kernels.in_place else torch.empty_like(z)
         kernels.forward(z, h)
-        z = _through(layer, h)
+        z = stack.preactivations(number, h)
     return z
 
 
 def count(network: Network, digits: Digits, device: torch.device = CPU, *, also_on_raw: bool = False) -> Count:
-    """Classify all digits on a device, with pixels in [0, 1] as in training, and return the counts.
+    """Classify all digits by one network; see `count_all`."""
+    return count_all([network], digits, device, also_on_raw=also_on_raw)[0]
 
-    `also_on_raw` adds the right answers to pixels 0..255. That costs little: the first layer, which is most of the
-    work, is affine, so that its outputs W 255 x + b are 255 (z - b) + b, where z are those that were computed already.
+
+def count_all(
+    networks: Sequence[Network], digits: Digits, device: torch.device = CPU, *, also_on_raw: bool = False
+) -> list[Count]:
+    """Classify all digits by networks of one architecture, with pixels in [0, 1] as in training; return the counts.
+
+    They are computed on a device, with as many networks at once as its memory should hold. `also_on_raw` adds the right
+    answers to pixels 0..255. That costs little: the first layer, which is most of the work, is affine, so that its
+    outputs W 255 x + b are 255 (z - b) + b, where z are those that were computed already.
     """
-    network = network.to(device)
     images = torch.tensor(digits.images.reshape(-1, PIXELS)).to(device)
     labels = torch.tensor(digits.labels, dtype=torch.int64).to(device)
-    confusion = torch.zeros(CLASSES * CLASSES, dtype=torch.int64, device=device)
-    loss_sum, right, confidences = torch.zeros((), dtype=torch.float64, device=device), [], []
-    hits_on_raw = torch.zeros((), dtype=torch.int64, device=device)
-    first = network.layers[0]
+    values = CHUNK_IMAGES * sum(len(layer.bias) for layer in networks[0].layers)
+    at_once = max(1, VALUES_AT_ONCE // values)
+    counts: list[Count] = []
+    for first in range(0, len(networks), at_once):
+        stack = NetworkStack.of(networks[first : first + at_once], device)
+        counts += _counted(stack, images, labels, also_on_raw=also_on_raw)
+    return counts
+
+
+def _counted(stack: NetworkStack, images: torch.Tensor, labels: torch.Tensor, *, also_on_raw: bool) -> list[Count]:
+    networks, device, bias = len(stack), images.device, stack.biases[0][:, None]
+    confusion = torch.zeros(networks * CLASSES * CLASSES, dtype=torch.int64, device=device)
+    first_places = torch.arange(networks, device=device)[:, None] * CLASSES * CLASSES
+    loss_sums, right, confidences = torch.zeros(networks, dtype=torch.float64, device=device), [], []
+    hits_on_raw = torch.zeros(networks, dtype=torch.int64, device=device)
     for image_chunk, label_chunk in zip(
         torch.split(images, CHUNK_IMAGES), torch.split(labels, CHUNK_IMAGES), strict=True
     ):
-        z = _through(first, image_chunk.to(torch.float32).div_(255.0))
+        z = stack.preactivations(0, image_chunk.to(torch.float32).div_(255.0))
         if also_on_raw:
-            outputs_on_raw = _outputs_after(network, (z - first.bias).mul_(255.0).add_(first.bias))
-            hits_on_raw += (outputs_on_raw.argmax(1) == label_chunk).sum()
-        outputs = _outputs_after(network, z)
-        loss_sum += torch.nn.functional.cross_entropy(outputs, label_chunk, reduction="sum")
-        confidences.append(torch.softmax(outputs, 1).amax(1).double())
-        answers = outputs.argmax(1)
-        confusion += torch.bincount(label_chunk * CLASSES + answers, minlength=CLASSES * CLASSES)
+            outputs_on_raw = _outputs_after(stack, (z - bias).mul_(255.0).add_(bias))
+            hits_on_raw += (outputs_on_raw.argmax(2) == label_chunk).sum(1)
+        outputs = _outputs_after(stack, z)
+        log_p = torch.log_softmax(outputs, 2)
+        loss_sums -= log_p.gather(2, label_chunk[None, :, None].expand(networks, -1, -1)).sum((1, 2))
+        confidences.append(torch.softmax(outputs, 2).amax(2).double())
+        answers = outputs.argmax(2)
+        places = first_places + label_chunk * CLASSES + answers
+        confusion += torch.bincount(places.flatten(), minlength=len(confusion))
         right.append(answers == label_chunk)
-    return Count(
-        confusion.view(CLASSES, CLASSES).cpu(),
-        float(loss_sum) / len(labels),
-        torch.cat(right).cpu(),
-        torch.cat(confidences).cpu(),
-        int(hits_on_raw) if also_on_raw else None,
-    )
+    matrices = confusion.view(networks, CLASSES, CLASSES).cpu()
+    of_images = zip(torch.cat(right, 1).cpu(), torch.cat(confidences, 1).cpu(), strict=True)
+    raw = hits_on_raw.tolist() if also_on_raw else [None] * networks
+    return [
+        Count(matrix, loss_sum / len(labels), *of_network, hits)
+        for matrix, loss_sum, of_network, hits in zip(matrices, loss_sums.tolist(), of_images, raw, strict=True)
+    ]
 
 
 def _calibration_error(counts: Count) -> float | None:
@@ -108,8 +130,16 @@ def _calibration_error(counts: Count) -> float | None:
 
 
 def evaluate(network: Network, data: DataSet, device: torch.device = CPU) -> EvaluationRecord:
-    """Return the evaluation of `network` on the test part of `data`, computed on a device."""
-    counts = count(network, data.test, device, also_on_raw=True)
+    """Return the evaluation of one network; see `evaluate_all`."""
+    return evaluate_all([network], data, device)[0]
+
+
+def evaluate_all(networks: Sequence[Network], data: DataSet, device: torch.device = CPU) -> list[EvaluationRecord]:
+    """Return the evaluations of networks of one architecture on the test part of `data`, computed on a device."""
+    return [_record(counts, data) for counts in count_all(networks, data.test, device, also_on_raw=True)]
+
+
+def _record(counts: Count, data: DataSet) -> EvaluationRecord:
     is_test_set = data.evaluated_on == "mnist_test"
     n = len(data.test.labels)
     assert counts.hits_on_raw is not None

@@ -1,9 +1,20 @@
-"""Metrics that are computed from the losses of an epoch."""
+"""Metrics of an epoch that are computed from its losses, or from the networks after it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
+
+from models.evaluation.evaluate import count_all
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.data.mnist import DataSet, Digits
+    from models.network.mlp import Network
+    from models.spec import TrainSpec
 
 FIRST_BELOW_LOSS = 2.0
 SMOOTHED_STEPS = 10
@@ -15,3 +26,26 @@ def first_step_below(losses: Sequence[float], steps_before: int) -> int | None:
         if fmean(losses[end - SMOOTHED_STEPS : end]) < FIRST_BELOW_LOSS:
             return steps_before + end
     return None
+
+
+def wants_curves(spec: TrainSpec) -> bool:
+    """Return whether a spec asks for results on images that it does not train on, after every epoch."""
+    return spec.test_curve or spec.validation_images > 0
+
+
+def curves_of(
+    networks: Sequence[Network], spec: TrainSpec, data: DataSet, validation: Digits, device: torch.device
+) -> list[dict[str, float | None]]:
+    """Return what a spec asks for of networks after an epoch, by the names of `EpochMetrics`.
+
+    Losses that are not finite are None. `validation` are the digits that the spec holds out, perhaps none.
+    """
+    curves: list[dict[str, float | None]] = [{} for _ in networks]
+    if spec.validation_images:
+        for curve, found in zip(curves, count_all(networks, validation, device), strict=True):
+            curve["validation_loss"] = found.mean_loss if math.isfinite(found.mean_loss) else None
+            curve["validation_accuracy"] = found.accuracy
+    if spec.test_curve and data.evaluated_on == "mnist_test":
+        for curve, found in zip(curves, count_all(networks, data.test, device), strict=True):
+            curve["test_accuracy"] = found.accuracy
+    return curves

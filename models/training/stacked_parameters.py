@@ -88,14 +88,20 @@ class StackedParameters:
             layers.append(LayerViews(weight, flat[:, None, place.bias_at : place.bias_at + place.fan_out]))
         return layers
 
-    def network(self, index: int) -> Network:
-        """Return a copy of one network, float32 on the CPU."""
+    def networks(self, indices: Sequence[int]) -> list[Network]:
+        """Return copies of some networks, float32 on the CPU."""
+        if len(indices) == 1:
+            return [self._network(self.layers, indices[0])]
+        layers = self.views(self.values.cpu())  # from a GPU in one piece
+        return [self._network(layers, index) for index in indices]
+
+    def _network(self, of_layers: Sequence[LayerViews], index: int) -> Network:
         layers = tuple(
             Layer(
                 self._weight(views, number, index, self._first_rows[index], torch.float32),
                 views.bias[index, 0].to("cpu", torch.float32, copy=True),
             )
-            for number, views in enumerate(self.layers)
+            for number, views in enumerate(of_layers)
         )
         return Network(layers, self.architecture.activation)
 

@@ -112,7 +112,11 @@ class Step(ABC):
 
     def network(self, index: int) -> Network:
         """Return a copy of one network, float32 on the CPU."""
-        return self.parameters.network(index)
+        return self.networks([index])[0]
+
+    def networks(self, indices: Sequence[int]) -> list[Network]:
+        """Return copies of some networks, float32 on the CPU."""
+        return self.parameters.networks(indices)
 
     # -- the optimizer's memory ---------------------------------------------------------------------------
 
@@ -131,10 +135,17 @@ class Step(ABC):
         By torch's names and those of the weights: `exp_avg.layers.0.weight` [fan_out, fan_in], ..., and `step` [1].
         The form is every engine's, so that each can go on from another's.
         """
-        state = {COUNTER: np.array([self.steps], dtype=np.float32)}
-        for name, flat in self.memory.items():
-            state |= {f"{name}.{part}": own.numpy() for part, own in self.parameters.named(flat, index).items()}
-        return state
+        return self.optimizer_states([index])[0]
+
+    def optimizer_states(self, indices: Sequence[int]) -> list[OptimizerState]:
+        """Return what the optimizer remembers of some networks; see `optimizer_state`."""
+        memory = self.memory if len(indices) == 1 else {name: flat.cpu() for name, flat in self.memory.items()}
+        steps = self.steps
+        states: list[OptimizerState] = [{COUNTER: np.array([steps], dtype=np.float32)} for _ in indices]
+        for state, index in zip(states, indices, strict=True):
+            for name, flat in memory.items():
+                state |= {f"{name}.{part}": own.numpy() for part, own in self.parameters.named(flat, index).items()}
+        return states
 
     def load_optimizer_state(self, states: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         """Continue from what `optimizer_state` returned for each network; all must have taken equally many steps.

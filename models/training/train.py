@@ -16,18 +16,18 @@ from copy import copy
 import torch
 
 from models.data.mnist import DataSet, Digits
-from models.diagnostics.measure import Probe, Start, diagnose
+from models.diagnostics.measure import Moment, Probe, Start, diagnose_all
 from models.diagnostics.report import Diagnostics
 from models.errors import InvalidSpec, LossNotFinite
-from models.evaluation.evaluate import count, evaluate
+from models.evaluation.evaluate import evaluate_all
 from models.network.mlp import Network
 from models.progress import StepProgress
 from models.results import EpochMetrics, EvaluationRecord
 from models.spec import TrainSpec
 from models.training.engine import best_engine, make_step
 from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
-from models.training.epoch_metrics import first_step_below
-from models.training.schedule import learning_rates, orders_of
+from models.training.epoch_metrics import curves_of, first_step_below, wants_curves
+from models.training.schedule import Orders, learning_rates
 from models.training.snapshot import Snapshot, networks_of
 from models.training.step import CapturableStep
 from models.training.training_set import training_set
@@ -73,6 +73,7 @@ class Training:
             if snapshots is None
             else networks_of(self.specs, snapshots)
         )
+        self._orders = Orders(len(self._labels), self.images_per_epoch, device)
         self._probe = Probe.of(digits.images, digits.labels, device)
         self._diagnosed = list(networks)
         self.failures: dict[int, LossNotFinite] = {}
@@ -113,9 +114,20 @@ class Training:
 
     def snapshot(self, index: int) -> Snapshot:
         """Return a copy of one model as it stands between two epochs."""
-        slot = self._slots.index(index)
-        optimizer = self._step.optimizer_state(slot) if self.epoch > 0 else {}
-        return Snapshot(self.epoch, self._step.network(slot).to_weights(), optimizer)
+        return self.snapshots([index])[0]
+
+    def snapshots(self, indices: Sequence[int], *, to_resume: bool = True) -> list[Snapshot]:
+        """Return copies of some models as they stand between two epochs.
+
+        Training can continue only from those with the optimizer's state, `to_resume`.
+        """
+        slots = [self._slots.index(index) for index in indices]
+        has_state = to_resume and self.epoch > 0
+        optimizers = self._step.optimizer_states(slots) if has_state else [{} for _ in slots]
+        return [
+            Snapshot(self.epoch, network.to_weights(), optimizer)
+            for network, optimizer in zip(self._step.networks(slots), optimizers, strict=True)
+        ]
 
     def running_loss(self, index: int, images: int) -> float:
         """Return the mean loss over the first `images` images of the epoch in progress, in nats an image."""
@@ -125,28 +137,37 @@ class Training:
         """Return a copy of one network."""
         return self._step.network(self._slots.index(index))
 
-    def diagnose(self, index: int) -> Diagnostics:
-        """Return the statistics of one model's layers between two epochs, on the first training images.
+    def networks(self, indices: Sequence[int]) -> list[Network]:
+        """Return copies of some networks."""
+        return self._step.networks([self._slots.index(index) for index in indices])
 
-        At the start they include theory's predictions; at the start and the end they include singular values. The model
-        does not change.
+    def diagnose(self, index: int) -> Diagnostics:
+        """Return the statistics of one model's layers; see `diagnose_all`."""
+        return self.diagnose_all([index])[0]
+
+    def diagnose_all(self, indices: Sequence[int]) -> list[Diagnostics]:
+        """Return the statistics of some models' layers between two epochs, on the first training images.
+
+        At the start they include theory's predictions; at the start and the end they include singular values. The
+        models do not change. They are computed on the training device, side by side.
         """
-        network, spec = self.network(index), self.specs[index]
-        is_start = self.epoch == 0
-        diagnostics = diagnose(
-            network,
-            self._probe,
-            epoch=self.epoch,
-            start=Start(spec.init, spec.architecture, spec.output_init) if is_start else None,
-            before=None if is_start else self._diagnosed[index],
-            thorough=is_start or self.finished,
-        )
-        self._diagnosed[index] = network
-        return diagnostics
+        networks, is_start = self.networks(indices), self.epoch == 0
+        specs = [self.specs[index] for index in indices]
+        starts = [Start(spec.init, spec.architecture, spec.output_init) for spec in specs] if is_start else None
+        befores = None if is_start else [self._diagnosed[index] for index in indices]
+        moment = Moment(self.epoch, is_start or self.finished, starts, befores)
+        reports = diagnose_all(networks, self._probe, moment)
+        for index, network in zip(indices, networks, strict=True):
+            self._diagnosed[index] = network
+        return reports
 
     def evaluate(self, index: int) -> EvaluationRecord:
-        """Return the evaluation of one model on the test part of the data, computed on its training device."""
-        return evaluate(self.network(index), self.data, self._device)
+        """Return the evaluation of one model; see `evaluate_all`."""
+        return self.evaluate_all([index])[0]
+
+    def evaluate_all(self, indices: Sequence[int]) -> list[EvaluationRecord]:
+        """Return evaluations of some models on the test part of the data, computed on the training device."""
+        return evaluate_all(self.networks(indices), self.data, self._device)
 
     def run_epoch(self, between_steps: BetweenSteps | None = None) -> dict[int, EpochMetrics]:
         """Train one epoch and return the metrics of every model that is still in training.
@@ -157,7 +178,9 @@ class Training:
         """
         self._restack()
         started, number = time.perf_counter(), self.epoch + 1
-        orders, lrs = self._orders_of(number), learning_rates(self._shared, number, self.steps_per_epoch)
+        seeds = [self.specs[member].seed for member in self._slots]
+        orders = self._orders.of(seeds, number, is_last=number == self._shared.epochs)
+        lrs = learning_rates(self._shared, number, self.steps_per_epoch)
 
         def after_steps(done: int, losses: torch.Tensor | None) -> None:
             if losses is not None:
@@ -175,11 +198,26 @@ class Training:
         self.epoch = number
         of_slots = losses.t().tolist()
         before = (number - 1) * self.steps_per_epoch
+        curves = dict(zip(self.members, self._curves(), strict=True))
         return {
-            member: self._metrics(member, loss_sums[slot], hits[slot], seconds, of_slots[slot], before)
+            member: EpochMetrics(
+                epoch=number,
+                train_loss_mean=loss_sums[slot] / self.images_per_epoch,
+                train_loss_last_batch=of_slots[slot][-1],
+                train_accuracy=hits[slot] / self.images_per_epoch,
+                duration_s=seconds,
+                images_per_s=self.images_per_epoch / seconds,
+                first_step_below_2=first_step_below(of_slots[slot], before),
+                **curves[member],
+            )
             for slot, member in enumerate(self._slots)
             if slot not in self._step.masked
         }
+
+    def _curves(self) -> list[dict[str, float | None]]:
+        if not wants_curves(self._shared):
+            return [{} for _ in self.members]
+        return curves_of(self.networks(self.members), self._shared, self.data, self._validation, self._device)
 
     # -- the models in training ---------------------------------------------------------------------------
 
@@ -208,11 +246,6 @@ class Training:
 
     # -- one epoch ----------------------------------------------------------------------------------------
 
-    def _orders_of(self, epoch: int) -> torch.Tensor:
-        """Return the rows each model sees in `epoch`, int64 [K, images_per_epoch], on the device."""
-        seeds = [self.specs[member].seed for member in self._slots]
-        return orders_of(seeds, epoch, len(self._labels), self.images_per_epoch).to(self._device)
-
     def _check_losses(self, losses: torch.Tensor, epoch: int, steps_before: int, orders: torch.Tensor) -> None:
         """Mask the models whose loss [steps, K] is not finite; raise the last one's failure if none is left."""
         if math.isfinite(float(losses.sum())):
@@ -238,28 +271,6 @@ class Training:
             f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer{since}, first to last: "
             f"weights {weights}; their gradients {gradients}.",
             "Use a smaller learning rate or a smaller initial scale.",
-        )
-
-    def _metrics(
-        self, member: int, loss_sum: float, hits: int, seconds: float, losses: Sequence[float], steps_before: int
-    ) -> EpochMetrics:
-        images, shared = self.images_per_epoch, self._shared
-        network = self.network(member) if shared.test_curve or shared.validation_images else None
-        validation = (
-            count(network, self._validation, self._device) if network is not None and shared.validation_images else None
-        )
-        on_test_set = network if shared.test_curve and self.data.evaluated_on == "mnist_test" else None
-        return EpochMetrics(
-            epoch=self.epoch,
-            train_loss_mean=loss_sum / images,
-            train_loss_last_batch=losses[-1],
-            train_accuracy=hits / images,
-            duration_s=seconds,
-            images_per_s=images / seconds,
-            first_step_below_2=first_step_below(losses, steps_before),
-            validation_loss=validation.mean_loss if validation and math.isfinite(validation.mean_loss) else None,
-            validation_accuracy=validation.accuracy if validation else None,
-            test_accuracy=count(on_test_set, self.data.test, self._device).accuracy if on_test_set else None,
         )
 
 

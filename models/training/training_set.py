@@ -37,10 +37,9 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The last training set for a CPU. On a GPU none is kept: the copy is quick, and the memory is needed."""
+    """The last training set, and what it depends on: the held-out images, the weight decay, the device."""
 
-    validation_images: int
-    decays: bool
+    key: tuple[int, bool, torch.device]
     training_set: TrainingSet
 
 
@@ -52,8 +51,9 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
     """
     raise_if_misfit(spec, data)
     decays = spec.optimizer.weight_decay > 0
-    kept = data.derived.get(KEPT) if device.type == "cpu" else None
-    if isinstance(kept, _Kept) and (kept.validation_images, kept.decays) == (spec.validation_images, decays):
+    key = (spec.validation_images, decays, device)
+    kept = data.derived.get(KEPT)
+    if isinstance(kept, _Kept) and kept.key == key:
         return kept.training_set
     images = training_images(spec, data)
     pixels = torch.arange(PIXELS) if decays else _lit_pixels(images)
@@ -61,8 +61,7 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
         pixels = _whole_lines(pixels)
     labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)
     new_set = TrainingSet(images, pixels, huge_pages.columns(images, pixels, device), labels)
-    if device.type == "cpu":
-        data.derived[KEPT] = _Kept(spec.validation_images, decays, new_set)
+    data.derived[KEPT] = _Kept(key, new_set)
     return new_set
 
 

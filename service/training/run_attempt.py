@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -19,7 +20,7 @@ from models.diagnostics.report import Diagnostics
 from models.errors import LossNotFinite
 from models.init.pretrained import Dbn
 from models.progress import StepProgress
-from models.results import EpochMetrics
+from models.results import EpochMetrics, EvaluationRecord
 from models.training.snapshot import Snapshot
 from models.training.train import Training
 from service.store import runs
@@ -145,7 +146,7 @@ class RunAttempt:
         if self._on_gpu and not awaited and not self._gpu_commit_is_due():
             return
         self._stop_training(training, self._writer.wait())
-        self._writer.submit([self._ready(training, index, member) for index, member in self._live.items()])
+        self._writer.submit(self._ready(training))
         if awaited:
             self._stop_training(training, self._writer.wait())
         self._committed_at = time.monotonic()
@@ -157,24 +158,30 @@ class RunAttempt:
     def _gpu_commit_is_due(self) -> bool:
         return self._writer.idle and time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
 
-    def _ready(self, training: Training, index: int, member: Member) -> PendingCheckpoint:
-        snapshot, final = training.snapshot(index), training.finished
-        records = EpochRecords(
-            epochs=self._pending[index],
-            diagnostics=self._diagnosed(training, index) if member.spec.diagnostics else None,
-            evaluation=training.evaluate(index) if final else None,
-        )
-        self._pending[index] = []
-        return PendingCheckpoint(index, member, snapshot, records, final)
+    def _ready(self, training: Training) -> list[PendingCheckpoint]:
+        """Return the checkpoints of all jobs, with the records since their last ones."""
+        live, final = list(self._live), training.finished
+        if not live:
+            return []
+        snapshots = training.snapshots(live, to_resume=not final)
+        diagnostics = self._diagnosed(training, live)
+        evaluations: Sequence[EvaluationRecord | None] = training.evaluate_all(live) if final else [None] * len(live)
+        ready = []
+        for index, snapshot, report, evaluation in zip(live, snapshots, diagnostics, evaluations, strict=True):
+            records = EpochRecords(epochs=self._pending[index], diagnostics=report, evaluation=evaluation)
+            ready.append(PendingCheckpoint(index, self._live[index], snapshot, records, final))
+            self._pending[index] = []
+        return ready
 
-    def _diagnosed(self, training: Training, index: int) -> Diagnostics | None:
+    def _diagnosed(self, training: Training, live: Sequence[int]) -> Sequence[Diagnostics | None]:
         between = training.epoch > 0 and not training.finished
-        if self._on_gpu and between and self._diagnosing_s > GPU_DIAGNOSTICS_SHARE * self._training_s:
-            return None
+        too_long = self._on_gpu and between and self._diagnosing_s > GPU_DIAGNOSTICS_SHARE * self._training_s
+        if too_long or not self._live[live[0]].spec.diagnostics:
+            return [None] * len(live)
         started = time.monotonic()
-        report = training.diagnose(index)
+        reports = training.diagnose_all(live)
         self._diagnosing_s += (time.monotonic() - started) if between else 0.0
-        return report
+        return reports
 
     # -- before training ---------------------------------------------------------------------------------
 

@@ -52,3 +52,10 @@ def test_slopes_are_the_derivatives(activation: Activation) -> None:
 
     numeric = (phi(z + 1e-6) - phi(z - 1e-6)) / 2e-6
     torch.testing.assert_close(slopes(activation, z), numeric, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_what_is_not_a_number_has_no_slope(activation: Activation) -> None:
+    found = slopes(activation, torch.tensor([0.5, math.nan] * 20))  # many, so that vector instructions are used
+    assert found[1::2].isnan().all()
+    assert found[::2].isfinite().all()

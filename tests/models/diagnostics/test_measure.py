@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
 from models.data.mnist import DataSet
-from models.diagnostics.measure import Probe, Start, diagnose
+from models.diagnostics.measure import Moment, Probe, Start, diagnose, diagnose_all
 from models.diagnostics.report import Diagnostics
 from models.diagnostics.statistics import distinct_rows, likeness
 from models.init import SCHEMES, initialize
@@ -197,12 +198,48 @@ def test_the_verdict_names_what_stands_in_the_way(
 
 
 def test_equal_images_and_dead_layers_have_no_cosine_to_speak_of() -> None:
-    alike = likeness(torch.ones(3, 5))
-    assert alike.share == 0
-    assert alike.cosine == pytest.approx(1)
-    assert likeness(torch.zeros(3, 5)) == likeness(torch.full((3, 5), math.inf)) == (None, None)
-    assert likeness(torch.ones(1, 5)) == (0, None)
-    assert likeness(torch.tensor([[1.0, 0.0], [0.0, 1.0]])) == (0.5, 0)
+    rows = [torch.ones(2, 2), torch.zeros(2, 2), torch.full((2, 2), math.inf), torch.eye(2)]
+    alike = likeness(torch.stack(rows))
+    assert alike.share.tolist() == pytest.approx([0, math.nan, math.nan, 0.5], nan_ok=True)
+    assert alike.cosine.tolist() == pytest.approx([1, math.nan, math.nan, 0], nan_ok=True)
+    of_one_image = likeness(torch.ones(1, 1, 5))
+    assert of_one_image.share == 0
+    assert of_one_image.cosine.isnan()
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_networks_that_are_measured_together_have_the_statistics_of_each_alone(
+    activation: Activation, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = Architecture(hidden=(30, 20, 10), activation=activation)
+    schemes = [XavierUniform(), Zeros(), HeNormal(bias="torch_default"), Normal(std=10), Constant(), HeNormal()]
+    starts = [Start(scheme, architecture) for scheme in schemes]
+    networks = [Network.empty(architecture) for _ in schemes]
+    for network, scheme in zip(networks, schemes, strict=True):
+        initialize(network, scheme, 1)
+    networks[3].layers[0].weight.mul_(1e38)
+    networks[-1].layers[1].weight[3, 4] = math.nan  # as of a network that diverges
+    befores = [network.to(CPU) for network in networks[::-1]]
+    moment = Moment(0, thorough=True, starts=starts, befores=befores)
+    together = diagnose_all(networks, probe, moment)
+    monkeypatch.setattr("models.diagnostics.measure.VALUES_AT_ONCE", 4 * 400 * 70)
+    in_parts = diagnose_all(networks, probe, moment)
+    for index, found in enumerate(together):
+        own = Moment(0, True, [starts[index]], [befores[index]])
+        alone = diagnose_all([networks[index]], probe, own)[0]
+        for other in (alone, in_parts[index]):
+            assert other.verdict == found.verdict
+            expected, values = (numbers(report) for report in (found, other))
+            assert values == pytest.approx(expected, rel=2e-4, abs=1e-6, nan_ok=True)
+    assert together[3].layers[0].z_rms is None
+    assert together[0].layers[0].dz_rms is not None
+
+
+def numbers(report: Diagnostics) -> list[float]:
+    """Return all numbers of a report; NaN stands for null."""
+    layers = [value for layer in report.layers for value in layer.model_dump().values()]
+    spectrum = report.jacobian.model_dump().values() if report.jacobian else [None] * 4
+    return [math.nan if value is None else value for value in (report.loss, report.gradient_norm, *spectrum, *layers)]
 
 
 def test_symmetry_is_seen_after_training_too(few: DataSet) -> None:

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from models.data.mnist import DataSet, Digits
-from models.evaluation.evaluate import count, evaluate
+from models.evaluation.evaluate import count, count_all, evaluate
 from models.init import initialize
+from models.init.by_fans import HeNormal
 from models.init.constants import Zeros
 from models.network.architecture import Architecture
 from models.network.mlp import Layer, Network
 from models.results import expected_calibration_error, wilson_interval
 from models.spec import TrainSpec
+from models.vocabulary import Activation
 
 
 def brightest_pixel_network() -> Network:
@@ -97,6 +99,29 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> N
     assert expected_calibration_error(confidences, right) == pytest.approx(4 / 6 * 0.2 + 2 / 6 * 0.05)
     assert expected_calibration_error(np.ones(3), np.ones(3, bool)) == 0.0
     assert expected_calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0.0
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_networks_that_are_evaluated_together_have_the_counts_of_each_alone(
+    activation: Activation, few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = Architecture(hidden=(16, 12), activation=activation)
+    networks = [Network.empty(architecture) for _ in range(5)]
+    for seed, network in enumerate(networks):
+        initialize(network, HeNormal(bias="torch_default"), seed)
+    together = count_all(networks, few.test, also_on_raw=True)
+    monkeypatch.setattr("models.evaluation.evaluate.VALUES_AT_ONCE", 2 * 2000 * 38)
+    monkeypatch.setattr("models.evaluation.evaluate.CHUNK_IMAGES", 77)
+    in_parts = count_all(networks, few.test, also_on_raw=True)
+    assert len({found.hits for found in together}) > 1
+    for network, found, same in zip(networks, together, in_parts, strict=True):
+        alone = count(network, few.test, also_on_raw=True)
+        for other in (alone, same):
+            assert torch.equal(other.confusion, found.confusion)
+            assert torch.equal(other.right, found.right)
+            assert other.hits_on_raw == found.hits_on_raw
+            assert other.mean_loss == pytest.approx(found.mean_loss, rel=1e-5)
+            torch.testing.assert_close(other.confidences, found.confidences, rtol=1e-5, atol=1e-6)
 
 
 def test_an_evaluation_has_its_calibration_error(few: DataSet) -> None:

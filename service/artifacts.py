@@ -82,8 +82,7 @@ class Artifacts:
         finally:
             for part in parts.values():
                 part.unlink(missing_ok=True)
-        for folder in {target.parent for target in targets.values()}:
-            _fsync_folder(folder)
+        list(self._disk.map(_fsync_folder, {target.parent for target in targets.values()}))
         return dict(zip(contents, digests, strict=True))
 
     def _written(self, contents: Mapping[Path, bytes]) -> list[str]:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from models.network.mlp import Network
 
 PROBE_IMAGES = 512
-VALUES_AT_ONCE = 2**25
-"""Pre-activations of the networks that are measured together. A pass keeps about 40 bytes for each."""
+VALUES_AT_ONCE = {"cpu": 1, "cuda": 2**25}
+"""Pre-activations of the networks that a device measures together; at least one network. A pass keeps about 40 bytes
+for each. A CPU is faster with one network at a time, which its caches hold."""
 CPU = torch.device("cpu")
 WHOLE, JACOBIAN = "whole", "jacobian"
 UNLESS_MEASURED = (
@@ -104,7 +105,7 @@ def diagnose_all(networks: Sequence[Network], probe: Probe, moment: Moment) -> l
     They are computed on the probe's device, with as many networks at once as its memory should hold.
     """
     values = len(probe.labels) * sum(len(layer.bias) for layer in networks[0].layers)
-    at_once = max(1, VALUES_AT_ONCE // values)
+    at_once = max(1, VALUES_AT_ONCE[probe.inputs.device.type] // values)
     parts = [slice(first, first + at_once) for first in range(0, len(networks), at_once)]
     found = [one for part in parts for one in _measured(networks, part, probe, moment)]
     theories = _theories(moment.starts, probe) if moment.starts else [None] * len(networks)

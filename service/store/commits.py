@@ -1,7 +1,8 @@
-"""Commit a checkpoint of a job with the records of its epochs, and forget old ones; each write is fenced."""
+"""Commit checkpoints of jobs with the records of their epochs, and forget old ones; each write is fenced."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,33 +42,38 @@ class CheckpointCommit:
     checkpoints_kept: int | None = None
 
 
-def commit_checkpoint(engine: Engine, commit: CheckpointCommit) -> Committed:
-    """Commit a checkpoint with its records, in one transaction; end its job if it is final, or pause it on request.
+def commit_checkpoints(engine: Engine, attempt: Attempt, commits: Sequence[CheckpointCommit]) -> list[Committed]:
+    """Commit checkpoints of an attempt's jobs, one each, with their records: all in one transaction.
 
-    Commits nothing if the job no longer runs, because it is being cancelled. Committing the same file again changes
-    nothing, so that a commit whose answer was lost may be repeated. Raises `Fenced` if a newer attempt has begun.
+    A job whose checkpoint is final ends, and one that is to pause is paused. Nothing is committed of a job that no
+    longer runs, because it is being cancelled. Committing the same files again changes nothing, so that a commit whose
+    answer was lost may be repeated. Raises `Fenced` if a newer attempt has begun.
     """
-    attempt, job_id, checkpoint = commit.attempt, commit.job_id, commit.checkpoint
     with writing(engine) as connection:
         fence(connection, attempt, attempts_without_checkpoint=0)
-        of_job = select(jobs.c.state).where(*job_of_attempt(attempt, job_id))
-        state: JobState | None = connection.execute(of_job).scalar()
-        newest = _newest_checkpoint(connection, job_id)
-        if newest is not None and newest.weights_path == checkpoint.weights_path:
-            return Committed(state or "cancelled", is_kept=True, unused_paths=[])
-        if state not in {"running", "pausing"}:
-            paths = [path for path in (checkpoint.weights_path, checkpoint.resume_path) if path]
-            return Committed(state or "cancelled", is_kept=False, unused_paths=paths)
-        _update_job(connection, commit)
-        insert_records(connection, attempt, job_id, commit.records)
-        unused = _drop_same_epoch(connection, commit)
-        _insert_checkpoint(connection, commit, seq=0 if newest is None else newest.seq + 1)
-        unused += _trim(connection, commit)
-        if checkpoint.final:
-            unused += _forget_pretraining(connection, job_id)
-        left_in = _leave_if_over(connection, commit, state)
-        # Files that a backup may be copying are left to the sweep.
-        return Committed(left_in, is_kept=True, unused_paths=[] if files_are_held(connection) else unused)
+        return [_commit_checkpoint(connection, commit) for commit in commits]
+
+
+def _commit_checkpoint(connection: Connection, commit: CheckpointCommit) -> Committed:
+    attempt, job_id, checkpoint = commit.attempt, commit.job_id, commit.checkpoint
+    of_job = select(jobs.c.state).where(*job_of_attempt(attempt, job_id))
+    state: JobState | None = connection.execute(of_job).scalar()
+    newest = _newest_checkpoint(connection, job_id)
+    if newest is not None and newest.weights_path == checkpoint.weights_path:
+        return Committed(state or "cancelled", is_kept=True, unused_paths=[])
+    if state not in {"running", "pausing"}:
+        paths = [path for path in (checkpoint.weights_path, checkpoint.resume_path) if path]
+        return Committed(state or "cancelled", is_kept=False, unused_paths=paths)
+    _update_job(connection, commit)
+    insert_records(connection, attempt, job_id, commit.records)
+    unused = _drop_same_epoch(connection, commit)
+    _insert_checkpoint(connection, commit, seq=0 if newest is None else newest.seq + 1)
+    unused += _trim(connection, commit)
+    if checkpoint.final:
+        unused += _forget_pretraining(connection, job_id)
+    left_in = _leave_if_over(connection, commit, state)
+    # Files that a backup may be copying are left to the sweep.
+    return Committed(left_in, is_kept=True, unused_paths=[] if files_are_held(connection) else unused)
 
 
 def _update_job(connection: Connection, commit: CheckpointCommit) -> None:

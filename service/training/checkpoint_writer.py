@@ -1,6 +1,6 @@
 """Write the checkpoints of a run's jobs concurrently with training: files first, rows second.
 
-Writing a checkpoint to disk can take as long as an epoch on a GPU, and a commit of many jobs takes seconds. One thread
+Writing a checkpoint to disk can take as long as an epoch on a GPU, and a commit of many jobs takes longer. One thread
 therefore writes what the training thread submits. The training thread waits for it only before the next submission, and
 where it needs the result: after the last epoch or a divergence, before a pause or a shutdown.
 """
@@ -8,7 +8,7 @@ where it needs the result: after the last epoch or a divergence, before a pause 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
@@ -22,13 +22,16 @@ from service.store.checkpoints import NewCheckpoint
 from service.store.commits import CheckpointCommit
 from service.store.epoch_records import EpochRecords
 from service.store.jobs import JobState
-from service.training.commit import commit
+from service.training.commit import commit_all
 from service.training.context import WorkerContext
 from service.training.monitor import TrainingMonitor
 
 log = logging.getLogger(__name__)
 
 RESUME_FILES_KEPT = 2
+JOBS_PER_COMMIT = 16
+BYTES_PER_COMMIT = 2**28
+"""Of weights and optimizers whose files are in memory at once; a single job may have more."""
 
 
 @dataclass(frozen=True)
@@ -75,30 +78,40 @@ class CheckpointWriter:
         return {} if running is None else running.result()
 
     def _commit_all(self, ready: Sequence[PendingCheckpoint]) -> EndedJobs:
-        states = {checkpoint.index: self._commit_one(checkpoint) for checkpoint in ready}
-        return {index: state for index, state in states.items() if state != "running"}
+        ended: EndedJobs = {}
+        for group in _in_groups(ready):
+            ended |= self._commit_group(group)
+        return ended
 
-    def _commit_one(self, ready: PendingCheckpoint) -> JobState:
-        member = ready.member
-        committed = commit(
-            self._context,
+    def _commit_group(self, group: Sequence[PendingCheckpoint]) -> EndedJobs:
+        """Write the files of all, wait until they are on the disk, and commit all rows in one transaction."""
+        self._context.fault_hook("write_files")
+        files = [self._files_of(ready) for ready in group]
+        digests = self._context.artifacts.write_all(
+            {path: data for own in files for path, data in own.contents.items()}
+        )
+        commits = [
             CheckpointCommit(
                 attempt=self._attempt,
-                job_id=member.job_id,
-                checkpoint=self._write_files(ready),
+                job_id=ready.member.job_id,
+                checkpoint=_row_of(ready, own, digests),
                 records=ready.records,
-                progress=self._monitor.progress.get(member.job_id),
+                progress=self._monitor.progress.get(ready.member.job_id),
                 resume_files_kept=RESUME_FILES_KEPT,
                 checkpoints_kept=self._context.checkpoints_kept,
-            ),
-        )
+            )
+            for ready, own in zip(group, files, strict=True)
+        ]
+        results = commit_all(self._context, self._attempt, commits)
         self._monitor.moved()
-        if committed.is_kept:
-            log.info("%s: attempt %d committed epoch %d", member.job_id, self._attempt.number, ready.snapshot.epoch)
-        return committed.state
+        for ready, committed in zip(group, results, strict=True):
+            if committed.is_kept:
+                epoch = ready.snapshot.epoch
+                log.info("%s: attempt %d committed epoch %d", ready.member.job_id, self._attempt.number, epoch)
+        states = {ready.index: committed.state for ready, committed in zip(group, results, strict=True)}
+        return {index: state for index, state in states.items() if state != "running"}
 
-    def _write_files(self, ready: PendingCheckpoint) -> NewCheckpoint:
-        self._context.fault_hook("write_files")
+    def _files_of(self, ready: PendingCheckpoint) -> _Files:
         attempt, member, snapshot = self._attempt, ready.member, ready.snapshot
         folder = attempt_folder(member.job_id, attempt.run_id, attempt.number, attempt.token)
         stem = f"{folder}/{snapshot.epoch:06d}"
@@ -112,20 +125,49 @@ class CheckpointWriter:
             weights_sha256=digest,
         )
         weights_path = f"{stem}.weights.safetensors"
-        files = {weights_path: encode(snapshot.weights, metadata)}
+        contents = {weights_path: encode(snapshot.weights, metadata)}
         # Written even if the optimizer has no state (SGD without momentum), so a missing file always means damage.
         resume_path = f"{stem}.resume.safetensors" if snapshot.epoch > 0 and not ready.final else None
         if resume_path is not None:
-            files[resume_path] = encode_resume(snapshot.optimizer, snapshot.epoch)
-        digests = self._context.artifacts.write_all(files)
-        return NewCheckpoint(
-            phase="train",
-            epoch=snapshot.epoch,
-            final=ready.final,
-            weights_path=weights_path,
-            weights_bytes=len(files[weights_path]),
-            weights_sha256=digest,
-            weights_file_sha256=digests[weights_path],
-            resume_path=resume_path,
-            resume_file_sha256=None if resume_path is None else digests[resume_path],
-        )
+            contents[resume_path] = encode_resume(snapshot.optimizer, snapshot.epoch)
+        return _Files(weights_path, resume_path, digest, contents)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a checkpoint: contents by path, and the hash of the weights themselves."""
+
+    weights_path: str
+    resume_path: str | None
+    weights_sha256: str
+    contents: dict[str, bytes]
+
+
+def _in_groups(ready: Sequence[PendingCheckpoint]) -> Iterator[Sequence[PendingCheckpoint]]:
+    """Divide checkpoints into groups that are committed together: of limited memory, and of a short transaction."""
+    group: list[PendingCheckpoint] = []
+    group_bytes = 0
+    for checkpoint in ready:
+        snapshot = checkpoint.snapshot
+        own_bytes = sum(data.nbytes for part in (snapshot.weights, snapshot.optimizer) for data in part.values())
+        if group and (len(group) == JOBS_PER_COMMIT or group_bytes + own_bytes > BYTES_PER_COMMIT):
+            yield group
+            group, group_bytes = [], 0
+        group.append(checkpoint)
+        group_bytes += own_bytes
+    if group:
+        yield group
+
+
+def _row_of(ready: PendingCheckpoint, files: _Files, digests: Mapping[str, str]) -> NewCheckpoint:
+    return NewCheckpoint(
+        phase="train",
+        epoch=ready.snapshot.epoch,
+        final=ready.final,
+        weights_path=files.weights_path,
+        weights_bytes=len(files.contents[files.weights_path]),
+        weights_sha256=files.weights_sha256,
+        weights_file_sha256=digests[files.weights_path],
+        resume_path=files.resume_path,
+        resume_file_sha256=None if files.resume_path is None else digests[files.resume_path],
+    )

@@ -22,7 +22,7 @@ from service.store.attempts import Attempt, Member
 from service.store.checkpoints import NewCheckpoint, list_checkpoints
 from service.store.commits import CheckpointCommit
 from service.store.epoch_records import EpochRecords
-from service.training.commit import commit
+from service.training.commit import commit_all
 from service.training.context import WorkerContext, shown_progress
 from service.training.monitor import TrainingMonitor
 
@@ -89,17 +89,15 @@ class PretrainingOfMember:
             resume_path=None,
             resume_file_sha256=None,
         )
-        committed = commit(
-            self.context,
-            CheckpointCommit(
-                attempt=attempt,
-                job_id=job_id,
-                checkpoint=checkpoint,
-                records=EpochRecords(pretraining=metrics),
-                progress=self.monitor.progress.get(job_id),
-                checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
-            ),
+        of_epoch = CheckpointCommit(
+            attempt=attempt,
+            job_id=job_id,
+            checkpoint=checkpoint,
+            records=EpochRecords(pretraining=metrics),
+            progress=self.monitor.progress.get(job_id),
+            checkpoints_kept=PRETRAIN_CHECKPOINTS_KEPT,
         )
+        (committed,) = commit_all(self.context, attempt, [of_epoch])
         if committed.is_kept:
             log.info("%s: attempt %d committed pre-training epoch %d", job_id, attempt.number, snapshot.number)
         self.monitor.moved()

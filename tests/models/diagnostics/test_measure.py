@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from models.data.mnist import DataSet
+from models.diagnostics import measure
 from models.diagnostics.measure import Moment, Probe, Start, diagnose, diagnose_all
 from models.diagnostics.report import Diagnostics
 from models.diagnostics.statistics import distinct_rows, likeness
@@ -221,8 +222,9 @@ def test_networks_that_are_measured_together_have_the_statistics_of_each_alone(
     networks[-1].layers[1].weight[3, 4] = math.nan  # as of a network that diverges
     befores = [network.to(CPU) for network in networks[::-1]]
     moment = Moment(0, thorough=True, starts=starts, befores=befores)
+    monkeypatch.setitem(measure.VALUES_AT_ONCE, "cpu", 2**30)
     together = diagnose_all(networks, probe, moment)
-    monkeypatch.setattr("models.diagnostics.measure.VALUES_AT_ONCE", 4 * 400 * 70)
+    monkeypatch.setitem(measure.VALUES_AT_ONCE, "cpu", 4 * 400 * 70)
     in_parts = diagnose_all(networks, probe, moment)
     for index, found in enumerate(together):
         own = Moment(0, True, [starts[index]], [befores[index]])

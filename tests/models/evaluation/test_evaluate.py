@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.data.mnist import DataSet, Digits
-from models.evaluation.evaluate import count, count_all, evaluate
+from models.evaluation.evaluate import VALUES_AT_ONCE, count, count_all, evaluate
 from models.init import initialize
 from models.init.by_fans import HeNormal
 from models.init.constants import Zeros
@@ -109,9 +109,10 @@ def test_networks_that_are_evaluated_together_have_the_counts_of_each_alone(
     networks = [Network.empty(architecture) for _ in range(5)]
     for seed, network in enumerate(networks):
         initialize(network, HeNormal(bias="torch_default"), seed)
+    monkeypatch.setitem(VALUES_AT_ONCE, "cpu", 2**30)
     together = count_all(networks, few.test, also_on_raw=True)
-    monkeypatch.setattr("models.evaluation.evaluate.VALUES_AT_ONCE", 2 * 2000 * 38)
     monkeypatch.setattr("models.evaluation.evaluate.CHUNK_IMAGES", 77)
+    monkeypatch.setitem(VALUES_AT_ONCE, "cpu", 2 * 77 * 38)
     in_parts = count_all(networks, few.test, also_on_raw=True)
     assert len({found.hits for found in together}) > 1
     for network, found, same in zip(networks, together, in_parts, strict=True):

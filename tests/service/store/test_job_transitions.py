@@ -120,7 +120,7 @@ def test_a_worker_that_wakes_up_after_its_job_was_paused_and_resumed_commits_not
     runs.start_jobs(bench.engine, awake, {}, None)
     checkpoint = NewCheckpoint("train", 0, False, "x", 1, "x", "x", None, None)
     with pytest.raises(Fenced):
-        commits.commit_checkpoint(bench.engine, CheckpointCommit(asleep, job_id, checkpoint, EpochRecords()))
+        commits.commit_checkpoints(bench.engine, asleep, [CheckpointCommit(asleep, job_id, checkpoint, EpochRecords())])
     with pytest.raises(Fenced):
         runs.end_job(bench.engine, asleep, job_id, "failed", {})
     assert list_checkpoints(bench.engine, job_id) == []

@@ -28,7 +28,6 @@ from service.store.jobs import get_job, job_metrics
 from service.store.tables import jobs
 from service.store.tables import runs as runs_table
 from service.training import monitor as watch_module
-from service.training.checkpoint_writer import CheckpointWriter, PendingCheckpoint
 from service.training.context import FaultPoint
 from service.training.monitor import TrainingMonitor
 from service.training.reproducibility import pinned
@@ -107,7 +106,9 @@ def test_an_older_attempt_can_commit_nothing(bench: Bench) -> None:
     before = list_checkpoints(bench.engine, job_id)
     checkpoint = NewCheckpoint("train", 1, False, "x", 1, "x", "x", None, None)
     for write in (
-        lambda: commits.commit_checkpoint(bench.engine, CheckpointCommit(old, job_id, checkpoint, EpochRecords())),
+        lambda: commits.commit_checkpoints(
+            bench.engine, old, [CheckpointCommit(old, job_id, checkpoint, EpochRecords())]
+        ),
         lambda: runs.note_error(bench.engine, old, {}),
         lambda: runs.end_job(bench.engine, old, job_id, "failed", {}),
         lambda: runs.report_progress(bench.engine, old, {}),
@@ -245,8 +246,8 @@ def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: B
     runs.start_jobs(bench.engine, attempt, {}, None)
     bench.apply_action(job_id, "cancel")
     checkpoint = NewCheckpoint("train", 2, True, "x", 1, "x", "x", None, None)
-    committed = commits.commit_checkpoint(bench.engine, CheckpointCommit(attempt, job_id, checkpoint, EpochRecords()))
-    assert committed == ("cancelling", False, ["x"])
+    commit = CheckpointCommit(attempt, job_id, checkpoint, EpochRecords())
+    assert commits.commit_checkpoints(bench.engine, attempt, [commit]) == [("cancelling", False, ["x"])]
     assert list_checkpoints(bench.engine, job_id) == []
     assert get_job(bench.engine, job_id).state == "cancelling"
 
@@ -278,20 +279,14 @@ def test_progress_is_written_beside_the_training(bench: Bench, monkeypatch: pyte
     assert progress["images_per_s"] > 0
 
 
-def test_a_second_pair_of_hands_takes_over_while_the_first_sleeps(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_pair_of_hands_takes_over_while_the_first_sleeps(bench: Bench) -> None:
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
-    original = CheckpointWriter._write_files
 
-    def sleep_through(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
-        with monkeypatch.context() as patch:
-            patch.setattr(CheckpointWriter, "_write_files", original)
+    def sleep_through(point: FaultPoint) -> None:
+        if point == "write_files":
             bench.attempt(run_id, "second")
-        return original(self, ready)
 
-    monkeypatch.setattr(CheckpointWriter, "_write_files", sleep_through)
-    bench.attempt(run_id, "first")
+    bench.attempt(run_id, "first", fault_hook=sleep_through)
     with bench.engine.connect() as connection:
         assert connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar_one() == "succeeded"
     assert {row.attempt for row in list_checkpoints(bench.engine, job_id)} == {2}
@@ -302,17 +297,17 @@ def test_a_run_without_rows_is_left_alone(bench: Bench) -> None:
     assert events_after(bench.engine, 0) == []
 
 
-def test_a_job_cancelled_at_the_very_end_is_cancelled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_cancelled_at_the_very_end_is_cancelled(bench: Bench) -> None:
     job_id, run_id = bench.submit()
-    original = CheckpointWriter._write_files
+    written = 0
 
-    def cancel_before_the_last(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
-        if ready.final:
+    def cancel_before_the_last(point: FaultPoint) -> None:
+        nonlocal written
+        written += point == "write_files"
+        if point == "write_files" and written == SMALL.epochs + 1:
             bench.apply_action(job_id, "cancel")
-        return original(self, ready)
 
-    monkeypatch.setattr(CheckpointWriter, "_write_files", cancel_before_the_last)
-    bench.attempt(run_id)
+    bench.attempt(run_id, fault_hook=cancel_before_the_last)
     assert get_job(bench.engine, job_id).state == "cancelled"
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1]
     assert len(list((bench.artifacts._root / "jobs" / job_id).rglob("*.weights.*"))) == 2

@@ -86,7 +86,7 @@ def test_a_database_that_answers_with_an_unknown_error_is_not_a_failed_job(
         raise DBAPIError("UPDATE", {}, Exception("what is this?"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(commits, "commit_checkpoint", lose)
+        patch.setattr(commits, "commit_checkpoints", lose)
         with pytest.raises(DBAPIError):
             bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "running"
@@ -98,7 +98,7 @@ def test_a_database_that_is_away_for_long_costs_time_and_nothing_else(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, run_id = bench.submit()
-    original, calls = commits.commit_checkpoint, 0
+    original, calls = commits.commit_checkpoints, 0
 
     def away(*arguments: Any, **keywords: Any) -> object:
         nonlocal calls
@@ -109,7 +109,7 @@ def test_a_database_that_is_away_for_long_costs_time_and_nothing_else(
 
     monkeypatch.setattr(outages, "RETRY_PAUSE_S", 0.001)
     monkeypatch.setattr(outages, "MAX_RETRY_PAUSE_S", 0.001)
-    monkeypatch.setattr(commits, "commit_checkpoint", away)
+    monkeypatch.setattr(commits, "commit_checkpoints", away)
     bench.attempt(run_id)
     job = get_job(bench.engine, job_id)
     assert (job.state, job.attempt) == ("succeeded", 1)
@@ -117,7 +117,7 @@ def test_a_database_that_is_away_for_long_costs_time_and_nothing_else(
 
 def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit()
-    original, calls = commits.commit_checkpoint, 0
+    original, calls = commits.commit_checkpoints, 0
 
     def answer_lost(*arguments: Any, **keywords: Any) -> object:
         nonlocal calls
@@ -128,7 +128,7 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkey
         return committed
 
     monkeypatch.setattr(outages, "RETRY_PAUSE_S", 0.01)
-    monkeypatch.setattr(commits, "commit_checkpoint", answer_lost)
+    monkeypatch.setattr(commits, "commit_checkpoints", answer_lost)
     bench.attempt(run_id)
     assert calls == 4
     job = get_job(bench.engine, job_id)

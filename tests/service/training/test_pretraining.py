@@ -60,9 +60,9 @@ def test_a_worker_killed_in_any_commit_is_followed_by_one_that_ends_with_the_sam
 def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_bits(bench: Bench) -> None:
     job_id, run_id = bench.submit(SPEC)
     asked = False
-    commit = commits.commit_checkpoint
+    commit = commits.commit_checkpoints
 
-    def pausing(*arguments: object, **keywords: object) -> Committed:
+    def pausing(*arguments: object, **keywords: object) -> list[Committed]:
         nonlocal asked
         if not asked:
             asked = True
@@ -70,7 +70,7 @@ def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_
         return commit(*arguments, **keywords)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commits, "commit_checkpoint", pausing)
+        patch.setattr(commits, "commit_checkpoints", pausing)
         bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "paused"
     assert len(job_pretraining(bench.engine, job_id)) == 1
@@ -80,13 +80,13 @@ def test_a_pause_in_pretraining_is_granted_at_its_epoch_and_resumed_to_the_same_
 
 def test_a_cancel_just_before_a_commit_of_pretraining_is_final(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, run_id = bench.submit(SPEC)
-    commit = commits.commit_checkpoint
+    commit = commits.commit_checkpoints
 
-    def cancelled_first(*arguments: object, **keywords: object) -> Committed:
+    def cancelled_first(*arguments: object, **keywords: object) -> list[Committed]:
         bench.apply_action(job_id, "cancel")
         return commit(*arguments, **keywords)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(commits, "commit_checkpoint", cancelled_first)
+    monkeypatch.setattr(commits, "commit_checkpoints", cancelled_first)
     bench.attempt(run_id)
     assert get_job(bench.engine, job_id).state == "cancelled"
     assert job_pretraining(bench.engine, job_id) == []

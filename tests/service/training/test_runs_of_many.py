@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -22,12 +23,12 @@ from models.training.kernel_library import kernel
 from models.training.train import Training
 from service.queue.grouping import RUN_MEMORY_BYTES, divided
 from service.store import runs, workers
-from service.store.checkpoints import NewCheckpoint, find_model, list_checkpoints
+from service.store.checkpoints import find_model, list_checkpoints
 from service.store.events import events_after
 from service.store.experiments import list_members
 from service.store.jobs import get_job, job_metrics
 from service.store.workers import NewBeat
-from service.training.checkpoint_writer import CheckpointWriter, PendingCheckpoint
+from service.training.context import FaultPoint
 from service.training.run_attempt import RunAttempt
 from tests.service.conftest import SMALL, Bench, die_at, undisturbed
 
@@ -170,6 +171,7 @@ def test_a_job_that_pauses_leaves_the_others_training(bench: Bench, monkeypatch:
 def test_a_worker_killed_between_two_jobs_commits_is_followed_by_one_that_ends_all(
     call: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.training.checkpoint_writer.JOBS_PER_COMMIT", 1)
     jobs, (run_id, *_) = submitted(bench, seeds(3, epochs=3))
     die_at(bench, run_id, "commit", call)
     ahead = [len(list_checkpoints(bench.engine, job_id)) for job_id in jobs]
@@ -232,36 +234,28 @@ def test_what_a_job_on_a_gpu_found_before_it_diverged_stays_until_a_retry_finds_
     assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4, 5, 6]
 
 
-def test_training_goes_on_while_a_commit_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_goes_on_while_a_commit_is_written(bench: Bench) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(1, epochs=4))
-    original, trained = CheckpointWriter._write_files, threading.Event()
+    trained, seen = threading.Event(), Counter[FaultPoint]()
 
-    def wait_for_the_next_epoch(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
-        if ready.snapshot.epoch == 1:
-            assert trained.wait(20)
-        return original(self, ready)
-
-    between_steps = RunAttempt._between_steps
-
-    def noting(self: RunAttempt, training: Any, progress: StepProgress) -> None:
-        if progress.epoch == 2 and progress.step == progress.steps_per_epoch:
+    def hook(point: FaultPoint) -> None:
+        seen[point] += 1
+        if point == "hand_over" and seen[point] == 3:  # after the starting weights and epoch 1: epoch 2 is trained
             trained.set()
-        between_steps(self, training, progress)
+        if point == "write_files" and seen[point] == 2:
+            assert trained.wait(20)
 
-    monkeypatch.setattr(CheckpointWriter, "_write_files", wait_for_the_next_epoch)
-    monkeypatch.setattr(RunAttempt, "_between_steps", noting)
-    bench.attempt(run_id)
+    bench.attempt(run_id, fault_hook=hook)
     assert states(bench, jobs) == ["succeeded"]
     assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4]
 
 
 def test_a_job_that_diverges_keeps_what_was_being_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs, (run_id, *_) = submitted(bench, [WILD])
-    written, trained, diverged = CheckpointWriter._write_files, Training.run_epoch, threading.Event()
+    trained, diverged = Training.run_epoch, threading.Event()
 
-    def after_the_epoch(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
-        assert diverged.wait(20)
-        return written(self, ready)
+    def after_the_epoch(point: FaultPoint) -> None:
+        assert point != "write_files" or diverged.wait(20)
 
     def noting(self: Training, between_steps: Any) -> Any:
         try:
@@ -269,22 +263,45 @@ def test_a_job_that_diverges_keeps_what_was_being_written(bench: Bench, monkeypa
         finally:
             diverged.set()
 
-    monkeypatch.setattr(CheckpointWriter, "_write_files", after_the_epoch)
     monkeypatch.setattr(Training, "run_epoch", noting)
-    bench.attempt(run_id)
+    bench.attempt(run_id, fault_hook=after_the_epoch)
     assert states(bench, jobs) == ["failed"]
     assert [row.epoch for row in list_checkpoints(bench.engine, jobs[0])] == [0]
 
 
-def test_what_writing_beside_raises_ends_the_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_writing_beside_raises_ends_the_run(bench: Bench) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=3))
 
-    def no_space(self: CheckpointWriter, ready: PendingCheckpoint) -> NewCheckpoint:
-        raise OSError(28, "No space left on device")
+    def no_space(point: FaultPoint) -> None:
+        if point == "write_files":
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(CheckpointWriter, "_write_files", no_space)
-    bench.attempt(run_id)
+    bench.attempt(run_id, fault_hook=no_space)
     assert states(bench, jobs) == ["failed", "failed"]
     error = get_job(bench.engine, jobs[0]).error
     assert error is not None
     assert error["type"] == "storage"
+
+
+def test_the_files_of_many_jobs_are_committed_in_groups_and_none_is_lost_between_two(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.training.checkpoint_writer.JOBS_PER_COMMIT", 2)
+    jobs, (run_id, *_) = submitted(bench, seeds(5, epochs=2))
+    die_at(bench, run_id, "commit", 5)  # three groups of the starting weights, then the second one of epoch 1
+    assert [len(list_checkpoints(bench.engine, job_id)) for job_id in jobs] == [2, 2, 1, 1, 1]
+    bench.attempt(run_id)
+    assert states(bench, jobs) == ["succeeded"] * 5
+    for job_id in jobs:
+        assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2]
+
+
+def test_checkpoints_too_large_to_be_in_memory_together_are_committed_one_by_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.training.checkpoint_writer.BYTES_PER_COMMIT", 1)
+    commits = Counter[FaultPoint]()
+    jobs, (run_id, *_) = submitted(bench, seeds(3, epochs=1))
+    bench.attempt(run_id, fault_hook=lambda point: commits.update([point]))
+    assert states(bench, jobs) == ["succeeded"] * 3
+    assert commits["commit"] == commits["write_files"] == 6

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from models.errors import InvalidSpec, LossNotFinite
+from models.pretrain.batch_loop import BatchLoop
 from models.pretrain.likelihood import pseudo_log_likelihood
-from models.pretrain.rbm import RBM, bernoulli_kl
+from models.pretrain.rbm import RBM, CdStep, bernoulli_kl
 from models.progress import StepProgress
 from models.randomness import derived_seed, generator
 from models.results import PretrainMetrics
@@ -93,6 +94,9 @@ class Pretraining:
             RBM(below, above, device, samples_last=settings.last_visible == "sampled")
             for below, above in pairwise(sizes)
         ]
+        self._stream = torch.Generator(device)
+        self._totals = [torch.zeros((), device=device) for _ in range(2)]
+        self._loop: tuple[tuple[int, float], BatchLoop] | None = None
         self._visible: Tensor = self._learned
         if snapshot is not None:
             self._load(snapshot)
@@ -117,34 +121,28 @@ class Pretraining:
     def run_epoch(self, between_steps: Callable[[StepProgress], None] | None = None) -> PretrainMetrics:
         """Train the current layer for one epoch, and return its metrics.
 
-        `between_steps` is called after every step. If it raises, the error passes through, and this object must be
+        `between_steps` is called after every few steps. If it raises, the error passes through, and this object must be
         dropped. Raises `LossNotFinite` if the machine diverges.
         """
         started = time.perf_counter()
         settings, machine = self.settings, self.machines[self.layer]
         epoch = self.number % settings.rbm_epochs + 1
         order = torch.randperm(len(self._learned), generator=generator(self._seed, "rbm_order", self.number))
-        stream = torch.Generator(self.device).manual_seed(derived_seed(self._seed, "rbm_samples", self.number))
+        self._stream.manual_seed(derived_seed(self._seed, "rbm_samples", self.number))
         momentum = settings.momentum_at_first if epoch <= settings.momentum_switch else settings.momentum
-        batches = torch.split(order[: self.images_per_epoch].to(self.device), settings.batch)
-        error, activity = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        for step, chosen in enumerate(batches, start=1):
-            visible = self._batch(chosen)
-            rebuilt, hidden = machine.step(
-                visible,
-                k=settings.k,
-                lr=settings.lr,
-                momentum=momentum,
-                weight_decay=settings.weight_decay,
-                stream=stream,
-            )
-            error += torch.nn.functional.mse_loss(rebuilt, visible, reduction="sum")
-            activity += hidden.mean()
+        steps = self.images_per_epoch // settings.batch
+
+        def after_steps(done: int) -> None:
             if between_steps is not None:
                 seconds = time.perf_counter() - started
-                between_steps(StepProgress(self.number + 1, step, len(batches), step * settings.batch, seconds))
+                between_steps(StepProgress(self.number + 1, done, steps, done * settings.batch, seconds))
+
+        for total in self._totals:
+            total.zero_()
+        self._loop_with(momentum).run(order[: self.images_per_epoch].to(self.device), after_steps)
         self.number += 1
-        metrics = self._metrics(machine, epoch, float(error), float(activity) / len(batches), started)
+        error, activity = map(float, self._totals)
+        metrics = self._metrics(machine, epoch, error, activity / steps, started)
         if epoch == settings.rbm_epochs and not self.finished:
             self._enter_layer()
         return metrics
@@ -199,8 +197,23 @@ class Pretraining:
             outputs.append(h)
         return torch.cat(outputs)
 
-    def _batch(self, chosen: Tensor) -> Tensor:
-        return self._floats(self._visible.index_select(0, chosen))
+    def _loop_with(self, momentum: float) -> BatchLoop:
+        """Return the loop that trains the current machine, which a GPU captures once for each momentum."""
+        key = (self.layer, momentum)
+        if self._loop is None or self._loop[0] != key:
+            machine, settings = self.machines[self.layer], self.settings
+            options = CdStep(settings.k, settings.lr, momentum, settings.weight_decay)
+            error, activity = self._totals
+
+            def step(chosen: Tensor) -> None:
+                visible = self._floats(self._visible.index_select(0, chosen))
+                rebuilt, hidden = machine.step(visible, options, self._stream)
+                error.add_(torch.nn.functional.mse_loss(rebuilt, visible, reduction="sum"))
+                activity.add_(hidden.mean())
+
+            changing = [*machine.tensors().values(), error, activity]
+            self._loop = key, BatchLoop(step, changing, settings.batch, self.device, [self._stream])
+        return self._loop[1]
 
     @staticmethod
     def _floats(values: Tensor) -> Tensor:

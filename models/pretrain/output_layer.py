@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from models.network.activations import ACTIVATIONS
+from models.pretrain.batch_loop import BatchLoop
 from models.randomness import generator
 
 if TYPE_CHECKING:
@@ -51,20 +52,35 @@ def train_output_layer(
     targets = digits.labels.to(device, torch.int64)
     output = network.layers[-1]
     weight, bias = (tensor.to(device).clone() for tensor in (output.weight, output.bias))
-    optimizer = torch.optim.Adam([weight, bias], lr=RATE, foreach=False)
+    optimizer = torch.optim.Adam([weight, bias], lr=RATE, foreach=False, capturable=device.type == "cuda")
+
+    def step(chosen: Tensor) -> None:
+        h = features.index_select(0, chosen)
+        dz = torch.addmm(bias, h, weight.t()).softmax(1)
+        of_labels = targets.index_select(0, chosen)[:, None]
+        dz.scatter_add_(1, of_labels, torch.full_like(dz[:, :1], -1.0))
+        dz /= len(chosen)
+        weight.grad, bias.grad = dz.t() @ h, dz.sum(0)
+        optimizer.step()
+
+    loop = BatchLoop(step, [weight, bias, *_memory_of(optimizer)], BATCH, device)
     for epoch in range(1, epochs + 1):
         if between_epochs is not None:
             between_epochs()
         order = torch.randperm(len(targets), generator=generator(seed, "output_order", epoch)).to(device)
-        for chosen in torch.split(order, BATCH):
-            h = features.index_select(0, chosen)
-            dz = torch.addmm(bias, h, weight.t()).softmax(1)
-            dz[torch.arange(len(chosen), device=device), targets.index_select(0, chosen)] -= 1
-            dz /= len(chosen)
-            weight.grad, bias.grad = dz.t() @ h, dz.sum(0)
-            optimizer.step()
+        loop.run(order)
     output.weight.copy_(weight)
     output.bias.copy_(bias)
+
+
+def _memory_of(optimizer: torch.optim.Adam) -> list[Tensor]:
+    """Return what Adam remembers, which it would make at its first step, in the middle of a capture."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            step = torch.zeros((), device=parameter.device) if group["capturable"] else torch.zeros(())
+            moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": step, **moments}
+    return [tensor for state in optimizer.state.values() for tensor in state.values()]
 
 
 def _features(network: Network, images: Tensor, device: torch.device) -> Tensor:

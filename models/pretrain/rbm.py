@@ -17,7 +17,7 @@ which have the same mean as samples and less noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 
 MAX_BIAS = 4.0
 TENSORS = ("weight", "visible_bias", "hidden_bias", "weight_velocity", "visible_velocity", "hidden_velocity")
+
+
+class CdStep(NamedTuple):
+    """How a step of CD-k is taken: `k`, learning rate, momentum, and the L2 penalty on the weights."""
+
+    k: int
+    lr: float
+    momentum: float
+    weight_decay: float
 
 
 @dataclass
@@ -79,22 +88,13 @@ class RBM:
         inner = torch.addmm(self.hidden_bias, visible, self.weight)
         return -(visible @ self.visible_bias) - torch.nn.functional.softplus(inner).sum(1)
 
-    def step(
-        self,
-        visible: Tensor,
-        *,
-        k: int,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-        stream: torch.Generator,
-    ) -> tuple[Tensor, Tensor]:
+    def step(self, visible: Tensor, options: CdStep, stream: torch.Generator) -> tuple[Tensor, Tensor]:
         """Take one CD-k step on a batch [B, n]; return p(v | h) of its last step [B, n] and p(h | data) [B, m].
 
         velocity = momentum velocity + lr ((<v h>_data - <v h>_k) / B - weight_decay W); the decay is on W alone. The
         next step overwrites the returned tensors. `stream` is on the machine's device.
         """
-        buffers, batch = self._buffers_for(len(visible)), len(visible)
+        buffers, batch, k = self._buffers_for(len(visible)), len(visible), options.k
         hidden = self.hidden_probabilities(visible, out=buffers.hidden)
         driving, rebuilt = hidden, buffers.reconstruction
         for number in range(k):
@@ -105,10 +105,10 @@ class RBM:
                 rebuilt = buffers.visible_sample
                 _sample(buffers.reconstruction, stream, out=rebuilt)
             driving = self.hidden_probabilities(rebuilt, out=buffers.hidden_again)
-        rate = lr / batch
+        rate, momentum = options.lr / batch, options.momentum
         self.weight_velocity.addmm_(visible.t(), hidden, beta=momentum, alpha=rate)
         self.weight_velocity.addmm_(rebuilt.t(), driving, alpha=-rate)
-        self.weight_velocity.add_(self.weight, alpha=-lr * weight_decay)
+        self.weight_velocity.add_(self.weight, alpha=-options.lr * options.weight_decay)
         self.visible_velocity.mul_(momentum).add_(visible.sum(0), alpha=rate).sub_(rebuilt.sum(0), alpha=rate)
         self.hidden_velocity.mul_(momentum).add_(hidden.sum(0), alpha=rate).sub_(driving.sum(0), alpha=rate)
         self.weight.add_(self.weight_velocity)
@@ -118,7 +118,11 @@ class RBM:
 
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Return a copy of all tensors on the CPU, by name."""
-        return {name: getattr(self, name).to("cpu", copy=True).numpy() for name in TENSORS}
+        return {name: tensor.to("cpu", copy=True).numpy() for name, tensor in self.tensors().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that a step changes, by name: parameters and velocities, not copies."""
+        return {name: getattr(self, name) for name in TENSORS}
 
     def load(self, state: Mapping[str, NDArray[np.float32]]) -> None:
         """Continue from what `state` returned."""

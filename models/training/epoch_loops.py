@@ -1,18 +1,18 @@
 """Take the steps of one epoch: driven by the host (a CPU), or replayed by a device (a GPU).
 
-On a GPU the host would need ten to twenty times as long to launch a step's kernels as the GPU to run them. A few steps
-are therefore captured in a CUDA graph. The host only copies the next rows and learning rates into the graph's inputs,
-replays it, and copies the losses.
+On a GPU a few steps are captured in a CUDA graph. The host only copies the next rows and learning rates into the
+graph's inputs, replays it, and copies the losses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from models.native.cuda_graphs import captured, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ MAX_GATHERED_BYTES = 128 * 2**20
 """Limit for the images of a graph's steps. With many models a graph has fewer steps, and does not need more."""
 BYTES_OF_A_PIXEL = 5
 """One as it is gathered, uint8, and four as float32."""
-WARM_UPS = 2
 
 
 class EpochLoop(Protocol):
@@ -100,56 +99,30 @@ class DeviceLoop:
         losses = torch.zeros((len(lrs), self._step.count), device=self._device)
         done, before = 0, None
         while done < len(lrs):
-            captured = self._captured if done + self._few <= self._whole_batches else None
-            few = 1 if captured is None else self._few
+            graph = self._captured if done + self._few <= self._whole_batches else None
+            few = 1 if graph is None else self._few
             chosen, of_few = orders[:, done * self._batch : (done + few) * self._batch], slice(done, done + few)
-            if captured is None:
+            if graph is None:
                 losses[of_few] = self._step.run_steps(self._images, self._labels, chosen, rates[of_few])
             else:
-                losses[of_few] = captured.replayed(chosen, rates[of_few])
-                before = _wait_for(before)
+                losses[of_few] = graph.replayed(chosen, rates[of_few])
+                before = wait_for(before)
             done += few
             after_steps(done, None)
         return losses
 
     def _capture(self) -> _Captured:
-        """Capture a few steps. The warm-up steps change the training's state, which is then restored."""
         chosen = torch.zeros((self._step.count, self._few * self._batch), dtype=torch.int64, device=self._device)
-        lrs = torch.zeros(self._few, device=self._device)
-        before = [tensor.clone() for tensor in self._step.changing]
-        aside = _aside(self._device)
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):
-                self._step.run_steps(self._images, self._labels, chosen, lrs)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=aside):
-            losses = self._step.run_steps(self._images, self._labels, chosen, lrs)
-        for tensor, old in zip(self._step.changing, before, strict=True):
-            tensor.copy_(old)
-        return _Captured(graph, chosen, lrs, losses)
+        lrs, losses = torch.zeros(self._few, device=self._device), []
+
+        def run() -> None:
+            losses.append(self._step.run_steps(self._images, self._labels, chosen, lrs))
+
+        graph = captured(run, self._step.changing, self._device)
+        return _Captured(graph, chosen, lrs, losses[-1])
 
 
 def _fewest_left_over(batches: int) -> int:
     """Return the number of steps of a graph that leaves the fewest batches of an epoch to the host."""
     most = STEPS_PER_GRAPH_OF_LAUNCHES
     return max(range(most // 2, most + 1), key=lambda few: (-(batches % few), few))
-
-
-@cache
-def _aside(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream for warm-up and capture: one, since cuBLAS keeps 32 MiB for each that it has seen."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def _wait_for(before: torch.cuda.Event | None) -> torch.cuda.Event:
-    """Wait for `before`, the event of the previous replay, and return that of the last replay.
-
-    The host is thus at most one replay ahead of the device.
-    """
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
-    if before is not None:
-        before.synchronize()
-    return event

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.pretrain.rbm import RBM, TENSORS
+from models.pretrain.rbm import RBM, TENSORS, CdStep
 
 CPU = torch.device("cpu")
 VISIBLE, HIDDEN = 6, 4
@@ -65,7 +65,7 @@ def test_long_chains_follow_the_gradient_of_the_likelihood() -> None:
         chain = machine(samples_last=samples_last)
         before = chain.weight.clone()
         stream = torch.Generator().manual_seed(1)
-        chain.step(data, k=200, lr=1.0, momentum=0.0, weight_decay=0.0, stream=stream)
+        chain.step(data, CdStep(200, lr=1.0, momentum=0.0, weight_decay=0.0), stream)
         moved[samples_last] = (chain.weight - before).double()
     bound = 5 * 0.5 / math.sqrt(len(data))
     assert float((moved[True] - expected).abs().max()) < bound
@@ -86,7 +86,7 @@ def test_long_chains_with_a_mean_field_take_its_statistics_from_the_model() -> N
     model = (rebuilt.double() * of_hidden[:, None]).t() @ rbm.hidden_probabilities(rebuilt).double()
     expected = data.double().t() @ rbm.hidden_probabilities(data).double() / len(data) - model
     stream = torch.Generator().manual_seed(1)
-    rbm.step(data, k=200, lr=1.0, momentum=0.0, weight_decay=0.0, stream=stream)
+    rbm.step(data, CdStep(200, lr=1.0, momentum=0.0, weight_decay=0.0), stream)
     moved = (rbm.weight - before).double()
     assert float(expected.abs().max()) > 0.1
     assert float((moved - expected).abs().max()) < 5 * 0.5 / math.sqrt(len(data))
@@ -101,7 +101,7 @@ def test_a_step_is_momentum_times_the_last_one_and_the_decay_is_on_weights_alone
     rbm.visible_bias.fill_(0.0)
     stream = torch.Generator().manual_seed(0)
     # With a learning rate of nearly nothing, only momentum and (for the decay) lr * decay * W are left.
-    rbm.step(visible, k=1, lr=1e-9, momentum=0.25, weight_decay=1e8, stream=stream)
+    rbm.step(visible, CdStep(1, lr=1e-9, momentum=0.25, weight_decay=1e8), stream)
     torch.testing.assert_close(rbm.weight_velocity, 0.25 - 0.1 * weight, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(rbm.hidden_velocity, torch.full((HIDDEN,), 0.25), rtol=1e-4, atol=1e-5)
 
@@ -114,7 +114,7 @@ def test_it_learns_the_distribution_it_is_shown() -> None:
     data = patterns.repeat(50, 1)
     rbm.start(0.01, data.mean(0), stream)
     for _ in range(500):
-        rbm.step(data, k=1, lr=0.1, momentum=0.5, weight_decay=0.0, stream=stream)
+        rbm.step(data, CdStep(1, lr=0.1, momentum=0.5, weight_decay=0.0), stream)
     states = all_states(VISIBLE)
     probabilities = torch.softmax(-rbm.free_energy(states), 0)
     shown = [index for index, state in enumerate(states) if any(torch.equal(state, one) for one in patterns)]

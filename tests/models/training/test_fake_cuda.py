@@ -20,16 +20,22 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from models.checkpoint import weights_sha256
 from models.data.mnist import DataSet
+from models.data.training_images import training_images
 from models.init.by_fans import XavierUniform
 from models.init.constants import Zeros
+from models.init.pretrained import Dbn
 from models.network.architecture import Architecture
+from models.pretrain import batch_loop
+from models.pretrain.dbn import Pretraining
 from models.spec import SGD, Adam, TrainSpec
 from models.training import epoch_loops
+from models.training.snapshot import pretrained_network
 from models.training.train import Training
 from models.training.training_set import training_set
 from models.vocabulary import Precision
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
+CPU_GENERATOR = torch.Generator
 SMALL = TrainSpec(architecture=Architecture(hidden=(16, 8)), batch_size=16, epochs=2, data="mnist_5k")
 aten = torch.ops.aten
 COPIES = {aten.copy_, aten._to_copy}
@@ -297,3 +303,30 @@ def test_ranks_are_closed_and_captured_anew(few: DataSet) -> None:
     Graph.replays = 0
     assert list(training.run_epoch()) == training.members == [1, 3]
     assert Graph.replays == 1
+
+
+@pretends
+@pytest.mark.usefixtures("gpu")
+def test_replayed_steps_of_pretraining_are_those_taken_one_by_one(
+    few: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pretended GPU draws from a generator of the CPU, in the order of the steps."""
+    monkeypatch.setattr(torch, "Generator", lambda _device=None: CPU_GENERATOR())
+    monkeypatch.setattr(Graph, "register_generator_state", lambda *_: None, raising=False)
+    init = Dbn(rbm_epochs=2, batch=10, momentum_switch=1, output_epochs=2)
+    spec = SMALL.model_copy(update={"init": init})
+    images, labels = training_images(spec, few), torch.tensor(few.train.labels, dtype=torch.int64)
+
+    def pretrained() -> list[Tensor]:
+        pretraining = Pretraining(init.settings, (784, 16, 8), 1, images, CUDA)
+        while not pretraining.finished:
+            pretraining.run_epoch()
+        return [layer.weight for layer in pretrained_network(spec, pretraining, images, labels).layers]
+
+    monkeypatch.setattr(batch_loop, "STEPS_PER_GRAPH", 3)
+    Graph.replays = 0
+    replayed, replays = pretrained(), Graph.replays
+    assert replays == 4 * (38 // 3) + 2 * 1  # 380 images; the output layer's batches are of 100
+    monkeypatch.setattr(batch_loop, "STEPS_PER_GRAPH", 1000)
+    assert all(torch.equal(own, other) for own, other in zip(replayed, pretrained(), strict=True))
+    assert Graph.replays == replays

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15, help="pairs of epochs: without and with a checkpoint")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    if missing := worker_environment():  # read only when a process starts
+    if missing := worker_environment(Path("var")):  # read only when a process starts
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.diagnostics", *sys.argv[1:]], os.environ | missing)  # noqa: S606
     prepare_interpreter()
     torch.set_num_threads(options.threads)

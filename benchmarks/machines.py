@@ -92,10 +92,6 @@ class Machine:
         """Return the process ids of the worker processes."""
         return children_of(self.process.pid, "slot") if self.process else []
 
-    def has_ended(self) -> bool:
-        """Return whether the role's main process has ended."""
-        return self.process is not None and self.process.poll() is not None
-
     def output(self) -> str:
         """Return what the processes have written."""
         return self.log.read_text(errors="replace")
@@ -229,9 +225,10 @@ class Cluster:
     def start_api(self) -> Machine:
         """Start the API, again if it was killed, and wait until it answers."""
         machine = self._started("api", ("api",))
-        wait_until(lambda: self.api_is_ready() or machine.has_ended(), START_LIMIT_S, "the API")
-        if machine.has_ended():
-            raise RuntimeError(f"The API ended while it started:\n{machine.output()}")
+        assert machine.process is not None
+        ended = machine.process.poll
+        wait_until(lambda: self.api_is_ready() or ended() is not None, START_LIMIT_S, "the API")
+        assert ended() is None, machine.output()
         return machine
 
     def start_worker(self, name: str, slots: int = 1, *, wait: bool = True) -> Machine:

@@ -23,7 +23,7 @@ from service.store.jobs import ENDED, EVENT_OF, open_jobs
 
 log = logging.getLogger(__name__)
 
-POLL_INTERVAL_S = 0.25
+POLL_INTERVAL_S = 0.1
 HEARTBEAT_S = 15.0
 STREAM_CHUNK = 200
 RELEASE_LIMIT_S = 5.0

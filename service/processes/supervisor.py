@@ -133,7 +133,8 @@ def slot_children(settings: Settings) -> list[Child]:
     children = []
     for index in range(count):
         slot = f"cuda-{index}" if index < len(gpus) else f"cpu-{index}"
-        environment = {"CUDA_VISIBLE_DEVICES": gpus[index] if index < len(gpus) else ""} | worker_environment()
+        visible = {"CUDA_VISIBLE_DEVICES": gpus[index] if index < len(gpus) else ""}
+        environment = visible | worker_environment(settings.home)
         arguments = ["slot", slot, "--threads", str(threads)]
         children.append(Child(f"worker-{slot}", arguments, environment))
     return children

@@ -1,4 +1,4 @@
-"""Memory and interpreter settings of a worker, where training shares its cores with commits. They affect only speed.
+"""Memory, interpreter and compiler settings of a worker, which shares its cores with commits. They affect only speed.
 
 glibc reads its settings when a process starts, so they are passed as environment variables. Variables that are already
 set are not changed.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 SETTINGS = {
     # Up to 256 MiB of freed memory is kept for the next copy of a network. Fresh memory comes page by page, and on a
@@ -20,9 +21,13 @@ SWITCH_INTERVAL_S = 0.0005
 default is ten times as long; the cores that train would wait for it."""
 
 
-def worker_environment() -> dict[str, str]:
-    """Return the environment variables to add for a worker process: those that are not set yet."""
-    return {name: value for name, value in SETTINGS.items() if name not in os.environ}
+def worker_environment(home: Path) -> dict[str, str]:
+    """Return the environment variables to add for a worker process: those that are not set yet.
+
+    Kernels that Triton compiles for a GPU are kept in the service's home, which outlives a container.
+    """
+    wanted = SETTINGS | {"TRITON_CACHE_DIR": str(home / "triton")}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 def prepare_interpreter() -> None:

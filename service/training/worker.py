@@ -17,10 +17,11 @@ from sqlalchemy import Engine
 
 from models.data.mnist import DataSet, Digits, load
 from models.errors import FaninError
-from models.spec import TrainSpec
+from models.spec import PRESETS, TrainSpec
 from models.training.engine import TRITON, best_engine
 from models.training.train import Training
 from models.training.triton.availability import note_failure
+from models.training.triton.plan import MANY
 from models.vocabulary import DataChoice
 from service.artifacts import Artifacts
 from service.errors import ServiceError
@@ -202,6 +203,9 @@ class Worker:
         training.snapshot(0)
         training.diagnose(0)
         training.evaluate(0)
+        if training.engine == TRITON:  # compiles the kernels of these networks, and of many side by side
+            for specs in ([PRESETS["mnist_nn_deep"]], [PRESETS["mnist_nn_xavier"]] * MANY):
+                Training(specs, mnist, self._device.torch_device)
 
     def _try_engine(self, train: Callable[[], object]) -> None:
         """Train a little. If the kernels in Triton cannot be compiled here, log why and use the step in torch."""

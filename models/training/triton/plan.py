@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 LINE = 16
 """Widths between layers are whole multiples of this, in float32 numbers."""
+MANY = 8
+"""Networks side by side from which `for_many` is used."""
 MAX_HIDDEN_LAYERS = 64
 MIN_CAPABILITY = (8, 0)
 PDL_FROM = (9, 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+import triton
 from torch import Tensor
 
 from models.native.row_layout import columns_of
@@ -17,7 +19,7 @@ from models.training.triton.gradients import gradients_in_torch
 from models.training.triton.kernels.arithmetic import INTERPRETED
 from models.training.triton.kernels.updates import add_up, prepare
 from models.training.triton.launches import Between, Call, Launches, Rule
-from models.training.triton.plan import Card, Plan, for_many, padded, plan_of
+from models.training.triton.plan import MANY, Card, Plan, for_many, padded, plan_of
 
 if TYPE_CHECKING:
     from models.network.architecture import Architecture
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from models.spec import SGD, Adam
     from models.vocabulary import Precision
 
-MANY = 8
+COMPILERS = 8
 IMAGES_AT_ONCE, STEPS_AT_ONCE = 128, 32
 """What the sums of a call's losses take at once; more steps than usual take kernels of their own."""
 
@@ -126,13 +128,16 @@ class TritonStep(CapturableStep):
         return notes.losses
 
     def warm(self, batch: int) -> None:
-        """Compile every kernel of a batch size, and of smaller batches; launch nothing and change nothing."""
+        """Compile every kernel of a batch size, and of smaller batches; launch nothing and change nothing.
+
+        The kernels are compiled side by side: most of the work is done outside the interpreter's lock.
+        """
         first = self.parameters.places[0]
         images = torch.empty((1, first.fan_in), dtype=torch.uint8, device=self._device)
         nothing = torch.empty((self.count, batch), dtype=torch.int64, device=self._device)
         notes = _Notes.of(1, self.count, 1, self._device)
         call = Call(images, nothing[0], nothing, batch, notes.loss, notes.hit, notes.rates)
-        with self._on_device():
+        with self._on_device(), ThreadPoolExecutor(COMPILERS) as compilers, triton.AsyncCompileMode(compilers):
             arguments = (self._lr, self._counter, notes.rates, self._lr, 1)
             prepare.warmup(*arguments, grid=(1,), GG=STEPS_AT_ONCE, OPT=self._rule.name, num_warps=1)
             for launch in self._launches.of(call, self._between_of(batch)):

@@ -26,7 +26,7 @@ def test_a_machine_without_gpus_gets_one_worker_with_all_cores(monkeypatch: pyte
     monkeypatch.setattr(supervisor_module, "usable_cores", lambda: 8)
     (child,) = slot_children(Settings())
     assert child.arguments == ["slot", "cpu-0", "--threads", "8"]
-    assert child.environment == worker_environment() | {"CUDA_VISIBLE_DEVICES": ""}
+    assert child.environment == worker_environment(Settings().home) | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_cpu_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,20 +36,22 @@ def test_a_worker_uses_memory_again_that_it_has_freed() -> None:
     assert fresh_pages(dict.fromkeys(SETTINGS, str(2**17))) > 5000
 
 
-def test_every_worker_is_started_with_these_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in SETTINGS:
+def test_every_worker_is_started_with_these_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (*SETTINGS, "TRITON_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(supervisor, "visible_gpus", lambda: ["0"])
-    (child,) = slot_children(Settings())
-    assert child.environment == SETTINGS | {"CUDA_VISIBLE_DEVICES": "0"}
+    (child,) = slot_children(Settings(home=tmp_path))
+    kernels = {"TRITON_CACHE_DIR": str(tmp_path / "triton")}
+    assert child.environment == SETTINGS | kernels | {"CUDA_VISIBLE_DEVICES": "0"}
 
 
-def test_what_the_owner_of_a_machine_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_owner_of_a_machine_has_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first, *others = SETTINGS
     monkeypatch.setenv(first, "1")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/elsewhere")
     for name in others:
         monkeypatch.delenv(name, raising=False)
-    assert worker_environment() == {name: SETTINGS[name] for name in others}
+    assert worker_environment(tmp_path) == {name: SETTINGS[name] for name in others}
 
 
 def test_threads_of_a_worker_take_turns_sooner_than_pythons_own() -> None:

@@ -24,8 +24,8 @@ from models.network.architecture import Architecture
 from models.network.mlp import Network
 from models.spec import SGD, Adam
 from models.training.triton.launches import Call, Launch
-from models.training.triton.plan import Card
-from models.training.triton.step import MANY, Options, TritonStep, _Notes
+from models.training.triton.plan import MANY, Card
+from models.training.triton.step import Options, TritonStep, _Notes
 from models.vocabulary import Activation, Precision
 
 POINTERS = {

@@ -19,8 +19,8 @@ from models.training.triton.kernels.backward import backward, last
 from models.training.triton.kernels.forward import forward, head
 from models.training.triton.kernels.updates import add_up, prepare
 from models.training.triton.launches import Call
-from models.training.triton.plan import Card
-from models.training.triton.step import MANY, Options, TritonStep
+from models.training.triton.plan import MANY, Card
+from models.training.triton.step import Options, TritonStep
 from tests.models.training.triton.compiled import TOOLS, Code, PretendedDriver, compiled, launches_of
 
 CPU = torch.device("cpu")

@@ -1,6 +1,7 @@
 """How the cost of an epoch grows with width, depth, batch size, models and threads: a table, JSON and a plot.
 
-One thing is varied at a time from 784-256-256-10 with batch 100, one model and one thread, on both engines.
+One thing is varied at a time from 784-256-256-10 with batch 100, one model and one thread, on both engines of a device:
+the one with kernels of Fanin's own, and the step in torch.
 """
 
 from __future__ import annotations
@@ -21,15 +22,22 @@ from models.spec import TrainSpec
 from models.training.engine import STACKED, best_engine
 from models.training.train import Training
 
-CPU = torch.device("cpu")
-IMAGES = 12_000
+IMAGES = {"cpu": 12_000, "cuda": 60_000}
 """The first images of the training set, so that slow points do not take minutes; seconds are scaled to 60,000."""
-VARIED: dict[str, tuple[int, ...]] = {
-    "width": (32, 64, 128, 256, 512, 1024, 2048),
-    "depth": (1, 2, 4, 8, 16),
-    "batch": (10, 30, 100, 300, 1000, 3000),
-    "models": (1, 2, 4, 8),
-    "threads": (1, 2),
+VARIED: dict[str, dict[str, tuple[int, ...]]] = {
+    "cpu": {
+        "width": (32, 64, 128, 256, 512, 1024, 2048),
+        "depth": (1, 2, 4, 8, 16),
+        "batch": (10, 30, 100, 300, 1000, 3000),
+        "models": (1, 2, 4, 8),
+        "threads": (1, 2),
+    },
+    "cuda": {
+        "width": (64, 256, 512, 1024, 2048),
+        "depth": (1, 2, 4, 8, 16, 32),
+        "batch": (10, 100, 300, 1000, 3000),
+        "models": (1, 4, 16, 64, 128),
+    },
 }
 BASE = {"width": 256, "depth": 2, "batch": 100, "models": 1, "threads": 1}
 
@@ -38,14 +46,15 @@ def main() -> None:
     """Measure, print the table, write JSON and the plot."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=list(VARIED), default="cpu")
     options = parser.parse_args()
-    whole = read_mnist(data_folder())
-    train = Digits(whole.train.images[:IMAGES], whole.train.labels[:IMAGES])
-    data = DataSet("mnist", train, whole.test, whole.evaluated_on, whole.sha256, f"{IMAGES} images")
+    whole, images, device = read_mnist(data_folder()), IMAGES[options.device], torch.device(options.device)
+    train = Digits(whole.train.images[:images], whole.train.labels[:images])
+    data = DataSet("mnist", train, whole.test, whole.evaluated_on, whole.sha256, f"{images} images")
     epoch_s: dict[str, dict[str, dict[str, float]]] = {}
-    for what, values in VARIED.items():
+    for what, values in VARIED[options.device].items():
         for value in values:
-            row = _measured(BASE | {what: value}, data, options.rounds)
+            row = _measured(BASE | {what: value}, data, options.rounds, device)
             epoch_s.setdefault(what, {})[str(value)] = row
             print(f"{what} {value}: {row}", flush=True)
     rows = [
@@ -54,31 +63,37 @@ def main() -> None:
         for value, row in of_values.items()
     ]
     print_table(["varied", "value", "kernel, s an epoch", "step in torch", "ratio"], rows)
-    write_json("growth", "make bench-growth", {"base": BASE, "rounds": options.rounds, "epoch_s": epoch_s})
-    _draw(epoch_s)
+    name, command = "growth", "make bench-growth"
+    of_machine: dict[str, Any] = {}
+    if device.type == "cuda":
+        name, command = "gpu_growth", "python3 -m benchmarks.growth --device cuda"
+        of_machine = {"gpu": torch.cuda.get_device_name(), "torch_there": torch.__version__}
+    write_json(name, command, of_machine | {"base": BASE, "rounds": options.rounds, "epoch_s": epoch_s})
+    _draw(epoch_s, f"{name}.svg")
 
 
-def _measured(choice: dict[str, int], data: DataSet, rounds: int) -> dict[str, float]:
-    torch.set_num_threads(choice["threads"])
+def _measured(choice: dict[str, int], data: DataSet, rounds: int, device: torch.device) -> dict[str, float]:
+    if device.type == "cpu":
+        torch.set_num_threads(choice["threads"])
     architecture = Architecture(hidden=(choice["width"],) * choice["depth"])
     spec = TrainSpec(
         architecture=architecture, init=HeNormal(), batch_size=choice["batch"], epochs=rounds + 1, data="mnist"
     )
     specs = [spec.model_copy(update={"seed": seed}) for seed in range(choice["models"])]
     trainings = {
-        name: Training(specs, data, CPU, engine=engine)
-        for name, engine in (("kernel", best_engine(spec, CPU)), ("stacked", STACKED))
+        name: Training(specs, data, device, engine=engine)
+        for name, engine in (("kernel", best_engine(spec, device)), ("stacked", STACKED))
     }
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
     for _ in range(rounds + 1):
         for name, training in trainings.items():
             started = time.perf_counter()
             training.run_epoch()
-            seconds[name].append((time.perf_counter() - started) * 60_000 / IMAGES)
+            seconds[name].append((time.perf_counter() - started) * 60_000 / len(data.train.labels))
     return {name: round(statistics.median(of_name[1:]), 4) for name, of_name in seconds.items()}
 
 
-def _draw(epoch_s: dict[str, dict[str, dict[str, float]]]) -> None:
+def _draw(epoch_s: dict[str, dict[str, dict[str, float]]], file: str) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -98,7 +113,7 @@ def _draw(epoch_s: dict[str, dict[str, dict[str, float]]]) -> None:
         axis.grid(visible=True, alpha=0.3)
     axes[0].legend()
     details: dict[str, Any] = {"metadata": {"Date": None}}
-    figure.savefig(FOLDER / "growth.svg", **details)
+    figure.savefig(FOLDER / file, **details)
 
 
 if __name__ == "__main__":

@@ -225,8 +225,7 @@ class Cluster:
     def start_api(self) -> Machine:
         """Start the API, again if it was killed, and wait until it answers."""
         machine = self._started("api", ("api",))
-        assert machine.process is not None
-        ended = machine.process.poll
+        ended = machine.process.poll if machine.process else lambda: None
         wait_until(lambda: self.api_is_ready() or ended() is not None, START_LIMIT_S, "the API")
         assert ended() is None, machine.output()
         return machine

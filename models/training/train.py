@@ -24,6 +24,7 @@ from models.network.mlp import Network
 from models.progress import StepProgress
 from models.results import EpochMetrics, EvaluationRecord
 from models.spec import TrainSpec
+from models.training.divergence import Divergence, loss_not_finite
 from models.training.engine import best_engine, make_step
 from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
 from models.training.epoch_metrics import curves_of, first_step_below, wants_curves
@@ -76,6 +77,7 @@ class Training:
         self._orders = Orders(len(self._labels), self.images_per_epoch, device)
         self._probe = Probe.of(digits.images, digits.labels, device)
         self._diagnosed = list(networks)
+        self._fetched: dict[int, Network] = {}
         self.failures: dict[int, LossNotFinite] = {}
         self.epoch = 0 if snapshots is None else snapshots[0].epoch
         self._build(list(range(len(specs))), networks)
@@ -126,7 +128,7 @@ class Training:
         optimizers = self._step.optimizer_states(slots) if has_state else [{} for _ in slots]
         return [
             Snapshot(self.epoch, network.to_weights(), optimizer)
-            for network, optimizer in zip(self._step.networks(slots), optimizers, strict=True)
+            for network, optimizer in zip(self.networks(indices), optimizers, strict=True)
         ]
 
     def running_loss(self, index: int, images: int) -> float:
@@ -134,12 +136,15 @@ class Training:
         return float(self._step.loss_sums[self._slots.index(index)]) / images
 
     def network(self, index: int) -> Network:
-        """Return a copy of one network."""
-        return self._step.network(self._slots.index(index))
+        """Return a copy of one network; see `networks`."""
+        return self.networks([index])[0]
 
     def networks(self, indices: Sequence[int]) -> list[Network]:
-        """Return copies of some networks."""
-        return self._step.networks([self._slots.index(index) for index in indices])
+        """Return copies of some networks, which are not to be changed: until the next epoch the same are returned."""
+        missing = [index for index in indices if index not in self._fetched]
+        slots = [self._slots.index(index) for index in missing]
+        self._fetched |= dict(zip(missing, self._step.networks(slots) if slots else [], strict=True))
+        return [self._fetched[index] for index in indices]
 
     def diagnose(self, index: int) -> Diagnostics:
         """Return the statistics of one model's layers; see `diagnose_all`."""
@@ -177,6 +182,7 @@ class Training:
         one's `LossNotFinite` when none is left.
         """
         self._restack()
+        self._fetched = {}
         started, number = time.perf_counter(), self.epoch + 1
         seeds = [self.specs[member].seed for member in self._slots]
         orders = self._orders.of(seeds, number, is_last=number == self._shared.epochs)
@@ -255,23 +261,13 @@ class Training:
                 continue
             step = steps_before + row + 1
             chosen = torch.split(orders, self._shared.batch_size, dim=1)[step - 1]
-            failure = self._diverged(slot, float(losses[row, slot]), epoch, step, chosen)
+            gradients = self._step.gradients_of(self._images, self._labels, chosen)
+            where = Divergence(slot, float(losses[row, slot]), epoch, step)
+            failure = loss_not_finite(self._step, gradients, where)
             self.failures[self._slots[slot]] = failure
             self._step.masked.add(slot)
             if not self.members:
                 raise copy(failure)  # a copy, since the traceback of the stored one would keep these frames alive
-
-    def _diverged(self, slot: int, loss: float, epoch: int, step: int, chosen: torch.Tensor) -> LossNotFinite:
-        named_gradients = self._step.parameters.named(self._step.gradients_of(self._images, self._labels, chosen), slot)
-        sizes = [_rms(layer.weight) for layer in self._step.network(slot).layers]
-        weights = ", ".join(f"{size:.3g}" for size in sizes)
-        gradients = ", ".join(f"{_rms(named_gradients[f'layers.{index}.weight']):.3g}" for index in range(len(sizes)))
-        since = "" if self._device.type == "cpu" else " at the end of the epoch"
-        return LossNotFinite(
-            f"The loss became {loss} in epoch {epoch}, step {step}. Root mean squares by layer{since}, first to last: "
-            f"weights {weights}; their gradients {gradients}.",
-            "Use a smaller learning rate or a smaller initial scale.",
-        )
 
 
 def train(
@@ -294,7 +290,3 @@ def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
     if any(spec.shared_part != specs[0].shared_part for spec in specs[1:]):
         raise InvalidSpec("Models that are trained together may differ only in init, output_init and seed.")
     return specs[0]
-
-
-def _rms(values: torch.Tensor) -> float:
-    return float(values.square().mean().sqrt())

@@ -39,6 +39,9 @@ from service.training.resume import last_snapshots
 log = logging.getLogger(__name__)
 
 GPU_COMMIT_INTERVAL_S = 0.5
+GPU_COMMIT_SHARE = 0.05
+"""Of the time on a GPU, what copies and records for commits may take between start and end. A run of many jobs commits
+less often therefore, and is at most 20 times as long as its last copies took without a commit."""
 GPU_DIAGNOSTICS_SHARE = 0.05
 """On a GPU, layer records between start and end are skipped once they have taken more than this share of training."""
 
@@ -58,6 +61,7 @@ class RunAttempt:
         self._writer = CheckpointWriter(context, attempt, data, self._monitor)
         self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
         self._committed_at = -float("inf")
+        self._handing_over_s = 0.0
         self._training_s = self._diagnosing_s = 0.0
         self._someone_cancelled = False
 
@@ -146,7 +150,9 @@ class RunAttempt:
         if self._on_gpu and not awaited and not self._gpu_commit_is_due():
             return
         self._stop_training(training, self._writer.wait())
+        started = time.monotonic()
         self._writer.submit(self._ready(training))
+        self._handing_over_s = time.monotonic() - started
         if awaited:
             self._stop_training(training, self._writer.wait())
         self._committed_at = time.monotonic()
@@ -156,7 +162,8 @@ class RunAttempt:
             self._context.raise_if_draining()
 
     def _gpu_commit_is_due(self) -> bool:
-        return self._writer.idle and time.monotonic() - self._committed_at >= GPU_COMMIT_INTERVAL_S
+        interval_s = max(GPU_COMMIT_INTERVAL_S, self._handing_over_s / GPU_COMMIT_SHARE)
+        return self._writer.idle and time.monotonic() - self._committed_at >= interval_s
 
     def _ready(self, training: Training) -> list[PendingCheckpoint]:
         """Return the checkpoints of all jobs, with the records since their last ones."""

@@ -86,6 +86,7 @@ class Worker:
         self._heartbeat.start()
         torch.set_num_threads(self._device.threads)
         prepare_interpreter()
+        started = time.monotonic()
         self._warm_up()
         name = self._name.name
         self._deliveries = Deliveries(engine, settings.sqlalchemy_url, name, self._hand_to_main_thread)
@@ -97,7 +98,8 @@ class Worker:
         # Objects loaded so far stay alive: a garbage collection that scans them would delay training by 80 ms.
         gc.collect()
         gc.freeze()
-        log.info("worker %s is ready on %s (%s)", name, self._device.kind, self._device.name)
+        device, seconds = self._device, time.monotonic() - started
+        log.info("worker %s is ready on %s (%s) after %.1f s of warming up", name, device.kind, device.name, seconds)
         try:
             self._work(engine)
         except BaseException:

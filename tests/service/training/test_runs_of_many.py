@@ -234,6 +234,19 @@ def test_what_a_job_on_a_gpu_found_before_it_diverged_stays_until_a_retry_finds_
     assert [one.epoch for one in job_metrics(bench.engine, jobs[0])] == [1, 2, 3, 4, 5, 6]
 
 
+def test_on_a_gpu_copies_that_take_long_are_made_seldom(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.training.run_attempt.GPU_COMMIT_INTERVAL_S", 0.0)
+    epochs = {}
+    for share in (1e6, 1e-6):
+        monkeypatch.setattr("service.training.run_attempt.GPU_COMMIT_SHARE", share)
+        jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=40))
+        bench.attempt(run_id, device=ActsLikeAGpu())
+        assert states(bench, jobs) == ["succeeded"] * 2
+        epochs[share] = [row.epoch for row in list_checkpoints(bench.engine, jobs[0])]
+    assert epochs[1e-6] == [0, 40]
+    assert len(epochs[1e6]) > 2
+
+
 def test_training_goes_on_while_a_commit_is_written(bench: Bench) -> None:
     jobs, (run_id, *_) = submitted(bench, seeds(1, epochs=4))
     trained, seen = threading.Event(), Counter[FaultPoint]()

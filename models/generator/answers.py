@@ -1,4 +1,4 @@
-"""Answer requests to a stored pre-training: samples of its belief network, the likelihood of its first machine."""
+"""Answer requests to a stored pre-training: samples of its belief network, the likelihood of images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from models.generator.requests import (
     SampleOptions,
 )
 from models.pretrain.likelihood import log_z
-from models.pretrain.rbm import RBM
 from models.vocabulary import PIXELS
 
 JUDGED_IMAGES = 10_000
@@ -44,16 +43,21 @@ def samples(file: GeneratorFile, options: SampleOptions, data: DataSet) -> RawSa
 
 
 def likelihood(file: GeneratorFile, options: LikelihoodOptions, data: DataSet) -> Likelihood:
-    """Return log Z of the first machine, and how probable images are to it. Raises `CheckpointDamaged`."""
-    machine = _belief_net(file).machines[0]
-    stream = torch.Generator().manual_seed(options.seed)
+    """Return log Z of a machine, and how probable images are to the network that ends with it.
+
+    Raises `CheckpointDamaged`.
+    """
+    net, stream = _belief_net(file), torch.Generator().manual_seed(options.seed)
+    machine = net.machines[options.machines - 1]
     judged = min(JUDGED_IMAGES, len(data.test.images))
     train, test = (_images(part.images[:judged]) for part in (data.train, data.test))
-    base = torch.logit(train.float().mean(0) / 255).clamp(-MAX_BASE_BIAS, MAX_BASE_BIAS)
+    base = torch.logit(_mean_below(net, options.machines, train, stream)).clamp(-MAX_BASE_BIAS, MAX_BASE_BIAS)
     found = log_z(machine, base, chains=options.chains, temperatures=options.temperatures, stream=stream)
     sampled = found.method == "ais"
     return Likelihood(
+        machines=options.machines,
         units=machine.weight.shape[1],
+        is_bound=options.machines > 1,
         log_z=found.value,
         log_z_low=found.low if math.isfinite(found.low) else None,
         log_z_high=found.high,
@@ -62,15 +66,26 @@ def likelihood(file: GeneratorFile, options: LikelihoodOptions, data: DataSet) -
         effective_chains=found.effective_chains,
         temperatures=options.temperatures if sampled else None,
         test_images=len(test),
-        test_log_likelihood=_mean_log_p(machine, test, found.value, stream),
+        test_log_likelihood=_mean_log_p(net, options.machines, test, stream) - found.value,
         train_images=len(train),
-        train_log_likelihood=_mean_log_p(machine, train, found.value, stream),
+        train_log_likelihood=_mean_log_p(net, options.machines, train, stream) - found.value,
     )
 
 
-def _mean_log_p(machine: RBM, images: Tensor, log_partition: float, stream: torch.Generator) -> float:
+def _mean_below(net: BeliefNet, machines: int, images: Tensor, stream: torch.Generator) -> Tensor:
+    """Return the mean over images of each visible unit of a machine, from which annealing starts."""
+    if machines == 1:
+        return images.float().mean(0) / 255
+    units, _ = net.log_weights(torch.bernoulli(images.float() / 255, generator=stream), machines, stream)
+    return units.mean(0)
+
+
+def _mean_log_p(net: BeliefNet, machines: int, images: Tensor, stream: torch.Generator) -> float:
+    """Return the mean of log p of images, or of its bound, but for log Z of the last machine."""
     binary = torch.bernoulli(images.float() / 255, generator=stream)
-    return float(-machine.free_energy(binary).double().mean()) - log_partition
+    units, log_weights = net.log_weights(binary, machines, stream)
+    free_energy = net.machines[machines - 1].free_energy(units)
+    return float((log_weights - free_energy.double()).mean())
 
 
 def _belief_net(file: GeneratorFile) -> BeliefNet:

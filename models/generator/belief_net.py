@@ -76,11 +76,33 @@ class BeliefNet:
                 v = torch.bernoulli(v, generator=stream)
         return _grey(v)
 
+    def log_weights(self, images: Tensor, machines: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return binary units below machine number `machines`, from 1, and the log of a weight of each image [n].
+
+        Units h_l are drawn from Q(h_l | h_(l-1)), the machines read upwards, h_0 the binary images [n, 784]. The weight
+        is prod_l P(h_(l-1) | h_l) / Q(h_l | h_(l-1)), P the machines read downwards, in float64. In the network of
+        these machines log p(image) >= E [log weight + log p(units)], where p is the last machine's own distribution
+        (Hinton, Osindero, Teh 2006, section 4; Salakhutdinov, Murray 2008, section 4).
+        """
+        h, total = images, torch.zeros(len(images), dtype=torch.float64)
+        for machine in self.machines[: machines - 1]:
+            drive = torch.addmm(machine.hidden_bias, h, machine.weight)
+            above = torch.bernoulli(drive.sigmoid(), generator=stream)
+            down = torch.addmm(machine.visible_bias, above, machine.weight.t())
+            total += _log_p_of_bits(h, down) - _log_p_of_bits(above, drive)
+            h = above
+        return h, total
+
     def _up(self, images: Tensor, stream: torch.Generator) -> Tensor:
         h = images
         for machine in self.machines[:-1]:
             h = torch.bernoulli(machine.hidden_probabilities(h), generator=stream)
         return h
+
+
+def _log_p_of_bits(bits: Tensor, drive: Tensor) -> Tensor:
+    """Return log prod_i p_i(bit_i), p_i = sigmoid(drive_i), of each row, float64 [n]."""
+    return (bits * drive - torch.nn.functional.softplus(drive)).sum(1, dtype=torch.float64)
 
 
 def _grey(shares: Tensor) -> Tensor:

@@ -35,8 +35,14 @@ class SampleOptions(Part):
 
 
 class LikelihoodOptions(Part):
-    """How log Z is estimated where it cannot be summed."""
+    """Of which machines the likelihood is, and how log Z is estimated where it cannot be summed."""
 
+    machines: Annotated[
+        int,
+        Field(
+            ge=1, le=256, description="The network of this many machines, from the images up; 1: the first one alone."
+        ),
+    ] = 1
     chains: Annotated[int, Field(ge=10, le=1000, description="Annealed chains.")] = 100
     temperatures: Annotated[int, Field(ge=100, le=20_000, description="Temperatures of each chain.")] = 3000
     seed: Annotated[int, Field(ge=0, le=MAX_SEED, description="Seed of the chains and of the binary images.")] = (
@@ -55,14 +61,19 @@ class GeneratorFile(Part):
 
 
 class Likelihood(Part):
-    """How probable images are to the first machine of a deep belief network, in nats an image.
+    """How probable images are to the first machines of a deep belief network, in nats an image.
 
     Images are made binary: a pixel is on with its share of ink as the probability.
     """
 
     object: Literal["likelihood"] = "likelihood"
-    units: int = Field(description="Hidden units of the machine.")
-    log_z: float = Field(description="Logarithm of the partition function.")
+    machines: int = Field(description="How many machines, from the images up.")
+    units: int = Field(description="Hidden units of the last of them.")
+    is_bound: bool = Field(
+        description="Whether log p is a lower bound, as it is for more than one machine: log p(h_(l-1) | h_l) - "
+        "log q(h_l | h_(l-1)) summed over the layers below the last machine, plus log p of the last one."
+    )
+    log_z: float = Field(description="Logarithm of the last machine's partition function.")
     log_z_low: float | None = Field(
         description="95 % interval of log Z by the spread of the chains; null if they do not bound it. With few "
         "effective chains it is too narrow and log Z too low, so that log p is too high: take more temperatures."

@@ -115,7 +115,9 @@ MODELS: dict[str, Any] = {
     },
     "get_likelihood": {
         "object": "likelihood",
+        "machines": 1,
         "units": 500,
+        "is_bound": False,
         "log_z": 451.3,
         "log_z_low": 451.0,
         "log_z_high": 451.5,

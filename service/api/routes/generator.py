@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from models.checkpoint import read_metadata
+from models.errors import InvalidSpec
 from models.generator.requests import GeneratorFile, Likelihood, LikelihoodOptions, SampleOptions, Start
 from models.vocabulary import DATA_NAMES, PIXELS
 from service.api.dependencies import Services, ServicesDep, problem_responses
@@ -86,12 +87,16 @@ async def get_samples(
 async def get_likelihood(
     services: ServicesDep, request: Request, model_id: str, options: Annotated[LikelihoodOptions, Query()]
 ) -> Likelihood:
-    """Estimate log Z of the first machine of a model that `dbn` pre-trained, and the mean log p of images.
+    """Estimate log Z of a machine of a model that `dbn` pre-trained, and the mean log p of images.
 
     log Z is exact with at most 20 hidden units, else estimated by annealed importance sampling, with its 95 % interval
-    (Salakhutdinov, Murray 2008). The default temperatures take about 15 s in 500 units.
+    (Salakhutdinov, Murray 2008). The default temperatures take about 15 s in 500 units. With more than one of the
+    `machines`, log p is the lower bound of the network that they form.
     """
     _, file = await run_in_threadpool(_generator_of, services, model_id)
+    there = len(file.sizes) - 1
+    if options.machines > there:
+        raise InvalidSpec(f"{model_id} has {there} machines, not {options.machines}.", f"Ask for 1 to {there}.")
     with _known_again(services, model_id):
         return await services.previews.likelihood(file, options, request.is_disconnected)
 

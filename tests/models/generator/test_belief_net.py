@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import torch
@@ -76,3 +77,37 @@ def test_one_machine_is_a_network_too(few: DataSet) -> None:
     assert len(frames) == 4
     assert torch.equal(frames[0].pictures, digits)
     assert frames[1].pictures.float().std() > 10
+
+
+def log_p_of_bits(bits: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
+    probabilities = drive.double().sigmoid()
+    return torch.where(bits > 0, probabilities, 1 - probabilities).log().sum(-1)
+
+
+def test_weights_of_units_read_upwards_have_the_mean_that_enumeration_gives_and_bound_the_likelihood() -> None:
+    net = tiny(0.3)
+    below, top = net.machines
+    stream = torch.Generator().manual_seed(1)
+    image = torch.bernoulli(torch.full((784,), 0.3), generator=stream)
+    states = torch.tensor(list(itertools.product([0.0, 1.0], repeat=5)))
+    q = log_p_of_bits(states, torch.addmv(below.hidden_bias, below.weight.t(), image))
+    p_down = log_p_of_bits(image, torch.addmm(below.visible_bias, states, below.weight.t()))
+    of_top = -top.free_energy(states).double()
+    of_top -= torch.logsumexp(of_top, 0)
+    gains = p_down + of_top - q
+    bound = float((q.exp() * gains).sum())
+    assert bound < float(torch.logsumexp(p_down + of_top, 0))
+    count = 20_000
+    units, log_weights = net.log_weights(image.expand(count, -1), 2, stream)
+    places = (units @ torch.tensor([16.0, 8, 4, 2, 1])).long()
+    found = log_weights + of_top[places]
+    spread = math.sqrt(float((q.exp() * (gains - bound).square()).sum()) / count)
+    assert abs(float(found.mean()) - bound) < 4.5 * spread
+    torch.testing.assert_close(found, gains[places], rtol=1e-5, atol=1e-3)
+
+
+def test_one_machine_alone_has_no_units_to_weigh() -> None:
+    images = torch.ones(3, 784)
+    units, log_weights = tiny(0.3).log_weights(images, 1, torch.Generator())
+    assert torch.equal(units, images)
+    assert log_weights.tolist() == [0, 0, 0]

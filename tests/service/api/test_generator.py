@@ -48,12 +48,23 @@ def test_the_likelihood_of_a_small_machine_is_exact_and_of_a_wider_one_has_an_in
     narrow = bench.trained(SPEC)
     exact = api.get(f"/models/{narrow}/likelihood").raise_for_status().json()
     assert (exact["method"], exact["units"], exact["chains"]) == ("exact", 12, None)
+    assert (exact["machines"], exact["is_bound"]) == (1, False)
     assert exact["log_z_low"] == exact["log_z"] == exact["log_z_high"]
     assert -784 * np.log(2) < exact["test_log_likelihood"] < 0
     wide = SPEC.model_copy(update={"architecture": Architecture(hidden=(24,), activation="sigmoid")})
     annealed = api.get(f"/models/{bench.trained(wide)}/likelihood?chains=20&temperatures=200").json()
     assert (annealed["method"], annealed["chains"], annealed["temperatures"]) == ("ais", 20, 200)
     assert annealed["log_z"] < annealed["log_z_high"]
+
+
+def test_the_likelihood_of_several_machines_is_a_bound(bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained(SPEC)
+    both = api.get(f"/models/{job_id}/likelihood?machines=2").raise_for_status().json()
+    assert (both["machines"], both["units"], both["is_bound"], both["method"]) == (2, 8, True, "exact")
+    assert -784 * np.log(2) < both["test_log_likelihood"] < 0
+    missing = problem(api.get(f"/models/{job_id}/likelihood?machines=3"), 422, "invalid-spec")
+    assert "has 2 machines, not 3" in missing["detail"]
+    problem(api.get(f"/models/{job_id}/likelihood?machines=0"), 422, "invalid-request")
 
 
 @pytest.mark.parametrize("query", ["count=0", "steps=0", "every=0", "start=here", "seed=-1", "count=64&every=1", "x=1"])

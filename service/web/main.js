@@ -5,7 +5,14 @@ import * as address from "./lib/address.js";
 import { isAlive, useKey } from "./lib/api.js";
 import { button, element, field, fill, say } from "./lib/dom.js";
 
-const VIEWS = { start: "Start", watch: "Watch", understand: "Understand", try: "Try", models: "Models" };
+const VIEWS = {
+  learn: "Learn",
+  start: "Start",
+  watch: "Watch",
+  understand: "Understand",
+  try: "Try",
+  models: "Models",
+};
 const THEMES = { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
 const ALIVE_INTERVAL_MS = 2000;
 
@@ -14,7 +21,7 @@ let leaving = new AbortController();
 /** Show the view that the address names. A view gets its container, its parameters, and a signal that it is left. */
 async function show() {
   const { view, params } = address.read();
-  const name = Object.hasOwn(VIEWS, view) ? view : "start";
+  const name = Object.hasOwn(VIEWS, view) ? view : "learn";
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;

@@ -26,6 +26,7 @@ DEADLINE_MS = 30_000.0
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 VIEWS = {
+    "learn": "/#/learn?step=size",
     "start": "/#/start",
     "watch-all": "/#/watch",
     "watch": "/#/watch?experiment={experiment}",

@@ -40,13 +40,13 @@ def is_grave(violation: dict[str, Any]) -> bool:
 
 def test_axe_would_find_something(browser: Browser, lab: Service) -> None:
     with visit(browser, lab.base_url, bypass_csp=True) as page:
-        page.goto("/")
+        page.goto("/#/start")
         expect(page.get_by_role("heading", name="What does initialization do?")).to_be_visible()
         page.evaluate("document.querySelector('main').append(document.createElement('input'))")
         assert any(is_grave(one) for one in Axe().run(page).response["violations"])
 
 
-@pytest.mark.parametrize("view", ["start", "watch", "understand", "try", "models"])
+@pytest.mark.parametrize("view", ["learn", "start", "watch", "understand", "try", "models"])
 def test_each_view_has_one_first_heading_and_says_its_name(page: Page, experiment: dict[str, Any], view: str) -> None:
     page.goto(f"/#/{view}")
     settle(page)

@@ -111,6 +111,20 @@ function pagesOf(state, showTiles) {
   return { node: element("div", { class: "row" }, range, before, next), show, turnTo };
 }
 
+/** Return the first tiles of a layer in a row, with their scale. */
+export function tileRow(values, count) {
+  const limit = spanOf(values);
+  const shown = Array.from({ length: count }, (_, unit) => values.subarray(unit * PIXELS, (unit + 1) * PIXELS));
+  return [
+    scaleOf(limit),
+    element(
+      "div",
+      { class: "tiles" },
+      shown.map((weights, unit) => tile(weights, limit, unit)),
+    ),
+  ];
+}
+
 function tiles(values, units, state) {
   const weightsOf = (unit) => values.subarray(unit * PIXELS, (unit + 1) * PIXELS);
   const order = Array.from({ length: units }, (_, unit) => unit);

@@ -36,6 +36,7 @@ export const listDatasets = () => call("GET", "/datasets");
 export const testDigit = (dataset, index) => call("GET", `/datasets/${safe(dataset)}/test/${safe(index)}`);
 
 export const estimate = (body) => call("POST", "/jobs", { query: { validate_only: true }, body });
+export const submitJob = (body, key) => call("POST", "/jobs", { body, headers: { "Idempotency-Key": key } });
 export const listJobs = (query) => call("GET", "/jobs", { query });
 export const getJob = (id) => call("GET", `/jobs/${safe(id)}`);
 export const diagnosticsOf = (id, query) => call("GET", `/jobs/${safe(id)}/diagnostics`, { query });

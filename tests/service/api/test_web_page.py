@@ -16,7 +16,7 @@ from service.api.routes.web_page import WEB
 from service.settings import Settings
 from tests.service.conftest import Api, problem
 
-HEAVIEST_PAGE_BYTES = 72_000
+HEAVIEST_PAGE_BYTES = 90_000
 """As sent: compressed. Plotly is not counted."""
 OPENAPI = json.loads((Path(__file__).parents[3] / "openapi" / "openapi.json").read_text())["paths"]
 FILES = sorted(path for path in WEB.rglob("*") if path.is_file())
@@ -95,7 +95,8 @@ def test_a_module_asks_through_the_api_file_alone_and_makes_no_markup_of_text(pa
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser", text
     )
-    assert not re.search(r"https?://", text)
+    named = [] if path.name == "steps.js" else re.findall(r"https?://[^\"]*", text)  # the lesson links to its sources
+    assert set(named) <= {"http://www.w3.org/1998/Math/MathML"}
     assert text.startswith("/**"), "a module says first what it is about"
 
 
@@ -113,7 +114,7 @@ def needed_by(*names: str) -> set[str]:
 
 def test_what_the_first_view_needs_is_asked_for_at_once() -> None:
     named = set(re.findall(r'(?:modulepreload" href|script type="module" src)="/web/([\w/.]+)"', INDEX))
-    assert named == needed_by("main.js", "views/start.js")
+    assert named == needed_by("main.js", "views/learn.js")
     assert not re.search(r"<style|\sstyle=|\son\w+=|https?://", INDEX)
 
 
@@ -121,7 +122,7 @@ def test_all_modules_are_used() -> None:
     imported = {
         (path.parent / name).resolve()
         for path in MODULES
-        for name in re.findall(r'from "(\.{1,2}/[\w/.]+)"', path.read_text())
+        for name in re.findall(r'(?:from |import\()"(\.{1,2}/[\w/.]+)"', path.read_text())
     }
     views = {WEB / "views" / f"{name}.js" for name in re.findall(r"(\w+): \"", (WEB / "main.js").read_text())}
     assert {path for path in MODULES if path.name != "main.js"} <= imported | views

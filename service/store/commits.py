@@ -15,6 +15,7 @@ from service.store.epoch_records import EpochRecords, forget_epochs_of_job_after
 from service.store.events import EventType, append_event
 from service.store.file_hold import files_are_held
 from service.store.jobs import JobState
+from service.store.outcomes import outcome_in
 from service.store.tables import checkpoints, jobs, pretrain_epochs
 
 
@@ -90,6 +91,8 @@ def _leave_if_over(connection: Connection, commit: CheckpointCommit, state: JobS
     if commit.checkpoint.final:
         fields = {"accuracy", "evaluated_on", "n"}
         summary = evaluation.model_dump(mode="json", include=fields) if evaluation else {}
+        outcome = outcome_in(connection, commit.job_id)
+        summary |= {"outcome": outcome.model_dump()} if outcome else {}
         leave_job(connection, commit.job_id, "succeeded", **summary)
         if evaluation:
             change = update(jobs).where(jobs.c.id == commit.job_id)

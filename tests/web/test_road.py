@@ -32,6 +32,12 @@ def test_a_student_starts_two_schemes_of_two_seeds_and_sees_the_curves_move_befo
     expect(page.locator("tbody .state.succeeded")).to_have_count(4, timeout=60_000)
     wait_until(lambda: points(page, "Training loss") == 2 * 60, what="all points")
     expect(page.get_by_text("All have ended.")).to_be_visible()
+    zeros = page.get_by_role("row", name=re.compile("zeros, seed 0"))
+    expect(zeros.locator(".state.poor")).to_have_text("did not learn")
+    zeros.get_by_text("Why?").click()
+    expect(zeros.get_by_text("After training: symmetry unbroken")).to_be_visible()
+    expect(zeros.get_by_text("Draw the weights at random")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("he_normal, seed 0")).locator(".state")).to_contain_text("learned")
     expect(page.get_by_role("img", name=re.compile("^zeros: activation"))).to_be_visible()
     page.get_by_role("link", name="Compare").click()
     expect(page.get_by_text("With 2 seeds he_normal is ahead of zeros")).to_be_visible()
@@ -151,7 +157,7 @@ def test_a_pre_trained_job_shows_its_machines_errors_and_their_filters(page: Pag
     }
     job_id = lab.client.post("/jobs", json=body).raise_for_status().json()["id"]
     page.goto(f"/#/watch?jobs={job_id}")
-    expect(page.locator("tbody .state")).to_have_text("succeeded", timeout=60_000)
+    expect(page.locator("tbody .state.succeeded")).to_be_visible(timeout=60_000)
     wait_until(lambda: points(page, "Pre-training") == 2 * 2, what="two epochs of two machines")
     page.goto(f"/#/understand?part=weights&model={job_id}&epoch=0")
     expect(page.get_by_text("the filters of the first restricted Boltzmann machine")).to_be_visible()

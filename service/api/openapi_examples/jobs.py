@@ -86,7 +86,7 @@ _RUNNING = _QUEUED | {
 JOBS: dict[str, Any] = {
     "submit_job": _QUEUED,
     "get_jobs": list_of(_RUNNING),
-    "get_one_job": _RUNNING | {"metrics": [_METRICS], "pretraining": []},
+    "get_one_job": _RUNNING | {"metrics": [_METRICS], "pretraining": [], "outcome": None},
     "get_metrics": list_of(_METRICS),
     "get_checkpoints": list_of(
         {

@@ -55,6 +55,7 @@ from service.store.jobs import (
     job_pretraining,
     list_jobs,
 )
+from service.store.outcomes import outcome_in
 from service.store.queue_estimates import capacity, places, queued_before
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -195,10 +196,13 @@ def get_jobs(
 
 @router.get("/{job_id}", summary="Get a job", responses=problem_responses(404))
 def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
-    """Get a job: state, place in the queue, progress, metrics so far, attempt, device, data source, links."""
+    """Get a job: state, place in the queue, progress, metrics so far, what came of it, attempt, device, data, links."""
     view = job_view(services, get_job(services.engine, job_id))
     pretraining = job_pretraining(services.engine, job_id)
-    return JobWithMetrics(**dict(view), metrics=job_metrics(services.engine, job_id), pretraining=pretraining)
+    with services.engine.connect() as connection:
+        outcome = outcome_in(connection, job_id) if view.state in ("succeeded", "failed") else None
+    metrics = job_metrics(services.engine, job_id)
+    return JobWithMetrics(**dict(view), metrics=metrics, pretraining=pretraining, outcome=outcome)
 
 
 @router.delete("/{job_id}", summary="Delete a job", responses=problem_responses(404, 409))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from models.diagnostics.outcome import Outcome
 from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
 from service.http.answers import Answer, timestamp, timestamp_or_none
@@ -111,6 +112,10 @@ class JobWithMetrics(Job):
 
     metrics: list[EpochMetrics]
     pretraining: list[PretrainMetrics] = Field(description="Metrics of the committed pre-training epochs.")
+    outcome: Outcome | None = Field(
+        description="What came of the training, why, and what to do about it; null until it has ended, and for a job "
+        "that was cancelled or failed for another reason than its loss."
+    )
 
 
 class Validation(Answer):

@@ -13,6 +13,7 @@ export function newHistory(jobs) {
     checkpoints: 0,
     error: null,
     accuracy: null,
+    outcome: null,
   };
   return new Map(jobs.map(({ id, state }) => [id, { id, state, ...unknown }]));
 }
@@ -47,6 +48,7 @@ const STEPS = {
   checkpoint_discarded: forget,
   succeeded(job, data) {
     job.accuracy = data.accuracy;
+    job.outcome = data.outcome ?? null;
   },
   failed(job, data) {
     job.error = data.error ?? null;

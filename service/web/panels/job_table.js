@@ -16,11 +16,18 @@ const POSSIBLE = {
   paused: ["resume", "cancel"],
   failed: ["retry"],
 };
+const OUTCOMES = {
+  learned: { words: "learned", kind: "learned" },
+  overfits: { words: "learned, overfits", kind: "doubtful" },
+  learned_little: { words: "learned little", kind: "doubtful" },
+  did_not_learn: { words: "did not learn", kind: "poor" },
+  untrained: { words: "not trained", kind: "doubtful" },
+};
 const HEADS = ["Model", "State", "Progress", "Loss (nats)", "Accuracy", "Actions"];
 
 /**
- * Return {node, show}. `show(lines)` takes [{id, name, state, attempt, epoch, epochs, progress, loss, accuracy, error}]; `acted()` is
- * called when somebody has cancelled, paused, resumed or retried one. `extra(line)` returns a node before a row's name; brief rows
+ * Return {node, show}. `show(lines)` takes [{id, name, state, attempt, epoch, epochs, progress, loss, accuracy, error, outcome}];
+ * `acted()` is called when somebody has cancelled, paused, resumed or retried one. `extra(line)` returns a node before a row's name; brief rows
  * leave out loss and accuracy.
  */
 export function jobRows(caption, acted, { extra = () => null, isBrief = false } = {}) {
@@ -70,19 +77,30 @@ function row(first, acted, extra) {
       loss.textContent = number(line.loss);
       accuracy.textContent = percent(line.accuracy);
       bar = showProgress(progress, bar, line);
-      const now = JSON.stringify([line.state, line.error, line.attempt]);
+      const now = JSON.stringify([line.state, line.error, line.attempt, line.outcome]);
       if (now === shown) return;
       shown = now;
       const again = line.attempt > 1 && element("small", {}, ` attempt ${line.attempt}`);
-      fill(
-        state,
-        element("span", { class: `state ${line.state}` }, line.state),
-        again,
-        line.error && whyFailed(line.error),
-      );
+      fill(state, stateOf(line), again, line.error && whyFailed(line.error), line.outcome && whyEnded(line.outcome));
       showActions(actions, line, acted);
     },
   };
+}
+
+/** Return the state of a job. That a training has ended is no success yet: its outcome says what it has come to. */
+function stateOf({ state, outcome }) {
+  const { words, kind } = OUTCOMES[outcome?.kind] ?? { words: state, kind: "" };
+  return element("span", { class: `state ${state} ${kind}` }, words);
+}
+
+function whyEnded({ reason, remedy }) {
+  return element(
+    "details",
+    { class: "why" },
+    element("summary", {}, "Why?"),
+    element("p", {}, reason),
+    remedy && element("p", {}, element("strong", {}, "What helps: "), remedy),
+  );
 }
 
 function whyFailed({ detail, hint }) {

@@ -9,7 +9,10 @@ import httpx
 import pytest
 import torch
 
-from models.spec import PRESETS
+from models.init.by_fans import XavierUniform
+from models.init.constants import Zeros
+from models.network.architecture import Architecture
+from models.spec import PRESETS, SGD
 from models.training.engine import best_engine
 from tests.service.conftest import SMALL, Bench, problem
 
@@ -23,7 +26,7 @@ def test_a_preset_is_submitted_resolved_and_queued(api: httpx.Client) -> None:
     assert job["queue_position"] == 1
     assert job["preset"] == "mnist_nn_xavier"
     assert job["spec"] == PRESETS["mnist_nn_xavier"].model_dump(mode="json")
-    assert api.get(response.headers["location"]).json() == job | {"metrics": [], "pretraining": []}
+    assert api.get(response.headers["location"]).json() == job | {"metrics": [], "pretraining": [], "outcome": None}
 
 
 def test_overrides_and_whole_specs_are_resolved(api: httpx.Client) -> None:
@@ -134,6 +137,36 @@ def test_a_trained_job_shows_what_it_did(bench: Bench, api: httpx.Client) -> Non
     checkpoints = api.get(job["links"]["checkpoints"]).json()["data"]
     assert [one["model"] for one in checkpoints] == [f"{job_id}@{epoch}" for epoch in (0, 1, 2)]
     assert [one["final"] for one in checkpoints] == [False, False, True]
+
+
+def test_a_job_that_has_ended_says_what_came_of_it_and_so_does_its_event(bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained(SMALL.model_copy(update={"init": Zeros()}))
+    outcome = api.get(f"/jobs/{job_id}").json()["outcome"]
+    assert outcome["kind"] == "did_not_learn"
+    assert "symmetry unbroken: the 8 units of layer 1 are one and the same" in outcome["reason"]
+    assert outcome["remedy"].startswith("Draw the weights at random")
+    events = api.get(f"/jobs/{job_id}/events").json()["data"]
+    assert [one["data"]["outcome"] for one in events if one["type"] == "job.succeeded"] == [outcome]
+    wild = {
+        "optimizer": SGD(lr=10),
+        "init": XavierUniform(gain=10),
+        "architecture": Architecture(hidden=(64, 64, 64)),
+    }
+    diverged = api.get(f"/jobs/{bench.trained(SMALL.model_copy(update=wild))}").json()
+    assert diverged["state"] == "failed"
+    assert diverged["outcome"] == {
+        "kind": "diverged",
+        "reason": diverged["error"]["detail"],
+        "remedy": diverged["error"]["hint"],
+    }
+    waiting, _ = bench.submit()
+    assert api.get(f"/jobs/{waiting}").json()["outcome"] is None
+
+
+def test_a_job_without_layer_records_has_an_outcome_too(bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained(SMALL.model_copy(update={"init": Zeros(), "diagnostics": False}))
+    outcome = api.get(f"/jobs/{job_id}").json()["outcome"]
+    assert "No layer record names a cause." in outcome["reason"]
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_again_without_change(api: httpx.Client) -> None:

@@ -212,6 +212,7 @@ function rowOf(member, job, progress) {
     loss: last?.train_loss_mean ?? null,
     accuracy: job.accuracy ?? last?.test_accuracy ?? null,
     error: job.state === "failed" ? job.error : null,
+    outcome: job.state === "succeeded" ? job.outcome : null,
   };
 }
 

@@ -58,6 +58,7 @@ def test_heat_maps_stand_beside_each_other_while_they_grow(page: Page, lab: Serv
     wait_for_state(lab.client, jobs[-1], "cancelled")
 
 
+@pytest.mark.usefixtures("experiment")
 def test_a_press_without_a_move_paints_a_dot_and_a_blank_board_posts_nothing(page: Page, lab: Service) -> None:
     posted: list[str] = []
     page.on("request", lambda request: posted.append(request.url) if "/predict" in request.url else None)
@@ -77,6 +78,16 @@ def test_a_preview_tells_before_training_that_zeros_cannot_learn(page: Page) -> 
     said = page.locator(".said-of")
     expect(said).to_contain_text("zeros: symmetry unbroken")
     expect(said).to_contain_text("he_normal: fine")
+
+
+@pytest.mark.usefixtures("experiment")
+def test_the_board_asks_the_best_model_and_one_that_has_not_learned(page: Page) -> None:
+    page.goto("/#/try?digit=3")
+    chosen = page.locator(".chip", has=page.locator("input:checked"))
+    expect(chosen).to_have_count(2)
+    expect(chosen.first).to_contain_text("best: the highest accuracy")
+    expect(chosen.last).to_contain_text("zeros")
+    expect(page.get_by_text("10.00 % right on the test images")).to_be_visible()
 
 
 def test_a_seven_drawn_by_a_pointer_is_read_as_a_seven(page: Page, lab: Service, experiment: dict[str, Any]) -> None:

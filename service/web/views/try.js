@@ -8,7 +8,7 @@ import { button, element, fill } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { act, empty, failure, fillLater } from "../lib/notices.js";
 import { board, pictureOf } from "../panels/drawing_board.js";
-import { choosableModels } from "../panels/model_picker.js";
+import { bestAndFailed, choosableModels } from "../panels/model_picker.js";
 
 const MAX_MODELS = 16;
 const MODELS_AT_FIRST = 12;
@@ -27,7 +27,11 @@ export function open(container, params, signal) {
 
 function page(models, dataset, params, signal) {
   const chosen = list(params, "models").slice(0, MAX_MODELS);
-  const state = { models: chosen.length ? chosen : ["latest"], isFitted: params.get("fit") !== "no", source: EMPTY };
+  const state = {
+    models: chosen.length ? chosen : bestAndFailed(models),
+    isFitted: params.get("fit") !== "no",
+    source: EMPTY,
+  };
   const seen = element("div", { class: "view" });
   const answers = element("div", { class: "view" });
   const spoken = element("p", { class: "faint", role: "status" });

@@ -59,11 +59,14 @@ class Supervisor:
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = children
-        self._stop = threading.Event()
+        self._is_stopping = False
 
     def stop(self, *_signal: object) -> None:
-        """Ask `run` to end; may be called from a signal handler."""
-        self._stop.set()
+        """Ask `run` to end; may be called from a signal handler, while another call of it is interrupted.
+
+        It takes no lock therefore. An `Event` takes one, so that a second signal would wait for ever for the first.
+        """
+        self._is_stopping = True
 
     def run(self) -> int:
         """Run until `stop`, or until a child exits with `EXIT_WRONG_USE`; return the exit status."""
@@ -71,7 +74,8 @@ class Supervisor:
         try:
             for child in self._children:
                 child.start()
-            while status == 0 and not self._stop.wait(LOOK_INTERVAL_S):
+            while status == 0 and not self._is_stopping:
+                time.sleep(LOOK_INTERVAL_S)
                 status = max(self._look_after(child) for child in self._children)
         finally:
             self._stop_all()

@@ -89,3 +89,29 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed(monkeypatch: pytest.
     assert supervisor.run() == 0
     assert deaf.process is not None
     assert deaf.process.poll() is not None
+
+
+INTERRUPTED = """
+import sys
+from service.processes.supervisor import Supervisor
+
+supervisor = Supervisor([])
+is_nested = False
+
+def interrupt(_frame, event, _argument):
+    global is_nested
+    if event == "line" and not is_nested:
+        is_nested = True
+        supervisor.stop()
+        is_nested = False
+    return interrupt
+
+sys.settrace(interrupt)
+supervisor.stop()
+"""
+"""A second signal arrives before every line that the handler of the first runs, in the library too."""
+
+
+def test_a_signal_that_interrupts_the_handler_of_another_does_not_wait_for_it() -> None:
+    """A service manager and a terminal may each send one; the second handler then runs inside the first."""
+    subprocess.run([sys.executable, "-c", INTERRUPTED], check=True, timeout=20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import subprocess
@@ -9,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.machines import wait_until
@@ -393,3 +396,32 @@ def test_a_model_is_deleted_after_a_question(page: Page, lab: Service) -> None:
     page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_role("heading", name=job_id)).to_be_hidden()
     assert lab.client.get(f"/models/{job_id}").status_code == httpx.codes.NOT_FOUND
+
+
+def test_a_chart_is_saved_as_a_picture_with_its_legend_and_its_numbers_as_a_table(
+    page: Page, experiment: dict[str, Any]
+) -> None:
+    page.goto(f"/#/watch?experiment={experiment['id']}")
+
+    def saved(kind: str) -> tuple[str, bytes]:
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Training loss as {kind}").click()
+        return download.value.suggested_filename, download.value.path().read_bytes()
+
+    name, svg = saved("SVG")
+    assert name == "training-loss.svg"
+    assert svg.startswith(b"<svg")
+    assert {b"Training loss", b"zeros", b"he_normal"} <= set(re.findall(rb">([^<>]+)<", svg))
+    name, png = saved("PNG")
+    assert name == "training-loss.png"
+    with Image.open(io.BytesIO(png)) as picture:
+        assert picture.size == (1800, 1000)
+        assert len(picture.convert("RGB").getcolors(2**20) or []) > 10
+    name, table = saved("CSV")
+    assert name == "training-loss.csv"
+    rows = list(csv.DictReader(io.StringIO(table.decode())))
+    epochs = [float(row["x"]) for row in rows if row["series"] == "he_normal"]
+    assert epochs == [1, 2, 3, 4]
+    with page.expect_download() as download:
+        page.locator("figure.chart", has_text="zeros").locator("button", has_text="CSV").last.click()
+    assert download.value.suggested_filename.endswith(".csv")

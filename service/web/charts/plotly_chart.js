@@ -1,7 +1,8 @@
 /** Charts, drawn by Plotly, which is loaded when the first one is needed. */
 
-import { element, fill } from "../lib/dom.js";
+import { button, element, fill } from "../lib/dom.js";
 import { tick } from "../lib/format.js";
+import { act } from "../lib/notices.js";
 import { inkOf, keyOf } from "../lib/palette.js";
 
 const CONFIG = { displayModeBar: false, doubleClick: "reset" };
@@ -24,11 +25,25 @@ export function chart(name, note = null, kind = "") {
   return element(
     "figure",
     { class: "chart" },
-    element("h3", {}, name),
+    element("div", { class: "row apart" }, element("h3", {}, name), savers(name, plot)),
     legend,
     plot,
     note && element("figcaption", {}, note),
   );
+}
+
+/** Return the buttons that save a chart as a file; they are shown once it is drawn. */
+function savers(name, plot) {
+  const save = (event, format) =>
+    act(event, async () => {
+      const { FORMATS } = await import("./chart_export.js");
+      const { traces, layout } = drawn.get(plot)();
+      await FORMATS[format]({ name, traces, layout: { ...themed(layout), paper_bgcolor: inkOf("paper") } });
+    });
+  const buttons = ["SVG", "PNG", "CSV"].map((format) =>
+    button(format, (event) => save(event, format), { class: "quiet small", "aria-label": `${name} as ${format}` }),
+  );
+  return element("span", { class: "row savers", hidden: true }, buttons);
 }
 
 /**
@@ -115,6 +130,7 @@ function render(plot, make) {
   const entries = legend.map((name, number) => element("span", {}, keyOf(number), ` ${name}`));
   fill(plot.parentElement.querySelector(".legend"), entries);
   if (summary) plot.setAttribute("aria-label", `${plot.parentElement.querySelector("h3").textContent}. ${summary}`);
+  plot.parentElement.querySelector(".savers").hidden = false;
   globalThis.Plotly.react(plot, traces, themed(layout), CONFIG);
   sizes.observe(plot);
   for (const [other] of drawn) if (!other.isConnected) forget(other);

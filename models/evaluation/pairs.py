@@ -16,6 +16,7 @@ from models.evaluation.multiple_tests import dunnett_p, holm, student_p
 from models.spec import TrainSpec
 
 MIN_SEEDS = 3
+LEAST_P_SAID = 1e-12
 """With two seeds the difference of the differences is one number: no verdict about schemes is based on it."""
 
 Adjustment = Literal["holm", "dunnett"]
@@ -161,7 +162,7 @@ def _verdict(found: _Difference, p_adjusted: float | None, how: str) -> str:
     if p_adjusted is None or difference.low is None or difference.high is None:
         return _verdict_of_few_seeds(better, worse, points, seeds, found.tests)
     low, high = (difference.low, difference.high) if is_first else (-difference.high, -difference.low)
-    facts = f"95 % interval of this pair {100 * low:.2f} to {100 * high:.2f}; p = {p_adjusted:.2g}, {how}"
+    facts = f"95 % interval of this pair {100 * low:.2f} to {100 * high:.2f}; p {_p_in_words(p_adjusted)}, {how}"
     if p_adjusted < 1 - LEVEL:
         return f"{better} is better than {worse}: by {points} on average over {seeds} seeds ({facts})."
     return (
@@ -178,7 +179,12 @@ def _verdict_of_few_seeds(better: str, worse: str, points: str, seeds: int, test
         return f"{ahead}. {more}"
     p_value = tests[0].p_value
     chance = "more than the choice of test images explains" if p_value < 1 - LEVEL else "no more than chance"
-    return f"{ahead}: {chance} for these two models (McNemar p = {p_value:.2g}). {more}"
+    return f"{ahead}: {chance} for these two models (McNemar p {_p_in_words(p_value)}). {more}"
+
+
+def _p_in_words(p_value: float) -> str:
+    """Return "= .012"; of a p so small that it is computed as 0, or nearly, only that it is below 1e-12."""
+    return f"= {p_value:.2g}" if p_value >= LEAST_P_SAID else f"< {LEAST_P_SAID:.0e}"
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:

@@ -46,6 +46,16 @@ def test_a_student_starts_two_schemes_of_two_seeds_and_sees_the_curves_move_befo
     expect(page.get_by_text("With 2 seeds he_normal is ahead of zeros")).to_be_visible()
 
 
+def test_the_button_counts_the_seeds_that_are_numbers(page: Page) -> None:
+    page.goto("/#/start?schemes=zeros&seeds=0")
+    expect(page.get_by_role("button", name="Train 1 model")).to_be_enabled()
+    page.get_by_label("Seeds").fill("0, 1, x")
+    expect(page.get_by_role("button", name="Train 2 models")).to_be_enabled()
+    page.get_by_label("Seeds").fill("x")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    expect(page.get_by_text("Choose at least one scheme and one seed.")).to_be_visible()
+
+
 def test_heat_maps_stand_beside_each_other_while_they_grow(page: Page, lab: Service) -> None:
     jobs = []
     for scheme, epochs in {"zeros": 20, "xavier_uniform": 20, "he_normal": 10_000}.items():

@@ -189,7 +189,7 @@ function seedsOf({ seeds }) {
       seeds
         .split(",")
         .map((one) => one.trim())
-        .filter(Boolean)
+        .filter((one) => /^\d+$/.test(one))
         .map(Number),
     ),
   ];

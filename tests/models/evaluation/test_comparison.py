@@ -174,6 +174,8 @@ def test_a_verdict_on_one_seed_rests_on_the_images_and_asks_for_more_seeds() -> 
     assert "train at least 3 seeds" in alike
     better = verdict([1.0], [0.0], ([1] * 10, [0] * 10))
     assert "more than the choice of test images explains for these two models (McNemar p = 0.002)" in better
+    far = verdict([1.0], [0.0], ([1] * 2000, [0] * 2000))
+    assert "(McNemar p < 1e-12)" in far, "a probability of 0 is said"
     assert verdict([0.9], [0.8]).startswith("With its one seed he_normal is ahead of xavier_uniform by 10.00 points")
 
 

@@ -1,6 +1,6 @@
 /** The frame of the page: which view is shown, light or dark, whether the service answers, and its key. */
 
-import { redrawAll } from "./charts/plotly_chart.js";
+import { redrawAll, redrawNow } from "./charts/plotly_chart.js";
 import * as address from "./lib/address.js";
 import { isAlive, useKey } from "./lib/api.js";
 import { button, element, field, fill, say } from "./lib/dom.js";
@@ -73,6 +73,22 @@ function setUpTheme() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 }
 
+/** Paper is white: what is painted in the colours of the theme is painted in light ones while the page is printed. */
+function setUpPrinting() {
+  const { dataset } = document.documentElement;
+  let before = dataset.theme;
+  const paint = (theme) => {
+    dataset.theme = theme;
+    redrawNow();
+    dispatchEvent(new Event("fanin-theme"));
+  };
+  addEventListener("beforeprint", () => {
+    before = dataset.theme;
+    paint("light");
+  });
+  addEventListener("afterprint", () => paint(before));
+}
+
 function setUpOfflineBanner() {
   const banner = document.getElementById("offline");
   let asking = null;
@@ -143,6 +159,7 @@ function setUpKey() {
 }
 
 setUpTheme();
+setUpPrinting();
 setUpOfflineBanner();
 setUpKey();
 document.querySelector(".skip").addEventListener("click", (event) => {

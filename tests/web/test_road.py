@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, long, wait_for_state
-from tests.web.browsing import DEADLINE_MS, overlapping_charts, points, visit
+from tests.web.browsing import DEADLINE_MS, overlapping_charts, points, settle, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -435,3 +435,26 @@ def test_a_chart_is_saved_as_a_picture_with_its_legend_and_its_numbers_as_a_tabl
     with page.expect_download() as download:
         page.locator("figure.chart", has_text="zeros").locator("button", has_text="CSV").last.click()
     assert download.value.suggested_filename.endswith(".csv")
+
+
+def test_a_dark_page_is_printed_light_and_is_dark_again(
+    browser: Browser, lab: Service, experiment: dict[str, Any]
+) -> None:
+    with visit(browser, lab.base_url, color_scheme="dark") as page:
+        page.goto(f"/#/watch?experiment={experiment['id']}")
+        settle(page)
+        ink = "document.querySelector('.plot .xtick text').style.fill"
+        dark = page.evaluate(ink)
+        page.evaluate(f"addEventListener('beforeprint', () => (globalThis.printed = {ink}))")
+        page.pdf()
+        printed = page.evaluate("globalThis.printed")
+        assert luminance(printed) < 0.2 < 0.7 < luminance(dark)
+        assert page.evaluate(ink) == dark
+        page.emulate_media(media="print")
+        expect(page.get_by_role("button", name="Training loss as SVG")).to_be_hidden()
+        expect(page.get_by_role("heading", name="Training loss")).to_be_visible()
+
+
+def luminance(colour: str) -> float:
+    """Return how light a colour such as rgb(27, 32, 38) is, 0 to 1."""
+    return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) / (3 * 255)

@@ -81,6 +81,12 @@ export function redrawAll() {
   }
 }
 
+/** Redraw at once all charts that have been drawn: the page is about to be printed, and waits for nothing. */
+export function redrawNow() {
+  for (const [plot, make] of drawn)
+    if (plot.isConnected && plot.classList.contains("js-plotly-plot")) render(plot, make);
+}
+
 const MIN_PAD = 0.12; // of a decade, so that a flat line has a tick or two around it
 
 /** Return a logarithmic axis for positive values, with ticks that have few digits. */

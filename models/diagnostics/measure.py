@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from models.network.mlp import Network
 
 PROBE_IMAGES = 512
-VALUES_AT_ONCE = {"cpu": 1, "cuda": 2**25}
+VALUES_AT_ONCE = {"cpu": 1, "cuda": 2**23}
 """Pre-activations of the networks that a device measures together; at least one network. A pass keeps about 40 bytes
 for each. A CPU is faster with one network at a time, which its caches hold."""
 CPU = torch.device("cpu")

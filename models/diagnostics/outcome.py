@@ -10,9 +10,6 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.diagnostics.report import Diagnostics
-from models.results import EpochMetrics, Evaluation
-
 OutcomeKind = Literal["learned", "learned_little", "overfits", "did_not_learn", "diverged", "untrained"]
 
 LEARNED, ABOVE_CHANCE = 0.8, 0.1
@@ -52,35 +49,47 @@ class Outcome(BaseModel):
     remedy: str | None = Field(description="What to do about it; null if nothing is to be done.")
 
 
-class TrainingRecord(NamedTuple):
-    """What is known of a training at its end; `first` and `last` are its layer records, None if none were made."""
+class Ending(NamedTuple):
+    """What is known of a training at its end.
+
+    `accuracy` is on `n` images of `evaluated_on`, the most frequent digit of which has the share `chance`.
+    `validation_losses` are (epoch, loss); `train_accuracy` is that of the last epoch. `first_verdict` and
+    `last_verdict` are those of the layer records before and after training, and `update_ratio` is the largest of the
+    last one; None where there is no record.
+    """
 
     epochs: int
     optimizer: str
-    metrics: Sequence[EpochMetrics]
-    first: Diagnostics | None
-    last: Diagnostics | None
-    evaluation: Evaluation
+    pretrains: bool
+    accuracy: float
+    n: int
+    evaluated_on: str
+    chance: float
+    validation_losses: Sequence[tuple[int, float]] = ()
+    train_accuracy: float | None = None
+    first_verdict: str | None = None
+    last_verdict: str | None = None
+    update_ratio: float | None = None
 
 
-def outcome_of(training: TrainingRecord) -> Outcome:
+def outcome_of(ending: Ending) -> Outcome:
     """Return what came of a training that has ended well."""
-    evaluation = training.evaluation
-    right = f"{evaluation.accuracy:.1%} of {evaluation.n:,} {_images(evaluation)} are right"
-    if training.epochs == 0:
-        return Outcome(kind="untrained", reason=f"{right}, by the initial weights.", remedy="Ask for epochs.")
-    chance = max(one.n for one in evaluation.per_class) / evaluation.n
-    if evaluation.accuracy < LEARNED:
-        cause, remedy = _cause(training)
-        if evaluation.accuracy < chance + ABOVE_CHANCE:
-            one_answer = f"{right}; one answer to all would be right on {chance:.1%}"
+    images = "test images" if ending.evaluated_on == "mnist_test" else "held-out images"
+    right = f"{ending.accuracy:.1%} of {ending.n:,} {images} are right"
+    if ending.epochs == 0:
+        by = "by its pre-training alone" if ending.pretrains else "by the initial weights"
+        return Outcome(kind="untrained", reason=f"{right}, {by}.", remedy="Ask for epochs.")
+    if ending.accuracy < LEARNED:
+        cause, remedy = _cause(ending)
+        if ending.accuracy < ending.chance + ABOVE_CHANCE:
+            one_answer = f"{right}; one answer to all would be right on {ending.chance:.1%}"
             return Outcome(kind="did_not_learn", reason=f"{one_answer}. {cause}", remedy=remedy)
         return Outcome(kind="learned_little", reason=f"{right}. {cause}", remedy=remedy)
-    overfitted = _overfitted(training)
+    overfitted = _overfitted(ending)
     if overfitted is not None:
         remedy = "Use fewer epochs, more training images, or weight_decay."
         return Outcome(kind="overfits", reason=f"{right}. {overfitted}", remedy=remedy)
-    return Outcome(kind="learned", reason=f"{right}.{_in_spite_of(training)}", remedy=None)
+    return Outcome(kind="learned", reason=f"{right}.{_in_spite_of(ending)}", remedy=None)
 
 
 def diverged(detail: str, hint: str | None) -> Outcome:
@@ -88,49 +97,39 @@ def diverged(detail: str, hint: str | None) -> Outcome:
     return Outcome(kind="diverged", reason=detail, remedy=hint)
 
 
-def _images(evaluation: Evaluation) -> str:
-    return "test images" if evaluation.evaluated_on == "mnist_test" else "held-out images"
-
-
-def _cause(training: TrainingRecord) -> tuple[str, str]:
+def _cause(ending: Ending) -> tuple[str, str]:
     """Return why a training came to little, and the remedy."""
-    for record, when in ((training.last, "After training"), (training.first, "Before training")):
-        if record is not None and record.verdict != FINE:
-            worst = record.verdict.split("; ")[0]
+    for verdict, when in ((ending.last_verdict, "After training"), (ending.first_verdict, "Before training")):
+        if verdict is not None and verdict != FINE:
+            worst = verdict.split("; ")[0]
             remedies = (remedy for begins, remedy in REMEDIES.items() if worst.startswith(begins))
-            return f"{when}: {record.verdict}.", next(remedies, OTHER_REMEDY)
-    ratios = [] if training.last is None else [layer.update_ratio for layer in training.last.layers]
-    known = [ratio for ratio in ratios if ratio is not None]
-    if known and max(known) < STILL:
-        cause = f"Its weights hardly change: by {max(known):.0e} of their norm since the record before."
+            return f"{when}: {verdict}.", next(remedies, OTHER_REMEDY)
+    if ending.update_ratio is not None and ending.update_ratio < STILL:
+        cause = f"Its weights hardly change: by {ending.update_ratio:.0e} of their norm since the record before."
         return cause, "Use a larger learning rate, or more epochs."
     return "No layer record names a cause.", OTHER_REMEDY
 
 
-def _overfitted(training: TrainingRecord) -> str | None:
-    losses = [(one.validation_loss, one.epoch) for one in training.metrics if one.validation_loss is not None]
-    if losses:
-        least, epoch = min(losses)
-        last = losses[-1][0]
+def _overfitted(ending: Ending) -> str | None:
+    if ending.validation_losses:
+        epoch, least = min(ending.validation_losses, key=lambda one: one[1])
+        last = ending.validation_losses[-1][1]
         if last > RISEN * least:
             return (
                 f"The loss on held-out training images has risen since epoch {epoch}, from {least:.3f} to {last:.3f}."
             )
-    trained = training.metrics[-1].train_accuracy if training.metrics else 0.0
-    if trained - training.evaluation.accuracy > OVERFITTED_GAP:
-        return f"In the last epoch {trained:.1%} of the training images were right."
+    if ending.train_accuracy is not None and ending.train_accuracy - ending.accuracy > OVERFITTED_GAP:
+        return f"In the last epoch {ending.train_accuracy:.1%} of the training images were right."
     return None
 
 
-def _in_spite_of(training: TrainingRecord) -> str:
+def _in_spite_of(ending: Ending) -> str:
     """Say why a network has learned although its first record was not fine; nothing if it was."""
-    if training.first is None or training.first.verdict == FINE:
+    if ending.first_verdict is None or ending.first_verdict == FINE:
         return ""
-    said = f" Before training: {training.first.verdict}."
-    if training.optimizer == "adam" and "dies" in training.first.verdict:
+    said = f" Before training: {ending.first_verdict}."
+    if ending.optimizer == "adam" and "dies" in ending.first_verdict:
         return f"{said} Adam divides each gradient by its own size, so that small ones still change the weights."
-    return f"{said} Training has changed that." if _is_fine(training.last) else f"{said} It has learned all the same."
-
-
-def _is_fine(record: Diagnostics | None) -> bool:
-    return record is not None and record.verdict == FINE
+    return (
+        f"{said} Training has changed that." if ending.last_verdict == FINE else f"{said} It has learned all the same."
+    )

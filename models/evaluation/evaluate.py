@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from models.network.mlp import Network
 
 CHUNK_IMAGES = 2000
-VALUES_AT_ONCE = {"cpu": 1, "cuda": 2**27}
+VALUES_AT_ONCE = {"cpu": 1, "cuda": 2**25}
 """Pre-activations, for a chunk of images, of the networks that a device evaluates together; at least one network. They
-are in memory twice: 1 GB. A CPU is faster with one network at a time, which its caches hold."""
+are in memory twice: 256 MB. A CPU is faster with one network at a time, which its caches hold."""
 CPU = torch.device("cpu")
 
 

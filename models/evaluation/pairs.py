@@ -15,8 +15,8 @@ from models.evaluation.intervals import LEVEL, MeanInterval, Part, binomial_se, 
 from models.evaluation.multiple_tests import dunnett_p, holm, student_p
 from models.spec import TrainSpec
 
-MIN_SEEDS = 3
 LEAST_P_SAID = 1e-12
+MIN_SEEDS = 3
 """With two seeds the difference of the differences is one number: no verdict about schemes is based on it."""
 
 Adjustment = Literal["holm", "dunnett"]

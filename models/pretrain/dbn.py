@@ -201,13 +201,13 @@ class Pretraining:
         """Return the loop that trains the current machine, which a GPU captures once for each momentum."""
         key = (self.layer, momentum)
         if self._loop is None or self._loop[0] != key:
-            machine, settings = self.machines[self.layer], self.settings
+            machine, settings, floats = self.machines[self.layer], self.settings, self._floats
             options = CdStep(settings.k, settings.lr, momentum, settings.weight_decay)
-            error, activity = self._totals
+            (error, activity), all_visible, stream = self._totals, self._visible, self._stream
 
-            def step(chosen: Tensor) -> None:
-                visible = self._floats(self._visible.index_select(0, chosen))
-                rebuilt, hidden = machine.step(visible, options, self._stream)
+            def step(chosen: Tensor) -> None:  # knows nothing of `self`, which it would keep alive in a circle
+                visible = floats(all_visible.index_select(0, chosen))
+                rebuilt, hidden = machine.step(visible, options, stream)
                 error.add_(torch.nn.functional.mse_loss(rebuilt, visible, reduction="sum"))
                 activity.add_(hidden.mean())
 

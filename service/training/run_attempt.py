@@ -40,8 +40,9 @@ log = logging.getLogger(__name__)
 
 GPU_COMMIT_INTERVAL_S = 0.5
 GPU_COMMIT_SHARE = 0.05
-"""Of the time on a GPU, what copies and records for commits may take between start and end. A run of many jobs commits
-less often therefore, and is at most 20 times as long as its last copies took without a commit."""
+MOST_WITHOUT_COMMIT_S = 10.0
+"""Of the time on a GPU, what copies and records for commits may take between start and end: a run of many jobs commits
+less often therefore, but after so many seconds at the latest."""
 GPU_DIAGNOSTICS_SHARE = 0.05
 """On a GPU, layer records between start and end are skipped once they have taken more than this share of training."""
 
@@ -152,7 +153,8 @@ class RunAttempt:
         self._stop_training(training, self._writer.wait())
         started = time.monotonic()
         self._writer.submit(self._ready(training))
-        self._handing_over_s = time.monotonic() - started
+        if training.epoch > 0:  # the record of the start takes several times as long as those between
+            self._handing_over_s = time.monotonic() - started
         if awaited:
             self._stop_training(training, self._writer.wait())
         self._committed_at = time.monotonic()
@@ -162,8 +164,8 @@ class RunAttempt:
             self._context.raise_if_draining()
 
     def _gpu_commit_is_due(self) -> bool:
-        interval_s = max(GPU_COMMIT_INTERVAL_S, self._handing_over_s / GPU_COMMIT_SHARE)
-        return self._writer.idle and time.monotonic() - self._committed_at >= interval_s
+        by_cost_s = min(self._handing_over_s / GPU_COMMIT_SHARE, MOST_WITHOUT_COMMIT_S)
+        return self._writer.idle and time.monotonic() - self._committed_at >= max(GPU_COMMIT_INTERVAL_S, by_cost_s)
 
     def _ready(self, training: Training) -> list[PendingCheckpoint]:
         """Return the checkpoints of all jobs, with the records since their last ones."""

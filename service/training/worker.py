@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -207,7 +207,16 @@ class Worker:
         training.evaluate(0)
         if training.engine == TRITON:  # compiles the kernels of these networks, and of many side by side
             for specs in ([PRESETS["mnist_nn_deep"]], [PRESETS["mnist_nn_xavier"]] * MANY):
-                Training(specs, mnist, self._device.torch_device)
+                self._compile_ahead(specs, mnist)
+
+    def _compile_ahead(self, specs: Sequence[TrainSpec], data: DataSet) -> None:
+        """Compile what these specs need. If that is impossible here, their jobs fail with the reason, and only they."""
+        try:
+            Training(specs, data, self._device.torch_device)
+        except torch.AcceleratorError:
+            raise  # every later call in this process would fail too
+        except Exception:
+            log.warning("the kernels of %s cannot be compiled", specs[0].architecture.hidden, exc_info=True)
 
     def _try_engine(self, train: Callable[[], object]) -> None:
         """Train a little. If the kernels in Triton cannot be compiled here, log why and use the step in torch."""

@@ -8,13 +8,16 @@ import threading
 import httpx
 import pytest
 import torch
+from sqlalchemy import update
 
 from models.init.by_fans import XavierUniform
 from models.init.constants import Zeros
 from models.network.architecture import Architecture
 from models.spec import PRESETS, SGD
 from models.training.engine import best_engine
-from tests.service.conftest import SMALL, Bench, problem
+from service.store.engine import writing
+from service.store.tables import checkpoints, diagnostics
+from tests.service.conftest import SMALL, Bench, die_at, problem
 
 
 def test_a_preset_is_submitted_resolved_and_queued(api: httpx.Client) -> None:
@@ -161,6 +164,21 @@ def test_a_job_that_has_ended_says_what_came_of_it_and_so_does_its_event(bench: 
     }
     waiting, _ = bench.submit()
     assert api.get(f"/jobs/{waiting}").json()["outcome"] is None
+
+
+def test_rows_of_another_version_cost_the_outcome_at_most(bench: Bench, api: httpx.Client) -> None:
+    spec = SMALL.model_copy(update={"init": Zeros()})
+    job_id, run_id = bench.submit(spec)
+    die_at(bench, run_id, "commit", 2)
+    with writing(bench.engine) as connection:  # a field that this version does not know, and none that it does
+        connection.execute(update(diagnostics).values(data={"epoch": 0, "new": 1}))
+    bench.attempt(run_id)
+    assert api.get(f"/jobs/{job_id}").json()["outcome"]["kind"] == "did_not_learn"
+    with writing(bench.engine) as connection:
+        final = (checkpoints.c.job_id == job_id, checkpoints.c.final)
+        connection.execute(update(checkpoints).where(*final).values(evaluation={"accuracy": 0.1}))
+    found = api.get(f"/jobs/{job_id}").json()
+    assert (found["state"], found["outcome"]) == ("succeeded", None)
 
 
 def test_a_job_without_layer_records_has_an_outcome_too(bench: Bench, api: httpx.Client) -> None:

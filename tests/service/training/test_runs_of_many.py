@@ -243,8 +243,8 @@ def test_on_a_gpu_copies_that_take_long_are_made_seldom(bench: Bench, monkeypatc
         bench.attempt(run_id, device=ActsLikeAGpu())
         assert states(bench, jobs) == ["succeeded"] * 2
         epochs[share] = [row.epoch for row in list_checkpoints(bench.engine, jobs[0])]
-    assert epochs[1e-6] == [0, 40]
-    assert len(epochs[1e6]) > 2
+    assert len(epochs[1e-6]) == 3, "one commit between start and end, whose cost is then known"
+    assert len(epochs[1e6]) > 3
 
 
 def test_training_goes_on_while_a_commit_is_written(bench: Bench) -> None:

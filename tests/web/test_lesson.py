@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, long
 from tests.web.browsing import PHONE, visit
 
@@ -137,6 +138,51 @@ def test_on_a_phone_a_korean_student_sees_digits_and_their_recreations(browser: 
             page.goto(f"/#/learn?step={name}")
             expect(page.locator(".steps [aria-current]")).to_have_attribute("href", f"#/learn?step={name}")
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+
+def test_a_guess_belongs_to_one_run_and_a_refused_run_leaves_no_job_behind(browser: Browser, lab: Service) -> None:
+    asked: list[Any] = []
+
+    def second_is_refused(route: Route) -> None:
+        if route.request.method == "POST":
+            asked.append(route.request.post_data_json)
+        if len(asked) == 2:
+            expect(page.get_by_role("radio", name="zeros")).to_be_disabled()
+            route.fulfill(status=503, json={"detail": "The queue is full."})
+        else:
+            route.continue_()
+
+    with visit(browser, lab.base_url, expected_complaints="503") as page:
+        page.route("**/jobs", second_is_refused)
+        page.goto("/#/learn?step=zeros&lang=en")
+        page.get_by_role("radio", name="zeros").check()
+        with page.expect_response("**/cancel") as cancelled:
+            page.get_by_role("button", name="Run it").click()
+        assert cancelled.value.ok
+        job_id = cancelled.value.json()["id"]
+        expect(page.get_by_role("alert").get_by_text("The queue is full.")).to_be_visible()
+        expect(page.get_by_role("radio", name="zeros")).to_be_enabled()
+    assert [(one["data"], one["epochs"]) for one in asked] == [("mnist_5k", 15)] * 2
+    wait_until(lambda: lab.job(job_id)["state"] in ("cancelled", "succeeded"), what="the first job's end")
+
+
+def test_the_answer_stays_where_its_pictures_cannot_be_had(browser: Browser, lab: Service) -> None:
+    with visit(browser, lab.base_url, expected_complaints="503") as page:
+        page.route("**/samples?**", lambda route: route.fulfill(status=503, json={"detail": "Others are first."}))
+        page.goto("/#/learn?step=rbm&lang=en")
+        guess(page, "it falls")
+        expect(page.get_by_text("Others are first.")).to_be_visible()
+        expect(page.locator(".answer")).to_be_visible()
+        page.unroute("**/samples?**")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("img", name="recreation")).to_have_count(8)
+
+
+def test_a_link_in_a_language_keeps_it_from_step_to_step(page: Page) -> None:
+    page.goto("/#/learn?step=xavier&lang=ko")
+    page.get_by_role("link", name="다음").click()
+    expect(page).to_have_url(re.compile("step=he&lang=ko"))
+    expect(page.get_by_role("heading", name="He: ReLU가 잃는 절반")).to_be_visible()
 
 
 @long

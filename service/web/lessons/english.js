@@ -62,7 +62,7 @@ export const ENGLISH = {
         "With zeros and ReLU no weight changes: every hidden unit gives 0, and every weight between layers sends back a gradient of 0. Only the biases of the output learn. The network gives the same answer to every image.",
       ],
       because:
-        "Units that are equal stay equal. The network of zeros answers 1 to every image, because ones are the most frequent digit. Weights are drawn at random so that units differ.",
+        "Units that are equal stay equal. The network of zeros gives the same answer to every image: on the full MNIST 1, its most frequent digit. Weights are drawn at random so that units differ.",
       exercise:
         "The network of constants learns a little. Look at its units: what can a layer of equal units still do?",
     },
@@ -97,7 +97,7 @@ export const ENGLISH = {
         "The variance of a uniform distribution between −a and a is a²/3, which gives a. torch's default has a third of the variance, 1/(3 n_in).",
       ],
       because:
-        "With torch's default every layer divides the signal by √3 = 1.7: from the first to the tenth by about 140. Xavier's weights keep it, as long as the activation is nearly linear around 0, as tanh is.",
+        "With torch's default every layer divides what differs between images by √3 = 1.7: from the first to the tenth by about 140. Its random biases, the same for all images, are what is left of the signal. Xavier's weights keep it, as long as the activation is nearly linear around 0, as tanh is.",
       exercise: "Why is torch's default good enough for the first notebook's network?",
     },
     he: {
@@ -107,7 +107,7 @@ export const ENGLISH = {
         "He, Zhang, Ren and Sun (2015) double the variance of the weights to make up for it. The 2 in 2 / n_in is this half. It is no Xavier “without n_out”: that would be 1 / n_in.",
       ],
       because:
-        "Thirty layers, and only one start lets them learn. The other two networks answer with the most frequent digit, as zeros do.",
+        "Thirty layers, and only one start lets them learn. Each of the other two networks gives the same answer to every image, as zeros do.",
       exercise: "In Start train the same network with a rate ten times larger. Does He's start still help?",
     },
     notebooks: {

@@ -8,6 +8,7 @@ import { tensorOf } from "../lib/safetensors.js";
 import { previewPanel } from "./preview_panel.js";
 
 const TILES = 8;
+const INIT_OF_PRESETS = { scheme: "xavier_uniform", bias: "torch_default" };
 const SETTLE_MS = 250;
 const LEAST = -2.3; // powers of ten: deviations of .005 to 2
 const MOST = 0.3;
@@ -66,7 +67,7 @@ async function showSignal(step, page, _jobs, place, signal) {
   panel.show(
     step.members.map(({ name, spec }) => ({
       name,
-      init: spec.init ?? { scheme: "xavier_uniform" },
+      init: spec.init ?? INIT_OF_PRESETS,
       body: bodyOf(spec),
     })),
   );

@@ -2,7 +2,7 @@
 
 import { LEARNED } from "../lessons/steps.js";
 import { link } from "../lib/address.js";
-import { getJob, listDatasets, streamOfJobs, submitJob } from "../lib/api.js";
+import { cancelJob, getJob, listDatasets, streamOfJobs, submitJob } from "../lib/api.js";
 import { element, fill, tableOf } from "../lib/dom.js";
 import { number, percent } from "../lib/format.js";
 import { randomKey } from "../lib/idempotency_key.js";
@@ -42,29 +42,25 @@ export function lessonRun(step, texts, keepGuess, signal) {
     ),
   );
   const question = own.question ?? page.learnedQuestion(step.members[0].spec.epochs);
+  const fieldset = element("fieldset", {}, element("legend", {}, question), options);
   const start = async (event) => {
     event.preventDefault();
     const guess = Number(new FormData(form).get("guess"));
-    run.disabled = true;
-    fill(pictures);
+    fieldset.disabled = run.disabled = true; // a guess belongs to one run, and only one goes on
+    if (!step.slider) fill(pictures);
     try {
       const jobs = await trained(step, texts, place, signal);
-      if (signal.aborted) return;
+      if (signal.aborted || jobs.some((job) => job.state !== "succeeded")) return;
       showAnswer({ step, texts, choices, guess, jobs, place, keepGuess });
       await showPictures(step, texts, jobs, pictures, signal);
     } catch (error) {
       if (!signal.aborted) fill(place, failure(error));
     } finally {
-      run.disabled = false;
+      fieldset.disabled = run.disabled = false;
       run.textContent = page.again;
     }
   };
-  const form = element(
-    "form",
-    { onsubmit: start },
-    element("fieldset", {}, element("legend", {}, question), options),
-    element("p", { class: "row" }, run, hint),
-  );
+  const form = element("form", { onsubmit: start }, fieldset, element("p", { class: "row" }, run, hint));
   if (step.slider) showSlider(step, page, pictures, signal);
   return { node: [form, place], pictures };
 }
@@ -73,9 +69,7 @@ export function lessonRun(step, texts, keepGuess, signal) {
 async function trained(step, { page }, place, signal) {
   const datasets = await listDatasets();
   const isWhole = datasets.data.find(({ name }) => name === "mnist")?.available;
-  const submitted = [];
-  for (const { name, spec } of step.members)
-    submitted.push({ name, ...(await submitJob(isWhole ? spec : onFewDigits(spec), randomKey())) });
+  const submitted = await submitAll(step.members, isWhole, signal);
   const ids = submitted.map((job) => job.id);
   const history = newHistory(submitted);
   const show = () =>
@@ -101,9 +95,24 @@ async function trained(step, { page }, place, signal) {
   return submitted.map(({ id, name }) => ({ ...history.get(id), id, name }));
 }
 
+/** Submit the members and return their jobs with their names; if one is refused, or the view is left, cancel those before it. */
+async function submitAll(members, isWhole, signal) {
+  const submitted = [];
+  try {
+    for (const { name, spec } of members) {
+      submitted.push({ name, ...(await submitJob(isWhole ? spec : onFewDigits(spec), randomKey())) });
+      signal.throwIfAborted();
+    }
+    return submitted;
+  } catch (error) {
+    await Promise.allSettled(submitted.map(({ id }) => cancelJob(id)));
+    throw error;
+  }
+}
+
 /** Return a spec for 5,000 digits: with more epochs, and without records of the layers after each. */
 function onFewDigits({ epochs, init, ...spec }) {
-  const longer = { ...spec, epochs: epochs * EPOCHS_OF_FEW_DIGITS, diagnostics: false };
+  const longer = { ...spec, epochs: epochs * EPOCHS_OF_FEW_DIGITS, diagnostics: false, data: "mnist_5k" };
   if (init?.rbm_epochs) return { ...longer, init: { ...init, rbm_epochs: init.rbm_epochs * EPOCHS_OF_FEW_DIGITS } };
   return init ? { ...longer, init } : longer;
 }
@@ -119,7 +128,7 @@ function rowOf(name, job, step, page) {
   const last = job.epochs.at(-1);
   const doing =
     last || !job.pretraining.length ? page.training(last?.epoch ?? 0) : page.pretraining(job.pretraining.length);
-  const state = ENDED.has(job.state) ? page.ended[job.state] : job.state === "queued" ? page.waiting : doing;
+  const state = { running: doing, queued: page.waiting, ...page.ended }[job.state] ?? job.state;
   const divergences = some(job.pretraining.map((one) => number(one.reconstruction_kl)));
   return element(
     "tr",
@@ -145,7 +154,6 @@ function some(values) {
 
 function showAnswer({ step, texts, choices, guess, jobs, place, keepGuess }) {
   const { page, steps } = texts;
-  if (jobs.some((job) => job.state !== "succeeded")) return;
   const right = step.right(jobs);
   keepGuess(guess === right);
   place.append(
@@ -160,10 +168,16 @@ function showAnswer({ step, texts, choices, guess, jobs, place, keepGuess }) {
   );
 }
 
+/** Show the pictures of a run; where they cannot be had, the answer stays and the reason stands in their place. */
 async function showPictures(step, texts, jobs, pictures, signal) {
-  if (step.shows === "slider") return showSlider(step, texts.page, pictures, signal);
-  const { PICTURES } = await import("./lesson_pictures.js");
-  if (!signal.aborted) await PICTURES[step.shows](step, texts.page, jobs, pictures, signal);
+  if (step.slider) return;
+  try {
+    const { PICTURES } = await import("./lesson_pictures.js");
+    if (!signal.aborted) await PICTURES[step.shows](step, texts.page, jobs, pictures, signal);
+  } catch (error) {
+    const again = () => showPictures(step, texts, jobs, pictures, signal);
+    if (!signal.aborted) fill(pictures, failure(error, again));
+  }
 }
 
 async function showSlider(step, page, pictures, signal) {

@@ -18,10 +18,11 @@ export function open(container, params, signal) {
   );
   const step = STEPS[number];
   const progress = readProgress();
+  const to = (name) => link("learn", { step: name, lang: params.get("lang") });
   const score = element("p", { class: "faint", role: "status" });
   const list = element("ol", { class: "steps" });
   const showProgress = () => {
-    fill(list, ...itemsOf(texts, number, progress));
+    fill(list, ...itemsOf(texts, number, progress, to));
     const guesses = Object.values(progress);
     score.textContent = guesses.length ? texts.page.score(guesses.filter(Boolean).length, guesses.length) : "";
   };
@@ -44,7 +45,7 @@ export function open(container, params, signal) {
       element("section", { class: "card", "aria-label": texts.page.guess }, run.node, score),
     ),
     element("section", { class: "view", "aria-label": texts.page.pictures }, run.pictures),
-    turns(texts, number),
+    turns(texts, number, to),
   );
 }
 
@@ -78,16 +79,12 @@ function headOf({ page, code }, step) {
   );
 }
 
-function itemsOf({ steps }, present, progress) {
+function itemsOf({ steps }, present, progress, to) {
   return STEPS.map(({ name }, number) =>
     element(
       "li",
       {},
-      element(
-        "a",
-        { href: link("learn", { step: name }), "aria-current": number === present && "step" },
-        steps[name].title,
-      ),
+      element("a", { href: to(name), "aria-current": number === present && "step" }, steps[name].title),
       name in progress && element("span", { class: progress[name] ? "good" : "bad" }, progress[name] ? " ✓" : " ✕"),
     ),
   );
@@ -112,13 +109,13 @@ function textOf({ page, steps }, { name, source }, number) {
   );
 }
 
-function turns({ page }, number) {
-  const to = (other, label, kind) =>
-    STEPS[other] && element("a", { class: kind, href: link("learn", { step: STEPS[other].name }) }, label);
+function turns({ page }, number, to) {
+  const turn = (other, label, kind) =>
+    STEPS[other] && element("a", { class: kind, href: to(STEPS[other].name) }, label);
   return element(
     "nav",
     { class: "row apart", "aria-label": `${page.previous}, ${page.next}` },
-    to(number - 1, page.previous, "button quiet") ?? element("span"),
-    to(number + 1, page.next, "button") ?? element("a", { class: "button", href: link("start") }, page.free),
+    turn(number - 1, page.previous, "button quiet") ?? element("span"),
+    turn(number + 1, page.next, "button") ?? element("a", { class: "button", href: link("start") }, page.free),
   );
 }

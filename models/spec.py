@@ -17,16 +17,7 @@ from models.init import AnyScheme, OutputInit, initialize
 from models.init.by_fans import XavierUniform
 from models.init.pretrained import Dbn
 from models.network.architecture import Architecture
-from models.vocabulary import (
-    CLASSES,
-    DEFAULT_SEED,
-    MAX_SEED,
-    DataChoice,
-    Part,
-    Precision,
-    Real,
-    Whole,
-)
+from models.vocabulary import CLASSES, DEFAULT_SEED, MAX_SEED, DataChoice, Part, Precision, Real, Whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,6 +91,12 @@ class TrainSpec(Part):
     validation_images: Whole = Field(
         0, ge=0, le=59_999, description="Images held out from the end of the training set and evaluated every epoch."
     )
+    patience: Whole | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Training ends after this many epochs without a lower loss on the validation images; null: never.",
+    )
     test_curve: bool = Field(
         False, description="Also record the test accuracy of every epoch (the last one is always)."
     )
@@ -123,8 +120,9 @@ class TrainSpec(Part):
     @property
     def shared_part(self) -> TrainSpec:
         """Return the part that must be equal for specs to be trained together: all but init, output_init and seed."""
-        of_start = {name: TrainSpec.model_fields[name].default for name in ("init", "output_init", "seed")}
-        return self.model_copy(update=of_start)
+        return self.model_copy(
+            update={name: TrainSpec.model_fields[name].default for name in ("init", "output_init", "seed")}
+        )
 
     @property
     def pretrains(self) -> bool:
@@ -134,8 +132,8 @@ class TrainSpec(Part):
     def first_network(self, images: Tensor, labels: Tensor | None = None) -> Network:
         """Return the network that the scheme fills from the seed, after its pre-training if it has one.
 
-        `images` uint8 [N, 784] and `labels` int64 [N] are those that the spec trains on. Only a scheme whose output
-        layer learns before the others needs labels; raises `ValueError` if they are missing then.
+        `images` uint8 [N, 784] and `labels` int64 [N] are those that the spec trains on. Raises `ValueError` if labels
+        are missing for a scheme whose output layer learns before the others.
         """
         from models.network.mlp import Network
 
@@ -173,8 +171,7 @@ class TrainSpec(Part):
     def memory_bytes(self) -> int:
         """Return an estimate of the memory of the training, without the data, with a third to spare.
 
-        The step in torch took 21 bytes for a parameter (its value, its gradient, Adam's two moments, and the
-        intermediate values of an update) and 7 to 9 for a unit and image of a batch.
+        The step in torch took 21 bytes for a parameter and 7 to 9 for a unit and image of a batch.
         """
         return 28 * self.architecture.parameter_count + 12 * self.batch_size * sum(self.architecture.sizes)
 
@@ -227,6 +224,8 @@ class TrainSpec(Part):
 def misfit(spec: TrainSpec, train_images: int) -> str:
     """Return why `spec` cannot be trained on `train_images` images, or an empty string."""
     left = train_images - spec.validation_images
+    if spec.patience is not None and spec.validation_images == 0:
+        return "patience watches the loss on validation_images, of which there are none; hold some out"
     if left < 1:
         return (
             f"validation_images = {spec.validation_images} leaves nothing to train on; "

@@ -1,9 +1,7 @@
 """Train one or many models at once, from specs to snapshots.
 
-`Training` holds K models in training and trains them an epoch at a time; `train` runs it to the end. The caller stores
-checkpoints: this file does not access the file system. A training that continues from a snapshot gives the same bits as
-an uninterrupted one, on the same device, thread count and versions, because the order of images is drawn from (seed,
-epoch).
+`Training` trains K models an epoch at a time; the caller stores checkpoints. Training on from a snapshot gives the bits
+of an uninterrupted training, on the same device, thread count and versions: (seed, epoch) decide the order of images.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from models.progress import StepProgress
 from models.results import EpochMetrics, EvaluationRecord
 from models.spec import TrainSpec
 from models.training.divergence import Divergence, loss_not_finite
+from models.training.early_stopping import EarlyStopping
 from models.training.engine import best_engine, make_step
 from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
 from models.training.epoch_metrics import curves_of, first_step_below, wants_curves
@@ -78,6 +77,7 @@ class Training:
         self._probe = Probe.of(digits.images, digits.labels, device)
         self._diagnosed = list(networks)
         self._fetched: dict[int, Network] = {}
+        self._stopping = EarlyStopping(self._shared.patience)
         self.failures: dict[int, LossNotFinite] = {}
         self.epoch = 0 if snapshots is None else snapshots[0].epoch
         self._build(list(range(len(specs))), networks)
@@ -91,8 +91,17 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Return whether all epochs of the spec are done."""
-        return self.epoch >= self._shared.epochs
+        """Return whether every model still in training has ended."""
+        return all(map(self.has_ended, self.members))
+
+    def has_ended(self, index: int) -> bool:
+        """Return whether a model has had all epochs of its spec, or is out of patience; it is then to be dropped."""
+        return self.epoch >= self._shared.epochs or self._stopping.is_out_of_patience(index)
+
+    def remember(self, index: int, metrics: Sequence[EpochMetrics]) -> None:
+        """Take in the metrics of a model's epochs before the snapshot from which it continues, for its patience."""
+        for one in metrics:
+            self._stopping.take(index, one.epoch, one.validation_loss)
 
     @property
     def members(self) -> list[int]:
@@ -119,10 +128,7 @@ class Training:
         return self.snapshots([index])[0]
 
     def snapshots(self, indices: Sequence[int], *, to_resume: bool = True) -> list[Snapshot]:
-        """Return copies of some models as they stand between two epochs.
-
-        Training can continue only from those with the optimizer's state, `to_resume`.
-        """
+        """Return copies of some models as they stand between two epochs, `to_resume` with the optimizer's state."""
         slots = [self._slots.index(index) for index in indices]
         has_state = to_resume and self.epoch > 0
         optimizers = self._step.optimizer_states(slots) if has_state else [{} for _ in slots]
@@ -153,14 +159,14 @@ class Training:
     def diagnose_all(self, indices: Sequence[int]) -> list[Diagnostics]:
         """Return the statistics of some models' layers between two epochs, on the first training images.
 
-        At the start they include theory's predictions; at the start and the end they include singular values. The
-        models do not change. They are computed on the training device, side by side.
+        At the start they include theory's predictions; there, and where all these models have ended, singular values.
+        They are computed on the training device, side by side.
         """
         networks, is_start = self.networks(indices), self.epoch == 0
         specs = [self.specs[index] for index in indices]
         starts = [Start(spec.init, spec.architecture, spec.output_init) for spec in specs] if is_start else None
         befores = None if is_start else [self._diagnosed[index] for index in indices]
-        moment = Moment(self.epoch, is_start or self.finished, starts, befores)
+        moment = Moment(self.epoch, is_start or all(map(self.has_ended, indices)), starts, befores)
         reports = diagnose_all(networks, self._probe, moment)
         for index, network in zip(indices, networks, strict=True):
             self._diagnosed[index] = network
@@ -205,6 +211,8 @@ class Training:
         of_slots = losses.t().tolist()
         before = (number - 1) * self.steps_per_epoch
         curves = dict(zip(self.members, self._curves(), strict=True))
+        for member, curve in curves.items():
+            self._stopping.take(member, number, curve.get("validation_loss"))
         return {
             member: EpochMetrics(
                 epoch=number,

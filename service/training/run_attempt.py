@@ -26,7 +26,7 @@ from models.training.train import Training
 from service.store import runs
 from service.store.attempts import Attempt, Member
 from service.store.epoch_records import EpochRecords
-from service.store.jobs import seconds_of_job
+from service.store.jobs import job_metrics, seconds_of_job
 from service.store.outages import retry_while_unreachable
 from service.training.checkpoint_writer import CheckpointWriter, EndedJobs, PendingCheckpoint
 from service.training.context import WorkerContext, shown_progress
@@ -144,51 +144,63 @@ class RunAttempt:
     def _commit(self, training: Training) -> None:
         """Submit the jobs' checkpoints: every epoch's on a CPU, some and the last on a GPU.
 
-        Waits for the commit after the last epoch, if a job is to pause, and if the worker is stopping.
+        Waits for the commit after a job's last epoch, if a job is to pause, and if the worker is stopping.
         """
         self._context.fault_hook("hand_over")
-        awaited = training.finished or self._monitor.someone_pauses or self._context.draining()
-        if self._on_gpu and not awaited and not self._gpu_commit_is_due():
+        someone_ends = any(map(training.has_ended, self._live))
+        is_interrupted = self._monitor.someone_pauses or self._context.draining()
+        is_due = is_interrupted or self._commit_is_due(training)
+        if not someone_ends and not is_due:
             return
+        awaited = someone_ends or is_interrupted
         self._stop_training(training, self._writer.wait())
         started = time.monotonic()
-        self._writer.submit(self._ready(training))
+        self._writer.submit(self._ready(training, only_ended=not is_due))
         if training.epoch > 0:  # the record of the start takes several times as long as those between
             self._handing_over_s = time.monotonic() - started
         if awaited:
             self._stop_training(training, self._writer.wait())
-        self._committed_at = time.monotonic()
+        if is_due:
+            self._committed_at = time.monotonic()
         self._monitor.moved()
         self._monitor.raise_if_unwanted()
-        if self._live and not training.finished and awaited:
+        if self._live and is_interrupted:
             self._context.raise_if_draining()
 
-    def _gpu_commit_is_due(self) -> bool:
+    def _commit_is_due(self, training: Training) -> bool:
+        if not self._on_gpu or training.epoch == 0:
+            return True
         by_cost_s = min(self._handing_over_s / GPU_COMMIT_SHARE, MOST_WITHOUT_COMMIT_S)
         return self._writer.idle and time.monotonic() - self._committed_at >= max(GPU_COMMIT_INTERVAL_S, by_cost_s)
 
-    def _ready(self, training: Training) -> list[PendingCheckpoint]:
-        """Return the checkpoints of all jobs, with the records since their last ones."""
-        live, final = list(self._live), training.finished
-        if not live:
+    def _ready(self, training: Training, *, only_ended: bool) -> list[PendingCheckpoint]:
+        """Return the checkpoints of all jobs, or of those that have ended, with the records since their last ones."""
+        ended = [index for index in self._live if training.has_ended(index)]
+        others = [] if only_ended else [index for index in self._live if index not in ended]
+        return [
+            *self._ready_of(training, others, final=False),
+            *self._ready_of(training, ended, final=True),
+        ]
+
+    def _ready_of(self, training: Training, some: Sequence[int], *, final: bool) -> list[PendingCheckpoint]:
+        if not some:
             return []
-        snapshots = training.snapshots(live, to_resume=not final)
-        diagnostics = self._diagnosed(training, live)
-        evaluations: Sequence[EvaluationRecord | None] = training.evaluate_all(live) if final else [None] * len(live)
+        snapshots = training.snapshots(some, to_resume=not final)
+        diagnostics = self._diagnosed(training, some, between=training.epoch > 0 and not final)
+        evaluations: Sequence[EvaluationRecord | None] = training.evaluate_all(some) if final else [None] * len(some)
         ready = []
-        for index, snapshot, report, evaluation in zip(live, snapshots, diagnostics, evaluations, strict=True):
+        for index, snapshot, report, evaluation in zip(some, snapshots, diagnostics, evaluations, strict=True):
             records = EpochRecords(epochs=self._pending[index], diagnostics=report, evaluation=evaluation)
             ready.append(PendingCheckpoint(index, self._live[index], snapshot, records, final))
             self._pending[index] = []
         return ready
 
-    def _diagnosed(self, training: Training, live: Sequence[int]) -> Sequence[Diagnostics | None]:
-        between = training.epoch > 0 and not training.finished
+    def _diagnosed(self, training: Training, some: Sequence[int], *, between: bool) -> Sequence[Diagnostics | None]:
         too_long = self._on_gpu and between and self._diagnosing_s > GPU_DIAGNOSTICS_SHARE * self._training_s
-        if too_long or not self._live[live[0]].spec.diagnostics:
-            return [None] * len(live)
+        if too_long or not self._live[some[0]].spec.diagnostics:
+            return [None] * len(some)
         started = time.monotonic()
-        reports = training.diagnose_all(live)
+        reports = training.diagnose_all(some)
         self._diagnosing_s += (time.monotonic() - started) if between else 0.0
         return reports
 
@@ -200,7 +212,10 @@ class RunAttempt:
         specs, device = [member.spec for member in self._attempt.members], self._device.torch_device
         snapshots = last_snapshots(self._context, self._attempt)
         if snapshots is not None:
-            return Training(specs, self._data, device, snapshots, engine)
+            training = Training(specs, self._data, device, snapshots, engine)
+            for index, member in self._live.items():
+                training.remember(index, job_metrics(self._engine, member.job_id))
+            return training
         training = Training(specs, self._data, device, self._first_snapshots(), engine)
         self._commit(training)
         return training

@@ -17,7 +17,7 @@ from models.init.constants import Zeros
 from models.init.pretrained import Dbn
 from models.network.architecture import Architecture
 from models.progress import StepProgress
-from models.spec import PRESETS, SGD, TrainSpec
+from models.spec import PRESETS, SGD, Adam, TrainSpec
 from models.training.engine import STACKED
 from models.training.kernel_library import kernel
 from models.training.train import Training
@@ -318,3 +318,35 @@ def test_checkpoints_too_large_to_be_in_memory_together_are_committed_one_by_one
     bench.attempt(run_id, fault_hook=lambda point: commits.update([point]))
     assert states(bench, jobs) == ["succeeded"] * 3
     assert commits["commit"] == commits["write_files"] == 6
+
+
+PATIENT = {"validation_images": 100, "patience": 2, "epochs": 60, "optimizer": Adam(lr=0.02)}
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_jobs_out_of_patience_end_each_in_its_own_epoch_and_the_others_go_on(gpu: bool, bench: Bench) -> None:
+    specs = [*seeds(3, **PATIENT), SMALL.model_copy(update=PATIENT | {"init": Zeros()})]
+    jobs, (run_id, *_) = submitted(bench, specs)
+    bench.attempt(run_id, device=ActsLikeAGpu() if gpu else bench.device)
+    assert states(bench, jobs) == ["succeeded"] * 4
+    epochs = []
+    for job_id in jobs:
+        losses = [one.validation_loss or 0.0 for one in job_metrics(bench.engine, job_id)]
+        assert losses.index(min(losses)) == len(losses) - 3
+        last = list_checkpoints(bench.engine, job_id)[-1]
+        assert (last.epoch, last.final) == (len(losses), True)
+        epochs.append(len(losses))
+    assert len(set(epochs)) > 1
+    assert max(epochs) < 60
+
+
+@pytest.mark.parametrize("call", [2, 4, 6])
+def test_patience_survives_a_worker_that_is_killed(call: int, bench: Bench) -> None:
+    undisturbed_jobs, (run_id, *_) = submitted(bench, seeds(2, **PATIENT))
+    bench.attempt(run_id)
+    jobs, (run_id, *_) = submitted(bench, seeds(2, **PATIENT))
+    die_at(bench, run_id, "commit", call)
+    bench.attempt(run_id)
+    for own, other in zip(jobs, undisturbed_jobs, strict=True):
+        found, expected = (list_checkpoints(bench.engine, job_id)[-1] for job_id in (own, other))
+        assert (found.epoch, found.final, found.weights_sha256) == (expected.epoch, True, expected.weights_sha256)

@@ -7,6 +7,7 @@ last epoch is kept. Test images play no part in the choice, so that tests on the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from models.evaluation.spec_labels import flattened, short_names
 from models.spec import TrainSpec
 
 RATE = "optimizer.lr"
+FINEST_FACTOR = 1.1
+LEAST_RATE, MOST_RATE = 1e-8, 10.0
 
 
 class RateTried(Part):
@@ -55,14 +58,10 @@ def at_best_rates(
     succeed, whose groups have no choice yet. A rate at which fewer seeds succeeded than at another is not chosen; of
     equally good rates the lower is. Without validation accuracies a group loses its members.
     """
-    groups: dict[str, dict[float, list[Compared]]] = {}
+    groups = _grouped(members, specs)
     firsts: dict[str, TrainSpec] = {}
     for spec in specs:
-        key = _without_rate(spec)
-        firsts.setdefault(key, spec)
-        groups.setdefault(key, {}).setdefault(spec.optimizer.lr, [])
-    for member in members:
-        groups[_without_rate(member.spec)][member.spec.optimizer.lr].append(member)
+        firsts.setdefault(_without_rate(spec), spec)
     labels = short_names([{**flattened(spec), RATE: None} for spec in firsts.values()])
     names = dict(zip(firsts, labels, strict=True))
     open_groups = {_without_rate(spec) for spec in unfinished}
@@ -74,6 +73,54 @@ def at_best_rates(
         rates = sorted(of_rate)
         tried += [_tried(names[key], rate, of_rate[rate], rates, is_best=rate == best) for rate in rates]
     return BestRates(kept, tried, names)
+
+
+def refined(members: Sequence[Compared], specs: Sequence[TrainSpec]) -> list[TrainSpec]:
+    """Return specs at rates around the best one of each group, by `finer_rates`, with all seeds of the group.
+
+    `specs` are those of all members, none of which may still change; a group without a choice gets none.
+    """
+    found = []
+    for key, of_rate in _grouped(members, specs).items():
+        best = _best(of_rate)
+        if best is None:
+            continue
+        own = {spec.seed: spec for spec in specs if _without_rate(spec) == key}
+        found += [
+            spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": rate})})
+            for rate in finer_rates(list(of_rate), best)
+            for spec in own.values()
+        ]
+    return found
+
+
+def finer_rates(rates: Sequence[float], best: float) -> list[float]:
+    """Return rates around the best of some: the geometric mean of it and each neighbour, at an edge one step beyond.
+
+    The step beyond is that to the other neighbour, half a decade if there is none. Rates have three digits; none is
+    nearer to the best than by a factor of 1.1, and none leaves the range that an optimizer takes.
+    """
+    ordered = sorted(rates)
+    place = ordered.index(best)
+    below = ordered[place - 1] if place > 0 else None
+    above = ordered[place + 1] if place + 1 < len(ordered) else None
+    step = above / best if above else best / below if below else math.sqrt(10)
+    candidates = (
+        math.sqrt(best * below) if below else best / step,
+        math.sqrt(best * above) if above else best * step,
+    )
+    rounded = [float(f"{min(max(rate, LEAST_RATE), MOST_RATE):.3g}") for rate in candidates]
+    return [rate for rate in rounded if rate not in rates and max(rate / best, best / rate) >= FINEST_FACTOR]
+
+
+def _grouped(members: Sequence[Compared], specs: Sequence[TrainSpec]) -> dict[str, dict[float, list[Compared]]]:
+    """Return the members by group and rate, in the order of `specs`; a rate without a result has none."""
+    groups: dict[str, dict[float, list[Compared]]] = {}
+    for spec in specs:
+        groups.setdefault(_without_rate(spec), {}).setdefault(spec.optimizer.lr, [])
+    for member in members:
+        groups[_without_rate(member.spec)][member.spec.optimizer.lr].append(member)
+    return groups
 
 
 def _best(of_rate: dict[float, list[Compared]]) -> float | None:

@@ -16,7 +16,7 @@ from service.queue.admission import JobLimits
 from service.queue.engine import client_of, enqueue
 from service.queue.grouping import divided
 from service.store.engine import writing
-from service.store.experiments import insert_experiment
+from service.store.experiments import ExperimentRow, extend_experiment, insert_experiment
 from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
 from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job, insert_run
@@ -108,17 +108,33 @@ class Queue:
                     return None, before
             self.check_costs(connection, specs)
             experiment_id = insert_experiment(connection, recipe, request, len(specs))
-            at_once = self._jobs_per_run if some_gpu_is_live(connection, self._worker_ttl_s) else 1
-            runs = divided(specs, at_once)
-            run_ids = [insert_run(connection) for _ in range(max(runs) + 1)]
-            for spec, run in zip(specs, runs, strict=True):
-                insert_job(connection, spec, None, experiment_id=experiment_id, run_id=run_ids[run])
-            for run_id in run_ids:
-                enqueue(client, connection, run_id, PRIORITIES["normal"])
-            self._check_room(connection)
+            self._insert_members(client, connection, experiment_id, specs)
             if once is not None:
                 keep_answer(connection, once.key, once.answer(connection, experiment_id))
         return experiment_id, None
+
+    def extend_experiment(self, row: ExperimentRow, specs: Sequence[TrainSpec]) -> None:
+        """Insert more members of an experiment, as `submit_experiment` does: all or none.
+
+        Raises as it does, and `IllegalTransition` if the experiment has changed since `row` was read.
+        """
+        client = self._connected()
+        with writing(self._engine) as connection:
+            extend_experiment(connection, row, len(specs))
+            self.check_costs(connection, specs)
+            self._insert_members(client, connection, row.id, specs)
+
+    def _insert_members(
+        self, client: Client, connection: Connection, experiment_id: str, specs: Sequence[TrainSpec]
+    ) -> None:
+        at_once = self._jobs_per_run if some_gpu_is_live(connection, self._worker_ttl_s) else 1
+        runs = divided(specs, at_once)
+        run_ids = [insert_run(connection) for _ in range(max(runs) + 1)]
+        for spec, run in zip(specs, runs, strict=True):
+            insert_job(connection, spec, None, experiment_id=experiment_id, run_id=run_ids[run])
+        for run_id in run_ids:
+            enqueue(client, connection, run_id, PRIORITIES["normal"])
+        self._check_room(connection)
 
     def check_costs(self, connection: Connection, specs: Sequence[TrainSpec]) -> None:
         """Raise `JobTooLarge` if one of these jobs would cost more than is accepted."""

@@ -6,14 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select, update
 from uuid6 import uuid7
 
 from models.evaluation.pairs import Compared
 from models.recipes.base import Outcome
 from models.results import EpochMetrics, EvaluationRecord, first_step_below_2
 from models.spec import TrainSpec
-from service.errors import NotFound
+from service.errors import IllegalTransition, NotFound
 from service.store.engine import now
 from service.store.jobs import JobState, job_diagnostics, may_be_an_id
 from service.store.tables import checkpoints, epochs, experiments, jobs
@@ -47,6 +47,16 @@ def insert_experiment(connection: Connection, recipe: str | None, request: dict[
         insert(experiments).values(id=experiment_id, created_at=now(), recipe=recipe, request=request, members=members)
     )
     return experiment_id
+
+
+def extend_experiment(connection: Connection, row: ExperimentRow, more: int) -> None:
+    """Count more members of an experiment, in the caller's transaction.
+
+    Raises `IllegalTransition` if another request has added some since `row` was read.
+    """
+    same = (experiments.c.id == row.id, experiments.c.members == row.members)
+    if connection.execute(update(experiments).where(*same).values(members=row.members + more)).rowcount == 0:
+        raise IllegalTransition(f"{row.id} was refined or deleted by another request.", "Look at its members again.")
 
 
 def get_experiment(engine: Engine, experiment_id: str) -> ExperimentRow:

@@ -71,6 +71,7 @@ EXPERIMENTS: dict[str, Any] = {
     "get_one_experiment": _EXPERIMENT,
     "delete_one_experiment": {"id": _EXPERIMENT_ID, "object": "experiment", "members": 6, "deleted": True},
     "cancel_experiment": _EXPERIMENT,
+    "refine_experiment": _EXPERIMENT,
     "get_experiments": list_of(_EXPERIMENT_SUMMARY),
     "get_events_of_experiment": list_of(
         {"id": 1, "job_id": JOB_ID, "type": "job.queued", "at": CREATED, "data": {}},

@@ -33,6 +33,7 @@ from service.api.experiment_views import (
 )
 from service.api.job_files import delete_files
 from service.api.pagination import page
+from service.api.rate_refinement import refined_members
 from service.api.routes.events import RESPONSES, HowAsked, events_answer
 from service.api.schemas.events import Event
 from service.api.schemas.experiments import DeletedExperiment, Experiment, ExperimentSummary, RecipeView
@@ -207,6 +208,22 @@ def delete_one_experiment(services: ServicesDep, experiment_id: str) -> DeletedE
     if may_go:  # else the sweep deletes the files when the backup that copies them is over
         delete_files(services.artifacts, members)
     return DeletedExperiment(id=experiment_id, members=len(members))
+
+
+@router.post(
+    "/experiments/{experiment_id}/refine",
+    summary="Refine the learning rates of an experiment",
+    responses=problem_responses(404, 409, 422, 503),
+)
+def refine_experiment(services: ServicesDep, experiment_id: str) -> Experiment:
+    """Add members at learning rates around the best one of each group: halfway to its neighbours, or beyond an edge.
+
+    Half means the geometric mean. All members must have ended, and been submitted with `rates`. Each request adds at
+    most two rates a group with all seeds; repeated, it closes in on the best rate to a factor of 1.1.
+    """
+    row = get_experiment(services.engine, experiment_id)
+    services.queue.extend_experiment(row, refined_members(services.engine, row))
+    return experiment_view(services, experiment_id)
 
 
 @router.post("/experiments/{experiment_id}/cancel", summary="Cancel an experiment", responses=problem_responses(404))

@@ -55,6 +55,7 @@ export const getExperiment = (id) => call("GET", `/experiments/${safe(id)}`);
 export const comparisonOf = (id) => call("GET", `/experiments/${safe(id)}/comparison`);
 export const comparisonTableOf = (id) =>
   call("GET", `/experiments/${safe(id)}/comparison`, { accept: "text/csv", as: "blob" });
+export const refineExperiment = (id) => call("POST", `/experiments/${safe(id)}/refine`);
 export const cancelExperiment = (id) => call("POST", `/experiments/${safe(id)}/cancel`);
 
 export const listModels = (query) => call("GET", "/models", { query });

@@ -2,8 +2,8 @@
 
 import { accuracyAxis, chart, draw, errorOf } from "../charts/plotly_chart.js";
 import { rateSweep } from "../charts/rate_sweep.js";
-import { link } from "../lib/address.js";
-import { comparisonOf, comparisonTableOf, getExperiment, listExperiments } from "../lib/api.js";
+import { go, link } from "../lib/address.js";
+import { comparisonOf, comparisonTableOf, getExperiment, listExperiments, refineExperiment } from "../lib/api.js";
 import { copyAsCurl } from "../lib/curl.js";
 import { button, choice, element, field, fill, tableOf } from "../lib/dom.js";
 import { saveBlob } from "../lib/download.js";
@@ -95,7 +95,22 @@ function compared(experiment, comparison, again) {
     table(groups, fields, on, images),
     figure,
     rateSweep(comparison.sweep),
+    comparison.sweep.some((one) => one.chosen) && refining(id),
   ];
+}
+
+/** Return the button that trains at rates around the best ones, and then shows the new members as they train. */
+function refining(id) {
+  const refine = async () => {
+    await refineExperiment(id);
+    go("watch", { experiment: id });
+  };
+  return element(
+    "p",
+    { class: "row" },
+    button("Refine the rates", (event) => act(event, refine), { class: "quiet" }),
+    element("span", { class: "faint" }, "Trains each scheme at two more rates around its best one."),
+  );
 }
 
 function whyNoPair({ pairs_left_out: leftOut }) {

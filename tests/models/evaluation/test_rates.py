@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from models.evaluation.comparison import compare
 from models.evaluation.pairs import Compared
-from models.evaluation.rates import at_best_rates
+from models.evaluation.rates import at_best_rates, finer_rates
 from models.init.base import Scheme
 from models.init.by_fans import HeNormal, XavierUniform
 from models.spec import SGD, TrainSpec
@@ -105,3 +107,34 @@ def test_more_groups_than_can_be_paired_are_compared_with_a_baseline_alone() -> 
 def test_groups_whose_rates_are_nearly_equal_have_different_names() -> None:
     members = [member(HeNormal(), rate, 0, None) for rate in (0.1, 0.1000000001)]
     assert [group.name for group in compare(members).groups] == ["he_normal, lr 0.1", "he_normal, lr 0.1000000001"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "best", "expected"),
+    [
+        ([0.001, 0.01, 0.1], 0.01, [0.00316, 0.0316]),
+        ([0.001, 0.01, 0.1], 0.001, [0.0001, 0.00316]),  # a step as long as the other beyond the edge
+        ([0.01, 0.1], 0.1, [0.0316, 1.0]),
+        ([0.1], 0.1, [0.0316, 0.316]),
+        ([1.0, 10.0], 10.0, [3.16]),  # no optimizer takes more
+        ([0.1, 0.105, 0.11], 0.105, []),
+        ([0.1, 0.105, 1.0], 0.105, [0.324]),
+    ],
+)
+def test_finer_rates_halve_the_distance_to_the_neighbours_of_the_best(
+    rates: list[float], best: float, expected: list[float]
+) -> None:
+    assert finer_rates(rates, best) == expected
+
+
+def test_again_and_again_they_close_in_on_the_best_rate() -> None:
+    rates, peak = [1e-3, 1e-2, 1e-1], 0.027
+    for _ in range(20):
+        best = min(rates, key=lambda rate: abs(math.log(rate / peak)))
+        finer = finer_rates(rates, best)
+        if not finer:
+            break
+        rates += finer
+    assert not finer
+    assert abs(math.log(best / peak)) < math.log(1.1)
+    assert len(rates) < 20

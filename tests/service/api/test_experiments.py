@@ -12,6 +12,7 @@ import pytest
 from models.recipes import RECIPES
 from models.spec import TrainSpec
 from service.settings import Settings
+from service.store.experiments import list_members
 from service.store.jobs import get_job
 from tests.service.conftest import SMALL, Api, Bench, problem
 
@@ -252,3 +253,50 @@ def test_members_keep_the_specs_of_the_recipe(api: httpx.Client) -> None:
     experiment = api.post("/experiments", json={"recipe": "R9", "seeds": [4]}).json()
     specs = [api.get(f"/jobs/{one['job_id']}").json()["spec"] for one in experiment["members"]]
     assert [TrainSpec.model_validate(spec) for spec in specs] == RECIPES["R9"].members([4])
+
+
+def test_rates_are_refined_around_the_best_one_of_each_scheme(bench: Bench, api: httpx.Client) -> None:
+    body = {
+        "base": BASE | {"validation_images": 100, "optimizer": {"name": "sgd"}},
+        "rates": [0.001, 0.1, 10],
+        "schemes": ["zeros", "he_normal"],
+        "seeds": [0, 1],
+    }
+    made = api.post("/experiments", json=body).raise_for_status().json()
+    path = f"/experiments/{made['id']}"
+    problem(api.post(f"{path}/refine"), 409, "illegal-transition")
+    train_queued(bench, made["id"])
+    best = {one["group"]: one["rate"] for one in sweep_of(api, path) if one["chosen"]}
+    finer = api.post(f"{path}/refine").raise_for_status().json()
+    new = finer["members"][12:]
+    assert len(new) == 2 * 2 * 2
+    assert {one["seed"] for one in new} == {0, 1}
+    near = {0.1: {0.01, 1.0}, 10: {1.0}, 0.001: {0.01, 1e-05}}
+    for scheme, rate in best.items():
+        rates = {one["label"]["optimizer.lr"] for one in new if one["label"]["init.scheme"] == scheme}
+        assert rates == near[rate]
+    assert finer["has_ended"] is False
+    problem(api.post(f"{path}/refine"), 409, "illegal-transition")
+    train_queued(bench, made["id"])
+    chosen = [one for one in sweep_of(api, path) if one["chosen"]]
+    assert {one["group"] for one in chosen} == {"zeros", "he_normal"}
+    assert len(sweep_of(api, path)) == 6 + 4
+
+
+def test_only_rates_are_refined(bench: Bench, api: httpx.Client) -> None:
+    made = api.post("/experiments", json={"base": BASE, "schemes": ["zeros"]}).raise_for_status().json()
+    train_queued(bench, made["id"])
+    refused = problem(api.post(f"/experiments/{made['id']}/refine"), 422, "invalid-spec")
+    assert "tries no learning rates" in refused["detail"]
+    problem(api.post("/experiments/exp_x/refine"), 404, "not-found")
+
+
+def train_queued(bench: Bench, experiment_id: str) -> None:
+    for member in list_members(bench.engine, experiment_id):
+        if member.state == "queued":
+            bench.attempt(get_job(bench.engine, member.job_id).run_id)
+
+
+def sweep_of(api: httpx.Client, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get(f"{path}/comparison").raise_for_status().json()["sweep"]
+    return found

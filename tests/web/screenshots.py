@@ -1,6 +1,7 @@
 """Take pictures of the views on a service that has trained something: `python -m tests.web.screenshots FOLDER`.
 
-Desktop and phone, light and dark. Those two that stand in the README are `watch-desktop-light` and `try-desktop-light`.
+Desktop and phone, light and dark. In the README stand `watch-desktop-light`, `try-desktop-light` and a step of the
+lesson after its run.
 """
 
 from __future__ import annotations

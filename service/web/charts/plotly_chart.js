@@ -25,10 +25,11 @@ export function chart(name, note = null, kind = "") {
   return element(
     "figure",
     { class: "chart" },
-    element("div", { class: "row apart" }, element("h3", {}, name), savers(name, plot)),
+    element("h3", {}, name),
     legend,
     plot,
     note && element("figcaption", {}, note),
+    savers(name, plot),
   );
 }
 

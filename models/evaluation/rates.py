@@ -76,20 +76,20 @@ def at_best_rates(
 
 
 def refined(members: Sequence[Compared], specs: Sequence[TrainSpec]) -> list[TrainSpec]:
-    """Return specs at rates around the best one of each group, by `finer_rates`, with all seeds of the group.
+    """Return specs at rates around the best one of each group, by `finer_rates`, with the seeds that it has results of.
 
-    `specs` are those of all members, none of which may still change; a group without a choice gets none.
+    `specs` are those of members that have ended and were really tried; a group without a choice gets none.
     """
     found = []
-    for key, of_rate in _grouped(members, specs).items():
+    for of_rate in _grouped(members, specs).values():
         best = _best(of_rate)
         if best is None:
             continue
-        own = {spec.seed: spec for spec in specs if _without_rate(spec) == key}
+        # Other seeds would make the new rates win by their number: see `_best`.
         found += [
-            spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"lr": rate})})
+            member.spec.model_copy(update={"optimizer": member.spec.optimizer.model_copy(update={"lr": rate})})
             for rate in finer_rates(list(of_rate), best)
-            for spec in own.values()
+            for member in of_rate[best]
         ]
     return found
 
@@ -109,7 +109,7 @@ def finer_rates(rates: Sequence[float], best: float) -> list[float]:
         math.sqrt(best * below) if below else best / step,
         math.sqrt(best * above) if above else best * step,
     )
-    rounded = [float(f"{min(max(rate, LEAST_RATE), MOST_RATE):.3g}") for rate in candidates]
+    rounded = [float(f"{rate:.3g}") for rate in candidates if LEAST_RATE <= rate <= MOST_RATE]
     return [rate for rate in rounded if rate not in rates and max(rate / best, best / rate) >= FINEST_FACTOR]
 
 

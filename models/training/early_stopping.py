@@ -12,18 +12,16 @@ class EarlyStopping:
 
     patience: int | None
     _best: dict[int, tuple[float, int]] = field(default_factory=dict)
-    _last: dict[int, int] = field(default_factory=dict)
+    _ended: set[int] = field(default_factory=set)
 
     def take(self, index: int, epoch: int, loss: float | None) -> None:
         """Take in a model's validation loss after an epoch; None stands for one that is not finite."""
-        least, _ = self._best.get(index, (math.inf, 0))
+        least, best_epoch = self._best.get(index, (math.inf, 0))
         if loss is not None and loss < least:
             self._best[index] = loss, epoch
-        self._last[index] = epoch
+        elif self.patience is not None and epoch - best_epoch >= self.patience:
+            self._ended.add(index)
 
     def is_out_of_patience(self, index: int) -> bool:
         """Return whether a model has had `patience` epochs since the one with its least loss, or since the start."""
-        if self.patience is None:
-            return False
-        _, best_epoch = self._best.get(index, (math.inf, 0))
-        return self._last.get(index, 0) - best_epoch >= self.patience
+        return index in self._ended

@@ -279,15 +279,14 @@ class Training:
 
 
 def train(
-    specs: Sequence[TrainSpec],
-    data: DataSet,
-    device: torch.device,
-    between_steps: BetweenSteps | None = None,
+    specs: Sequence[TrainSpec], data: DataSet, device: torch.device, between_steps: BetweenSteps | None = None
 ) -> Iterator[tuple[Training, dict[int, EpochMetrics]]]:
     """Train to the end; after every epoch yield the training and that epoch's metrics of each model, by its index."""
     training = Training(specs, data, device)
     while not training.finished:
         yield training, training.run_epoch(between_steps)
+        for index in filter(training.has_ended, training.members):
+            training.drop(index)
 
 
 def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:

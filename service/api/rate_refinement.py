@@ -22,10 +22,15 @@ def refined_members(engine: Engine, row: ExperimentRow) -> list[TrainSpec]:
     if not row.request.get("rates"):
         raise InvalidSpec(f"{row.id} tries no learning rates.", 'Submit an experiment with "rates", such as "auto".')
     if any(member.state not in ENDED for member in rows):
-        raise IllegalTransition(f"{row.id} still trains.", "Refine its rates when all members have ended.")
-    specs = refined(compared_members(engine, row.id, rows), [member.spec for member in rows])
+        raise IllegalTransition(f"{row.id} has members that have not ended.", "Refine its rates when all have.")
+    members = compared_members(engine, row.id, rows)
+    if not members:
+        raise InvalidSpec(f"No member of {row.id} has a result.", "Train it again.")
+    # A rate whose members were all cancelled was not tried.
+    specs = refined(members, [member.spec for member in rows if member.state != "cancelled"])
     if not specs:
-        raise InvalidSpec(f"{row.id} has no rates to refine.", "Its best rates have neighbours within a factor of 1.1.")
+        message = f"{row.id} has no finer rates: the neighbours of its best ones are nearer than a factor of 1.21."
+        raise InvalidSpec(message, "Its rates are as good as this search makes them.")
     if len(rows) + len(specs) > MAX_MEMBERS:
         message = f"{row.id} would have more than {MAX_MEMBERS} members."
         raise InvalidSpec(message, "Submit an experiment with fewer rates.")

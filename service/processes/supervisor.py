@@ -76,7 +76,8 @@ class Supervisor:
                 child.start()
             while status == 0 and not self._is_stopping:
                 time.sleep(LOOK_INTERVAL_S)
-                status = max(self._look_after(child) for child in self._children)
+                if not self._is_stopping:  # else children that a signal has ended too would be started again
+                    status = max(self._look_after(child) for child in self._children)
         finally:
             self._stop_all()
         return status

@@ -18,6 +18,9 @@ from service.store.jobs import JobState
 from service.store.outcomes import outcome_in
 from service.store.tables import checkpoints, jobs, pretrain_epochs
 
+ALL_DONE = {"percent": 100.0, "time_left_s": 0.0}
+"""The progress of a job that has ended, in fewer epochs than expected if it ran out of patience."""
+
 
 class Committed(NamedTuple):
     """The result of a commit: the job's state, whether the checkpoint is kept, and the files without a row."""
@@ -80,7 +83,7 @@ def _commit_checkpoint(connection: Connection, commit: CheckpointCommit) -> Comm
 def _update_job(connection: Connection, commit: CheckpointCommit) -> None:
     values: dict[str, Any] = {"epoch": commit.checkpoint.epoch} if commit.checkpoint.phase == "train" else {}
     if commit.progress:
-        values["progress"] = commit.progress
+        values["progress"] = commit.progress | (ALL_DONE if commit.checkpoint.final else {})
     if values:
         connection.execute(update(jobs).where(jobs.c.id == commit.job_id).values(**values))
 

@@ -74,6 +74,15 @@ def find_experiment(connection: Connection, experiment_id: str) -> ExperimentRow
     return ExperimentRow(**row)
 
 
+def hold_experiment(connection: Connection, experiment_id: str) -> None:
+    """Lock an experiment's row until the transaction ends, before any of its runs: no member is added meanwhile.
+
+    Raises `NotFound`.
+    """
+    find_experiment(connection, experiment_id)
+    connection.execute(select(experiments.c.id).where(experiments.c.id == experiment_id).with_for_update())
+
+
 def list_experiments(engine: Engine, *, after: str | None, limit: int) -> list[ExperimentRow]:
     """Return up to `limit` experiments, newest first, starting after the experiment `after`."""
     query = select(experiments).order_by(experiments.c.id.desc()).limit(limit)

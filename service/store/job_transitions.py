@@ -17,7 +17,7 @@ from service.errors import IllegalTransition, ModelInUse
 from service.store.attempts import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.engine import now, writing
 from service.store.events import append_event, count_change
-from service.store.experiments import find_experiment
+from service.store.experiments import hold_experiment
 from service.store.file_hold import files_are_held
 from service.store.jobs import EVENT_OF, JobRow, JobState, find_job, insert_run, values_of_state
 from service.store.tables import (
@@ -123,7 +123,7 @@ def delete_experiment(engine: Engine, experiment_id: str) -> tuple[list[str], bo
     Raises as `delete_job` does, for the first member that cannot be deleted.
     """
     with writing(engine) as connection:
-        find_experiment(connection, experiment_id)
+        hold_experiment(connection, experiment_id)
         of_experiment = select(jobs.c.id).where(jobs.c.experiment_id == experiment_id).order_by(jobs.c.run_id)
         members = list(connection.execute(of_experiment).scalars())
         may_go = _delete(connection, members, DELETABLE)

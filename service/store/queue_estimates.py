@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
@@ -51,13 +52,20 @@ class Capacity:
 def work_per_s(connection: Connection) -> float | None:
     """Return the measured work per second of a worker; None before the first job has succeeded."""
     ended = (
-        select(jobs.c.work, (jobs.c.ended_at - jobs.c.started_at).label("seconds"))
+        select(jobs.c.work, jobs.c.epoch, jobs.c.spec, (jobs.c.ended_at - jobs.c.started_at).label("seconds"))
         .where(jobs.c.state == "succeeded", jobs.c.work > 0)
         .order_by(jobs.c.id.desc())
         .limit(MEASURED_JOBS)
     )
-    speeds = [row.work / row.seconds for row in connection.execute(ended) if row.seconds > 0]
+    speeds = [_work_done(row) / row.seconds for row in connection.execute(ended) if row.seconds > 0]
     return median(speeds) if speeds else None
+
+
+def _work_done(row: Any) -> float:
+    """Return the work that an ended job has done: less than was expected of it if it ran out of patience."""
+    expected = row.spec["epochs"]
+    share = min(1.0, row.epoch / expected) if expected and row.spec.get("patience") else 1.0
+    return float(row.work * share)
 
 
 def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:

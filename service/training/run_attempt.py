@@ -156,7 +156,7 @@ class RunAttempt:
         self._stop_training(training, self._writer.wait())
         started = time.monotonic()
         self._writer.submit(self._ready(training, only_ended=not is_due))
-        if training.epoch > 0:  # the record of the start takes several times as long as those between
+        if training.epoch > 0 and not someone_ends:  # records of start and end take several times as long as others
             self._handing_over_s = time.monotonic() - started
         if awaited:
             self._stop_training(training, self._writer.wait())

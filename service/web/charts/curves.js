@@ -62,6 +62,15 @@ function valuesOf(curves) {
   return curves.flatMap((one) => [...one.low, ...one.high]);
 }
 
+function tableOf(curves, what) {
+  return {
+    columns: ["group", what, "mean", "lowest", "highest", "seeds"],
+    rows: curves.flatMap(({ name, epochs, mean, low, high, seeds }) =>
+      epochs.map((epoch, index) => [name, epoch, mean[index], low[index], high[index], seeds]),
+    ),
+  };
+}
+
 function figureOf(curves, yaxis, { shown, placeOf = (value) => value, what = "epoch" }) {
   const traces = curves.flatMap((curve, index) => {
     const { colour, dash, marker } = styleOf(index);
@@ -99,6 +108,7 @@ function figureOf(curves, yaxis, { shown, placeOf = (value) => value, what = "ep
       hovermode: "x",
     },
     legend: curves.map((one) => one.name),
+    table: tableOf(curves, what),
     summary: last.join("; ") || "Nothing yet.",
   };
 }

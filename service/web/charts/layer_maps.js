@@ -182,7 +182,12 @@ function heatMap(grid, { epochs }, range, measure) {
       colorbar: { thickness: 12, title: { text: unit, font: { size: 11 } }, ...ticksOf(range, isLog) },
     },
   ];
-  return { traces, layout: { ...axes(epochs, grid.length), showlegend: false }, summary: summaryOf(grid, isLog) };
+  return {
+    traces,
+    layout: { ...axes(epochs, grid.length), showlegend: false },
+    table: tableOf(grid, epochs, measure),
+    summary: summaryOf(grid, isLog),
+  };
 }
 
 /** One line per layer on its own baseline; its height is the value within the range of all groups. */
@@ -205,7 +210,22 @@ function ridges(grid, { index, epochs }, [low, high], measure) {
       fillcolor: faded(colour, 0.25),
     },
   ]);
-  return { traces, layout: { ...axes(epochs, grid.length), showlegend: false }, summary: summaryOf(grid, isLog) };
+  return {
+    traces,
+    layout: { ...axes(epochs, grid.length), showlegend: false },
+    table: tableOf(grid, epochs, measure),
+    summary: summaryOf(grid, isLog),
+  };
+}
+
+/** Return the values of a grid as they were recorded. */
+function tableOf(grid, epochs, measure) {
+  const { title, unit, isLog } = MEASURES[measure];
+  const recorded = (value) => (value === null || !isLog ? value : 10 ** value);
+  return {
+    columns: ["layer", "epoch", `${title} (${unit})`],
+    rows: grid.flatMap((row, layer) => row.map((value, index) => [layer + 1, epochs[index].epoch, recorded(value)])),
+  };
 }
 
 function axes(epochs, layers) {

@@ -46,11 +46,32 @@ function diagramOf(diagram) {
     "Colour: the depth scale ξ_c in layers; networks train to a few ξ_c (Schoenholz et al. 2017). Line: χ = 1, between order and chaos. " +
       "Points: schemes with their default biases. Blank: the signal dies, or grows without end.",
   );
-  draw(figure, () => ({ traces: tracesOf(diagram), layout: layoutOf(diagram), summary: summaryOf(diagram) }));
+  draw(figure, () => ({
+    traces: tracesOf(diagram),
+    layout: layoutOf(diagram),
+    table: tableOf(diagram),
+    summary: summaryOf(diagram),
+  }));
   const places = together(diagram.schemes, Infinity).map((one) =>
     element("li", {}, `σ_w = ${one.sigma_w.toFixed(2)}: ${one.names}`),
   );
   return [figure, element("h3", {}, "Where the schemes stand, in layers of 256 units"), element("ul", {}, places)];
+}
+
+function tableOf({ sigma_w: widths, sigma_b: biases, xi_c: depths, phase, q, chi }) {
+  return {
+    columns: ["sigma_w", "sigma_b", "phase", "q", "chi", "xi_c (layers)"],
+    rows: biases.flatMap((bias, line) =>
+      widths.map((width, column) => [
+        width,
+        bias,
+        phase[line][column],
+        q[line][column],
+        chi[line][column],
+        depths[line][column],
+      ]),
+    ),
+  };
 }
 
 function tracesOf(diagram) {

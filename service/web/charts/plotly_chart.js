@@ -38,8 +38,8 @@ function savers(name, plot) {
   const save = (event, format) =>
     act(event, async () => {
       const { FORMATS } = await import("./chart_export.js");
-      const { traces, layout } = drawn.get(plot)();
-      await FORMATS[format]({ name, traces, layout: { ...themed(layout), paper_bgcolor: inkOf("paper") } });
+      const { traces, layout, table } = drawn.get(plot)();
+      await FORMATS[format]({ name, traces, layout: { ...themed(layout), paper_bgcolor: inkOf("paper") }, table });
     });
   const buttons = ["SVG", "PNG", "CSV"].map((format) =>
     button(format, (event) => save(event, format), { class: "quiet small", "aria-label": `${name} as ${format}` }),
@@ -49,7 +49,8 @@ function savers(name, plot) {
 
 /**
  * Draw traces into a chart, or redraw it. `make` returns {traces, layout, summary} in the colours of the theme: it is
- * called again when the page turns light or dark. `summary` says in words what there is to see; `legend` names the groups, by number.
+ * called again when the page turns light or dark. `summary` says in words what there is to see; `legend` names the groups, by number;
+ * `table`, {columns, rows}, has the numbers to save where they are drawn otherwise, as logarithms or errors.
  */
 export function draw(figure, make) {
   const plot = figure.querySelector(".plot");

@@ -50,6 +50,10 @@ function curves(sweep) {
       yaxis: accuracyAxis(known(sweep).map((one) => errorOf(one.validation_accuracy.mean))),
     },
     legend: [...groups.keys()],
+    table: {
+      columns: ["group", "rate", "seeds", "validation accuracy, mean", "chosen"],
+      rows: sweep.map((one) => [one.group, one.rate, one.n, one.validation_accuracy?.mean ?? null, one.chosen]),
+    },
     summary: chosen.map((one) => `${one.group} at ${tick(one.rate)}`).join("; "),
   };
 }

@@ -183,6 +183,10 @@ function intervals(groups) {
       yaxis: { autorange: "reversed", type: "category" },
       showlegend: false,
     },
+    table: {
+      columns: ["group", "accuracy, mean", "interval, low", "interval, high", "seeds"],
+      rows: groups.map(({ name, accuracy, seeds }) => [name, accuracy.mean, accuracy.low, accuracy.high, seeds.length]),
+    },
     summary: groups.map((group) => `${group.name} ${percent(group.accuracy.mean)}`).join("; "),
   };
 }

@@ -8,7 +8,7 @@ import pytest
 
 from models.evaluation.comparison import compare
 from models.evaluation.pairs import Compared
-from models.evaluation.rates import at_best_rates, finer_rates
+from models.evaluation.rates import at_best_rates, finer_rates, refined
 from models.init.base import Scheme
 from models.init.by_fans import HeNormal, XavierUniform
 from models.spec import SGD, TrainSpec
@@ -117,6 +117,7 @@ def test_groups_whose_rates_are_nearly_equal_have_different_names() -> None:
         ([0.01, 0.1], 0.1, [0.0316, 1.0]),
         ([0.1], 0.1, [0.0316, 0.316]),
         ([1.0, 10.0], 10.0, [3.16]),  # no optimizer takes more
+        ([1e-9], 1e-9, []),
         ([0.1, 0.105, 0.11], 0.105, []),
         ([0.1, 0.105, 1.0], 0.105, [0.324]),
     ],
@@ -138,3 +139,20 @@ def test_again_and_again_they_close_in_on_the_best_rate() -> None:
     assert not finer
     assert abs(math.log(best / peak)) < math.log(1.1)
     assert len(rates) < 20
+
+
+def test_rates_are_refined_with_the_seeds_that_have_results_and_the_best_one_stays() -> None:
+    """Seed 2 was cancelled everywhere. New rates with three seeds would win by their number."""
+    accuracies = {0.01: 0.8, 0.1: 0.95, 1.0: 0.7}
+    tried = [member(HeNormal(), rate, seed, accuracy) for rate, accuracy in accuracies.items() for seed in (0, 1)]
+    specs = [one.spec for one in tried]
+    finer = refined(tried, specs)
+    assert sorted((spec.optimizer.lr, spec.seed) for spec in finer) == [
+        (0.0316, 0),
+        (0.0316, 1),
+        (0.316, 0),
+        (0.316, 1),
+    ]
+    poor = [Compared(spec, 0.6, "mnist_test", 1000, 0.1, 5, None, 0.6) for spec in finer]
+    kept = at_best_rates([*tried, *poor], [*specs, *finer]).members
+    assert {one.spec.optimizer.lr for one in kept} == {0.1}

@@ -43,6 +43,8 @@ def test_patience_is_over_after_so_many_epochs_without_a_lower_loss(
         stopping.take(7, epoch, loss)
         ended.append(stopping.is_out_of_patience(7))
     assert ended.index(True) + 1 == ends_after
+    stopping.take(7, 99, 0.0)
+    assert stopping.is_out_of_patience(7), "a model that had ended goes on"
     assert not stopping.is_out_of_patience(8)
 
 
@@ -74,13 +76,14 @@ def test_a_training_ends_three_epochs_after_its_least_validation_loss(five_thous
 
 def test_a_training_that_goes_on_remembers_what_it_had_seen(five_thousand: DataSet) -> None:
     whole = Training([SPEC], five_thousand, CPU)
-    first = Training([SPEC], five_thousand, CPU)
-    seen = [first.run_epoch()[0] for _ in range(4)]
-    resumed = Training([SPEC], five_thousand, CPU, [first.snapshot(0)])
-    resumed.remember(0, seen)
     trained(whole)
+    first = Training([SPEC], five_thousand, CPU)
+    seen = [first.run_epoch()[0] for _ in range(whole.epoch - 1)]  # its best epoch is behind it
+    resumed, forgetful = (Training([SPEC], five_thousand, CPU, [first.snapshot(0)]) for _ in range(2))
+    resumed.remember(0, seen)
     trained(resumed)
-    assert whole.epoch == resumed.epoch
+    trained(forgetful)
+    assert resumed.epoch == whole.epoch < forgetful.epoch
 
 
 def test_models_that_train_together_end_each_in_its_own_epoch(five_thousand: DataSet) -> None:

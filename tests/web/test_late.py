@@ -140,6 +140,8 @@ def test_a_comparison_says_how_many_members_it_counts(page: Page, lab: Service) 
     body = {"base": TINY | {"epochs": 3000}, "schemes": ["he_normal"], "seeds": [0, 1]}
     made = lab.client.post("/experiments", json=body).json()
     lab.client.post(f"/experiments/{made['id']}/cancel")
+    for member in made["members"]:
+        wait_for_state(lab.client, member["job_id"], "cancelled")  # a running one ends at its next step
     page.goto(f"/#/understand?part=compare&experiment={made['id']}")
     expect(page.get_by_text(re.compile("^0 of 2 members have succeeded and are compared; 2 cancel"))).to_be_visible()
 

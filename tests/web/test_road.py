@@ -1,4 +1,4 @@
-"""The page as a student uses it: start schemes, watch them part ways, draw a digit, and read the answer."""
+"""The page as a student uses it: start schemes, watch them part ways, and read what came of them."""
 
 from __future__ import annotations
 
@@ -71,105 +71,11 @@ def test_heat_maps_stand_beside_each_other_while_they_grow(page: Page, lab: Serv
     wait_for_state(lab.client, jobs[-1], "cancelled")
 
 
-@pytest.mark.usefixtures("experiment")
-def test_a_press_without_a_move_paints_a_dot_and_a_blank_board_posts_nothing(page: Page, lab: Service) -> None:
-    posted: list[str] = []
-    page.on("request", lambda request: posted.append(request.url) if "/predict" in request.url else None)
-    page.goto("/#/try")
-    board = page.locator("#drawing")
-    board.dispatch_event("pointerup")
-    page.get_by_label("crop, scale and centre it as MNIST was made").click()  # asks again about what is there
-    assert posted == []
-    with page.expect_response("**/predict?**"):
-        board.click()
-    lit = "board => board.getContext('2d').getImageData(140, 140, 1, 1).data[0]"
-    assert board.evaluate(lit) == 255
-
-
 def test_a_preview_tells_before_training_that_zeros_cannot_learn(page: Page) -> None:
     page.goto("/#/start?schemes=zeros,he_normal")
     said = page.locator(".said-of")
     expect(said).to_contain_text("zeros: symmetry unbroken")
     expect(said).to_contain_text("he_normal: fine")
-
-
-@pytest.mark.usefixtures("experiment")
-def test_the_board_asks_the_best_model_and_one_that_has_not_learned(page: Page) -> None:
-    page.goto("/#/try?digit=3")
-    chosen = page.locator(".chip", has=page.locator("input:checked"))
-    expect(chosen).to_have_count(2)
-    expect(chosen.first).to_contain_text("best: the highest accuracy")
-    expect(chosen.last).to_contain_text("zeros")
-    expect(page.get_by_text("10.00 % right on the test images")).to_be_visible()
-
-
-def test_a_seven_drawn_by_a_pointer_is_read_as_a_seven(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
-    body = {"architecture": {"hidden": [128]}, "init": {"scheme": "he_normal"}, "data": "mnist_5k", "epochs": 8}
-    job_id = lab.client.post("/jobs", json=body).json()["id"]
-    wait_for_state(lab.client, job_id, "succeeded")
-    page.goto(f"/#/try?models={job_id},{experiment['members'][0]['job_id']}")
-    box = page.locator("#drawing").bounding_box()
-    assert box is not None
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return box["x"] + x * box["width"], box["y"] + y * box["height"]
-
-    page.mouse.move(*at(0.28, 0.25))
-    page.mouse.down()
-    page.mouse.move(*at(0.72, 0.25), steps=8)
-    page.mouse.move(*at(0.45, 0.8), steps=8)
-    page.mouse.up()
-    trained = page.get_by_role("article", name="Answer of he_normal")
-    expect(trained.locator(".big")).to_have_text("7")
-    expect(page.get_by_role("article", name="Answer of zeros")).to_be_visible()
-    expect(page.get_by_role("img", name="The 28x28 picture that the network saw")).to_be_visible()
-    expect(page.get_by_text("he_normal says 7")).to_be_visible()
-
-
-def test_a_test_digit_and_the_models_asked_are_there_again_after_a_reload(
-    page: Page, experiment: dict[str, Any]
-) -> None:
-    job_id = experiment["members"][-1]["job_id"]
-    page.goto(f"/#/try?models={job_id}")
-    page.get_by_role("button", name="Random test digit").click()
-    expect(page.get_by_role("article", name="Answer of he_normal")).to_be_visible()
-    address, said = page.url, page.locator(".answer").inner_text()
-    assert "digit=" in address
-    page.reload()
-    expect(page.locator(".answer")).to_have_text(re.compile(re.escape(said.split("\n")[0])))
-    assert page.locator(".answer").inner_text() == said
-    assert page.url == address
-
-
-def test_an_uploaded_picture_is_answered_and_one_that_is_none_is_refused_with_the_reason(
-    browser: Browser, lab: Service, experiment: dict[str, Any]
-) -> None:
-    digit = lab.client.get("/datasets/mnist_5k/test/3", headers={"Accept": "image/png"}).content
-    with visit(browser, lab.base_url, expected_complaints="status of 4") as page:
-        page.goto(f"/#/try?models={experiment['members'][-1]['job_id']}")
-        upload = page.get_by_label("Upload a picture of a digit")
-        upload.set_input_files({"name": "digit.png", "mimeType": "image/png", "buffer": digit})
-        expect(page.locator(".answer .big")).to_be_visible()
-        upload.set_input_files({"name": "digit.png", "mimeType": "image/png", "buffer": digit[:40]})
-        expect(page.get_by_role("alert").filter(has_text="PNG")).to_be_visible()
-
-
-@pytest.mark.parametrize("way", ["drop", "paste"])
-def test_a_picture_that_is_dropped_or_pasted_is_answered(
-    page: Page, lab: Service, experiment: dict[str, Any], way: str
-) -> None:
-    digit = lab.client.get("/datasets/mnist_5k/test/3", headers={"Accept": "image/png"}).content
-    page.goto(f"/#/try?models={experiment['members'][-1]['job_id']}")
-    expect(page.locator("#drawing")).to_be_visible()
-    page.evaluate(
-        "([way, bytes]) => { const data = new DataTransfer();"
-        "data.items.add(new File([new Uint8Array(bytes)], 'digit.png', {type: 'image/png'}));"
-        "const board = document.getElementById('drawing');"
-        "if (way === 'drop') board.dispatchEvent(new DragEvent('drop', {dataTransfer: data}));"
-        "else document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data})); }",
-        [way, list(digit)],
-    )
-    expect(page.locator(".answer .big")).to_be_visible()
 
 
 def test_a_pre_trained_job_shows_its_machines_errors_and_their_filters(page: Page, lab: Service) -> None:

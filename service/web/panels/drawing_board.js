@@ -1,11 +1,17 @@
 /** A board to draw a digit on, with mouse, pen or finger: white ink on black, as MNIST is. */
 
 import { element } from "../lib/dom.js";
+import { greyLevels, npyOf } from "../lib/npy.js";
 
 const BOARD_SIDE = 280;
-const PEN = 22;
+const MAX_UNDONE = 20;
+/** Widths of the pen in pixels of the board; MNIST's lines are about two of its 28 pixels wide, here 20. */
+export const PEN = { min: 6, max: 42, step: 2, value: 22 };
 
-/** Return {node, clear, paint, isBlank, pixels, npy}. `changed(isDone)` is called while a pointer draws, and with true when it is lifted. */
+/**
+ * Return {node, clear, undo, paint, setPen, isBlank, pixels, npy, dataUrl}. `changed(isDone)` is called while a pointer draws, and
+ * with true when it is lifted.
+ */
 export function board(changed) {
   const canvas = element("canvas", {
     id: "drawing",
@@ -15,28 +21,50 @@ export function board(changed) {
     "aria-label": "Board to draw a digit on. Without a pointer: take a test digit, or upload a picture.",
   });
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  const levels = () => context.getImageData(0, 0, BOARD_SIDE, BOARD_SIDE).data;
-  const clear = () => {
+  const image = () => context.getImageData(0, 0, BOARD_SIDE, BOARD_SIDE);
+  const isBlank = () => greyLevels(image()).every((level) => level === 0);
+  const blacken = () => {
     context.fillStyle = "#000";
     context.fillRect(0, 0, BOARD_SIDE, BOARD_SIDE);
   };
-  listenToPointers(canvas, penOf(canvas, context), changed);
-  clear();
+  const earlier = [];
+  const remember = () => {
+    earlier.push(image());
+    if (earlier.length > MAX_UNDONE) earlier.shift();
+  };
+  const pen = penOf(canvas, context);
+  listenToPointers(canvas, pen, remember, changed);
+  blacken();
   return {
     node: canvas,
-    clear,
-    paint: (picture) => paint(context, picture),
+    clear() {
+      if (!isBlank()) remember();
+      blacken();
+    },
+    /** Take the last stroke, picture or clearing back. Return false if there is none. */
+    undo() {
+      const before = earlier.pop();
+      if (before) context.putImageData(before, 0, 0);
+      return before !== undefined;
+    },
+    paint(picture) {
+      remember();
+      paint(context, picture);
+    },
+    setPen: pen.setWidth,
     /** Return true if no pixel of the board is lit. */
-    isBlank: () => levels().every((level, index) => index % 4 === 3 || level === 0),
+    isBlank,
     pixels: () => pixelsOf(canvas),
     /** Return the board as a .npy file of its grey levels, [280, 280]. (A PNG would come when the browser is idle.) */
-    npy: () => npyOf(levels()),
+    npy: () => npyOf(image()),
+    dataUrl: () => canvas.toDataURL(),
   };
 }
 
-/** Return a pen {press, move, lift, isDown} that paints where pointer events are. */
+/** Return a pen {press, move, lift, isDown, setWidth} that paints where pointer events are. */
 function penOf(canvas, context) {
   let last = null;
+  let width = PEN.value;
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
     const scale = BOARD_SIDE / box.width;
@@ -44,17 +72,20 @@ function penOf(canvas, context) {
   };
   return {
     isDown: () => last !== null,
+    setWidth(pixels) {
+      width = pixels;
+    },
     press(event) {
       last = place(event);
       context.fillStyle = "#fff";
       context.beginPath();
-      context.arc(...last, PEN / 2, 0, 2 * Math.PI); // a line from a point to itself paints nothing
+      context.arc(...last, width / 2, 0, 2 * Math.PI); // a line from a point to itself paints nothing
       context.fill();
     },
     move(event) {
       const now = place(event);
       context.strokeStyle = "#fff";
-      context.lineWidth = PEN;
+      context.lineWidth = width;
       context.lineCap = "round";
       context.beginPath();
       context.moveTo(...last);
@@ -68,10 +99,11 @@ function penOf(canvas, context) {
   };
 }
 
-function listenToPointers(canvas, pen, changed) {
+function listenToPointers(canvas, pen, remember, changed) {
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
+    remember();
     pen.press(event);
     changed(false);
   });
@@ -105,20 +137,7 @@ function pixelsOf(canvas) {
   const small = element("canvas", { width: 28, height: 28 }).getContext("2d");
   small.imageSmoothingQuality = "high";
   small.drawImage(canvas, 0, 0, 28, 28);
-  const { data } = small.getImageData(0, 0, 28, 28);
-  return Uint8Array.from({ length: 784 }, (_, index) => data[4 * index]);
-}
-
-/** Return grey levels as numpy.save writes them (format version 1.0); `rgba` has four bytes a pixel. */
-function npyOf(rgba) {
-  const about = `{'descr': '|u1', 'fortran_order': False, 'shape': (${BOARD_SIDE}, ${BOARD_SIDE}), }`;
-  const header = `${about.padEnd(64 * Math.ceil((about.length + 11) / 64) - 11)}\n`;
-  const levels = Uint8Array.from({ length: rgba.length / 4 }, (_, index) => rgba[4 * index]);
-  return new Blob([
-    Uint8Array.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length % 256, header.length >> 8]),
-    header,
-    levels,
-  ]);
+  return greyLevels(small.getImageData(0, 0, 28, 28));
 }
 
 /** Return a 28x28 canvas of grey levels, given as 784 numbers or as 28 rows. */

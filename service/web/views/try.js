@@ -7,12 +7,14 @@ import { copyAsCurl } from "../lib/curl.js";
 import { button, element, fill } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { act, empty, failure, fillLater } from "../lib/notices.js";
-import { board, pictureOf } from "../panels/drawing_board.js";
+import { board, PEN, pictureOf } from "../panels/drawing_board.js";
 import { bestAndFailed, choosableModels } from "../panels/model_picker.js";
+import { postedOf } from "../panels/photo.js";
 
 const MAX_MODELS = 16;
 const MODELS_AT_FIRST = 12;
 const EMPTY = { kind: "empty" };
+const LAST_DRAWING = "fanin.drawing";
 
 /** Open the view in a container, until `signal` aborts. */
 export function open(container, params, signal) {
@@ -41,17 +43,25 @@ function page(models, dataset, params, signal) {
       state.source = { kind: "drawing" };
       keep({ digit: null });
     }
+    if (isDone) sessionStorage.setItem(LAST_DRAWING, state.board.dataUrl());
     ask(isDone);
   });
   const sources = sourcesOf(state, dataset, ask, signal);
   takeDropsAndPastes(state.board.node, sources.takeFile, signal);
   if (params.get("digit") && dataset)
     sources.takeDigit(params.get("digit")).catch((error) => fill(answers, failure(error)));
+  else takeLastDrawing(state, ask, signal);
+  const wipe = () => [seen, answers, spoken].map((place) => fill(place));
   const clear = () => {
     sources.clear();
-    for (const place of [seen, answers, spoken]) fill(place);
+    wipe();
   };
-  const left = inputs(state, dataset, { ...sources, clear }, ask);
+  const undo = () => {
+    if (!sources.undo()) return;
+    if (state.board.isBlank()) wipe();
+    ask(true);
+  };
+  const left = inputs(state, dataset, { ...sources, clear, undo }, ask);
   const right = element(
     "div",
     { class: "view" },
@@ -72,7 +82,21 @@ function page(models, dataset, params, signal) {
   ];
 }
 
-/** Return the ways to get a picture {upload, takeFile, takeDigit, clear}; each new picture is posted. */
+/** Show what was drawn before the reader left the page, and ask about it; a blank drawing asks nothing. */
+function takeLastDrawing(state, ask, signal) {
+  const kept = sessionStorage.getItem(LAST_DRAWING);
+  if (kept === null) return;
+  const picture = new Image();
+  picture.onload = () => {
+    if (signal.aborted || state.source !== EMPTY) return;
+    state.board.paint(picture);
+    state.source = { kind: "drawing" };
+    ask(true);
+  };
+  picture.src = kept;
+}
+
+/** Return the ways to get a picture {upload, takeFile, takeDigit, clear, undo}; each new picture is posted. */
 function sourcesOf(state, dataset, ask, signal) {
   const use = (source) => {
     state.source = source;
@@ -80,12 +104,11 @@ function sourcesOf(state, dataset, ask, signal) {
     return ask(true);
   };
   const takeFile = async (file) => {
-    try {
-      state.board.paint(await createImageBitmap(file));
-    } catch {
-      state.board.clear(); // the browser cannot read the file; the response of the service says why
-    }
-    await use({ kind: "file", file });
+    const bitmap = await createImageBitmap(file).catch(() => null);
+    if (signal.aborted) return;
+    if (bitmap) state.board.paint(bitmap);
+    else state.board.clear(); // the browser cannot read the file; the response of the service says why
+    await use({ kind: "file", ...postedOf(file, bitmap) });
   };
   const takeDigit = async (index) => {
     const digit = await testDigit(dataset, index);
@@ -103,9 +126,18 @@ function sourcesOf(state, dataset, ask, signal) {
     state.board.clear();
     upload.value = "";
     state.source = EMPTY;
+    sessionStorage.removeItem(LAST_DRAWING);
     keep({ digit: null });
   };
-  return { upload, takeFile, takeDigit, clear };
+  const undo = () => {
+    if (!state.board.undo()) return false;
+    upload.value = "";
+    state.source = { kind: "drawing" };
+    sessionStorage.setItem(LAST_DRAWING, state.board.dataUrl());
+    keep({ digit: null });
+    return true;
+  };
+  return { upload, takeFile, takeDigit, clear, undo };
 }
 
 /** Return the board with its buttons, and the other ways to bring a picture. */
@@ -124,15 +156,22 @@ function inputs(state, dataset, sources, ask) {
   const tools = element(
     "div",
     { class: "row" },
+    button("Undo", sources.undo, { class: "quiet" }),
     button("Clear", sources.clear, { class: "quiet" }),
     dataset && button("Random test digit", (event) => act(event, () => sources.takeDigit("random"))),
     copyAsCurl(() => ({ method: "POST", path: path(), file: "digit.png" })),
   );
+  const pen = element("input", {
+    type: "range",
+    ...PEN,
+    oninput: () => state.board.setPen(pen.valueAsNumber),
+  });
   return element(
     "div",
     { class: "view" },
     state.board.node,
     tools,
+    element("label", { class: "row" }, "Pen width", pen),
     element(
       "label",
       { class: "field" },
@@ -229,8 +268,7 @@ async function askOnce(state, { seen, answers, spoken }, isSpoken, signal) {
 
 /** Return the request body: the whole picture if the service fits it, else 784 grey levels. */
 function contentOf({ source, isFitted, board: pen }) {
-  if (source.kind === "file")
-    return { content: source.file, type: source.file.type || "application/octet-stream", pixels: null, isFitted };
+  if (source.kind === "file") return { content: source.content, type: source.type, pixels: null, isFitted };
   if (source.kind === "drawing" && isFitted)
     return { content: pen.npy(), type: "application/x-npy", pixels: null, isFitted };
   const pixels = source.kind === "digit" ? Uint8Array.from(source.pixels.flat()) : pen.pixels();

@@ -2,6 +2,10 @@
 
 import { element, field, fill } from "../lib/dom.js";
 
+const LETTERS =
+  "W: the weights of a layer. n (fan_in): the inputs of the layer. m (fan_out): its outputs. f: n or m, by the parameter mode. " +
+  "g: the gain, a factor that makes up for the activation. U(a, b): uniform from a to b. N(μ, σ²): normal, of mean μ and variance σ².";
+
 /**
  * Return {node, chosen}: chips for all schemes, and a card for each chosen one. `chosen()` gives what a request says of them:
  * [{scheme, ...parameters that differ from their defaults}]. `changed` is called after every change.
@@ -31,7 +35,13 @@ export function schemePicker(schemes, initial, changed) {
     );
   showCards();
   return {
-    node: element("div", { class: "view" }, element("div", { class: "chips" }, chips), cards),
+    node: element(
+      "div",
+      { class: "view" },
+      element("div", { class: "chips" }, chips),
+      cards,
+      element("small", {}, LETTERS),
+    ),
     chosen: () =>
       schemes.filter(({ name }) => given.has(name)).map(({ name }) => ({ scheme: name, ...given.get(name) })),
   };

@@ -157,15 +157,19 @@ class TrainSpec(Part):
         return images // self.batch_size if self.drop_last else -(-images // self.batch_size)
 
     @property
-    def work(self) -> float:
-        """Return an estimate of the cost of the training, in multiply-adds, for comparisons and sums.
+    def epoch_work(self) -> float:
+        """Return an estimate of the cost of an epoch of training, in multiply-adds, for comparisons and sums.
 
-        steps x (a fixed cost + parameters x (3 x batch_size + the optimizer)), with 3 for the forward product and the
-        two backward products. Pre-training counts too, with 3 + 2 k products a step.
+        steps x (a fixed cost + parameters x (3 x batch_size + the optimizer)): a forward and two backward products.
         """
         of_step = STEP_WORK + self.architecture.parameter_count * (3 * self.batch_size + OPTIMIZER_WORK)
-        of_training = float(self.epochs * self.steps_per_epoch * of_step)
-        return of_training + self._pretraining_work(TRAIN_IMAGES[self.data] - self.validation_images)
+        return float(self.steps_per_epoch * of_step)
+
+    @property
+    def work(self) -> float:
+        """Return the work of all epochs, and of pre-training with 3 + 2 k products a step."""
+        images = TRAIN_IMAGES[self.data] - self.validation_images
+        return self.epochs * self.epoch_work + self._pretraining_work(images)
 
     @property
     def memory_bytes(self) -> int:

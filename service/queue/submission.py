@@ -20,7 +20,7 @@ from service.store.experiments import ExperimentRow, extend_experiment, insert_e
 from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
 from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job, insert_run
-from service.store.queue_estimates import queued_count, work_per_s
+from service.store.queue_estimates import measured_speed, queued_count
 from service.store.workers import some_gpu_is_live
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ class Queue:
 
     def check_costs(self, connection: Connection, specs: Sequence[TrainSpec]) -> None:
         """Raise `JobTooLarge` if one of these jobs would cost more than is accepted."""
-        speed = work_per_s(connection)
+        speed = measured_speed(connection)
         for spec in specs:
-            self._limits.check(spec, None if speed is None else spec.work / speed)
+            self._limits.check(spec, None if speed is None else speed.duration_s(spec.work))
 
     def _check_room(self, connection: Connection) -> None:
         """Raise `QueueFull` if this transaction has inserted too many jobs.

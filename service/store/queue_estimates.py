@@ -1,6 +1,8 @@
 """Estimate when queued jobs will start, from their places in the queue and the work before them.
 
-Speed is measured: the work (`TrainSpec.work`) of the last jobs that succeeded, divided by the time that they took.
+Speed is measured on the last jobs that succeeded: the work of an epoch (`TrainSpec.epoch_work`) by its seconds of
+training, and apart from it the seconds that a job takes beside its training. Divided by all of its time, the work of a
+job of .2 s would give a speed at which large jobs would seem to take hours.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
+from models.spec import TrainSpec
 from service.store.engine import now
-from service.store.tables import jobs
+from service.store.tables import epochs, jobs
 from service.store.workers import count_live
 
 MEASURED_JOBS = 20
@@ -28,44 +31,72 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """What a worker does: work per second of training, and the seconds of a job beside its training."""
+
+    work_per_s: float
+    fixed_s: float
+
+    def duration_s(self, work: float, job_count: int = 1) -> float:
+        """Return the seconds that jobs of this much work together take a worker."""
+        return job_count * self.fixed_s + work / self.work_per_s
+
+
+@dataclass(frozen=True)
 class Capacity:
-    """The workers at an instant: how many are live, their work per second, and the seconds left of running jobs."""
+    """The workers at an instant: how many are live, their speed, and the seconds left of running jobs."""
 
     instant: float
     live_workers: int
-    work_per_s: float | None
+    speed: Speed | None
     busy_s: float
 
     def wait_s(self, work_before: float, jobs_before: int) -> float | None:
         """Return the seconds until a worker is free for a job behind others; None if that is unknown."""
         if self.live_workers == 0:
             return None
-        if self.work_per_s is None:
+        if self.speed is None:
             return 0.0 if jobs_before == 0 and self.busy_s == 0 else None
-        return (self.busy_s + work_before / self.work_per_s) / self.live_workers
+        return (self.busy_s + self.speed.duration_s(work_before, jobs_before)) / self.live_workers
 
     def duration_s(self, work: float) -> float | None:
-        """Return the seconds that a job of this work takes; None before the first job has succeeded."""
-        return None if self.work_per_s is None else work / self.work_per_s
+        """Return the seconds that a job of this work takes; None before a job with an epoch has succeeded."""
+        return None if self.speed is None else self.speed.duration_s(work)
 
 
-def work_per_s(connection: Connection) -> float | None:
-    """Return the measured work per second of a worker; None before the first job has succeeded."""
+def measured_speed(connection: Connection) -> Speed | None:
+    """Return the speed of a worker by the last jobs, medians; None before a job with an epoch has succeeded.
+
+    The last epoch of a job stands for all: it needs one row, and the first one may hold the compilation of kernels.
+    """
     ended = (
-        select(jobs.c.work, jobs.c.epoch, jobs.c.spec, (jobs.c.ended_at - jobs.c.started_at).label("seconds"))
-        .where(jobs.c.state == "succeeded", jobs.c.work > 0)
+        select(
+            *(jobs.c.work, jobs.c.epoch, jobs.c.spec),
+            (jobs.c.ended_at - jobs.c.started_at).label("seconds"),
+            epochs.c.metrics["duration_s"].as_float().label("epoch_s"),
+        )
+        .join(epochs, and_(epochs.c.job_id == jobs.c.id, epochs.c.epoch == jobs.c.epoch))
+        .where(jobs.c.state == "succeeded")
         .order_by(jobs.c.id.desc())
         .limit(MEASURED_JOBS)
     )
-    speeds = [_work_done(row) / row.seconds for row in connection.execute(ended) if row.seconds > 0]
-    return median(speeds) if speeds else None
+    rows = [row for row in connection.execute(ended) if row.epoch_s > 0]
+    if not rows:
+        return None
+    per_s = [_epoch_work(row) / row.epoch_s for row in rows]
+    beside = [max(0.0, row.seconds - _work_done(row) / speed) for row, speed in zip(rows, per_s, strict=True)]
+    return Speed(median(per_s), median(beside))
+
+
+def _epoch_work(row: Any) -> float:
+    if row.spec["init"]["scheme"] == "dbn":
+        return TrainSpec.model_validate(row.spec).epoch_work
+    return float(row.work) / int(row.spec["epochs"])
 
 
 def _work_done(row: Any) -> float:
     """Return the work that an ended job has done: less than was expected of it if it ran out of patience."""
-    expected = row.spec["epochs"]
-    share = min(1.0, row.epoch / expected) if expected and row.spec.get("patience") else 1.0
-    return float(row.work * share)
+    return float(row.work - (row.spec["epochs"] - row.epoch) * _epoch_work(row))
 
 
 def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
@@ -76,7 +107,7 @@ def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
     return Capacity(
         instant=instant,
         live_workers=count_live(connection, worker_ttl_s),
-        work_per_s=work_per_s(connection),
+        speed=measured_speed(connection),
         busy_s=float(sum(left.values())),
     )
 

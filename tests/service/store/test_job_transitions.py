@@ -23,7 +23,6 @@ from service.store.epoch_records import EpochRecords
 from service.store.events import events_after
 from service.store.job_transitions import RULES, JobAction, delete_job
 from service.store.jobs import JobState, get_job, job_metrics
-from service.store.queue_estimates import places
 from service.store.tables import jobs
 from service.store.workers import NewBeat
 from service.training.cleanup import Sweep
@@ -321,24 +320,6 @@ def test_a_full_queue_refuses_and_keeps_nothing_of_what_it_refused(bench: Bench)
         queue.submit(SMALL, None, once=once)
     bench.attempt(first.run_id)
     assert queue.submit(SMALL, None, once=once).new is not None
-
-
-def test_places_go_by_priority_and_then_by_age_and_starts_by_measured_speed(bench: Bench) -> None:
-    bench.trained()
-    bench.beat()
-    low, normal, high, second = (
-        bench.queue.submit(SMALL, None, priority).new for priority in ("low", "normal", "high", "high")
-    )
-    assert low is not None
-    assert normal is not None
-    assert high is not None
-    assert second is not None
-    with bench.engine.connect() as connection:
-        found = places(connection, [one.job_id for one in (low, normal, high, second)], TTL_S)
-    assert [found[one.job_id].position for one in (high, second, normal, low)] == [1, 2, 3, 4]
-    starts = [found[one.job_id].starts_at for one in (high, second, normal, low)]
-    assert all(start is not None for start in starts)
-    assert starts == sorted(starts, key=lambda start: start or 0.0)
 
 
 def test_latest_is_the_job_that_ended_last_even_if_the_clock_was_set_back(bench: Bench) -> None:

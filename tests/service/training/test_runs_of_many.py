@@ -28,7 +28,7 @@ from service.store.checkpoints import find_model, list_checkpoints
 from service.store.events import events_after
 from service.store.experiments import list_members
 from service.store.jobs import get_job, job_metrics
-from service.store.queue_estimates import work_per_s
+from service.store.queue_estimates import measured_speed
 from service.store.tables import jobs as jobs_table
 from service.store.workers import NewBeat
 from service.training.context import FaultPoint
@@ -242,12 +242,12 @@ def test_on_a_gpu_copies_that_take_long_are_made_seldom(bench: Bench, monkeypatc
     epochs = {}
     for share in (1e6, 1e-6):
         monkeypatch.setattr("service.training.run_attempt.GPU_COMMIT_SHARE", share)
-        jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=40))
+        jobs, (run_id, *_) = submitted(bench, seeds(2, epochs=200))
         bench.attempt(run_id, device=ActsLikeAGpu())
         assert states(bench, jobs) == ["succeeded"] * 2
         epochs[share] = [row.epoch for row in list_checkpoints(bench.engine, jobs[0])]
     assert len(epochs[1e-6]) <= 3, "more than one commit between start and end, whose cost is then known"
-    assert len(epochs[1e6]) >= 3
+    assert len(epochs[1e6]) > 3
 
 
 def test_training_goes_on_while_a_commit_is_written(bench: Bench) -> None:
@@ -363,6 +363,9 @@ def test_jobs_that_ran_out_of_patience_are_not_taken_for_fast_ones(bench: Bench)
     job = get_job(bench.engine, job_id)
     assert job.epoch < job.spec.epochs
     with bench.engine.connect() as connection:
-        measured = work_per_s(connection)
+        measured = measured_speed(connection)
         seconds = connection.execute(select(jobs_table.c.ended_at - jobs_table.c.started_at)).scalar_one()
-    assert measured == pytest.approx(job.spec.work * job.epoch / job.spec.epochs / seconds)
+    last = job_metrics(bench.engine, job_id)[-1].duration_s
+    assert measured is not None
+    assert measured.work_per_s == pytest.approx(job.spec.epoch_work / last)
+    assert measured.fixed_s == pytest.approx(max(0.0, seconds - job.epoch * last))

@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 
 GPU_COMMIT_INTERVAL_S = 0.5
 GPU_COMMIT_SHARE = 0.05
+"""The share of the time on a GPU that copies and records for commits may take between start and end."""
 MOST_WITHOUT_COMMIT_S = 10.0
-"""Of the time on a GPU, what copies and records for commits may take between start and end: a run of many jobs commits
-less often therefore, but after so many seconds at the latest."""
+"""A run of many jobs commits at the latest after so many seconds, whatever share that takes."""
 GPU_DIAGNOSTICS_SHARE = 0.05
 """On a GPU, layer records between start and end are skipped once they have taken more than this share of training."""
 

@@ -2,10 +2,10 @@
 
 /** Return the luminance of each pixel of an ImageData (ITU-R BT.601, as Pillow does), `height` rows of `width`. */
 export function greyLevels({ data, width, height }) {
-  return Uint8Array.from({ length: width * height }, (_, index) => {
-    const [red, green, blue] = [data[4 * index], data[4 * index + 1], data[4 * index + 2]];
-    return Math.round(0.299 * red + 0.587 * green + 0.114 * blue);
-  });
+  const levels = new Uint8Array(width * height);
+  for (let index = 0, byte = 0; index < levels.length; index += 1, byte += 4)
+    levels[index] = Math.round(0.299 * data[byte] + 0.587 * data[byte + 1] + 0.114 * data[byte + 2]);
+  return levels;
 }
 
 /** Return an ImageData as a .npy file of its grey levels, uint8 [height, width]. */

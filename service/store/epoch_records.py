@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert
 from models.diagnostics.report import Diagnostics
 from models.results import EpochMetrics, EvaluationRecord, PretrainMetrics
 from service.store.attempts import Attempt
-from service.store.events import append_event
+from service.store.events import append_event, append_events
 from service.store.tables import diagnostics, epochs, pretrain_epochs
 
 
@@ -25,14 +25,14 @@ class EpochRecords(NamedTuple):
 
 def insert_records(connection: Connection, attempt: Attempt, job_id: str, records: EpochRecords) -> None:
     """Insert the records of a job's epochs, with an event for each epoch."""
-    for epoch_metrics in records.epochs:
-        values = epoch_metrics.model_dump(mode="json")
-        connection.execute(
-            insert(epochs).values(
-                job_id=job_id, epoch=epoch_metrics.epoch, run_id=attempt.run_id, attempt=attempt.number, metrics=values
-            )
-        )
-        append_event(connection, job_id, "job.epoch", **epoch_metrics.model_dump(mode="json", exclude_none=True))
+    if records.epochs:
+        common = {"job_id": job_id, "run_id": attempt.run_id, "attempt": attempt.number}
+        rows = [
+            common | {"epoch": metrics.epoch, "metrics": metrics.model_dump(mode="json")} for metrics in records.epochs
+        ]
+        connection.execute(insert(epochs), rows)
+        data = [metrics.model_dump(mode="json", exclude_none=True) for metrics in records.epochs]
+        append_events(connection, job_id, "job.epoch", data)
     if records.pretraining is not None:
         values = records.pretraining.model_dump(mode="json")
         connection.execute(insert(pretrain_epochs).values(job_id=job_id, number=values["number"], metrics=values))

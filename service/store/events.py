@@ -48,16 +48,27 @@ class EventRow:
 
 def append_event(connection: Connection, job_id: str, event_type: EventType, **data: object) -> int:
     """Insert an event of a job, in the caller's transaction, and return its id."""
-    counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + 1)
-    event_id = int(connection.execute(counted.returning(counters.c.value)).scalar_one())
-    connection.execute(insert(events).values(id=event_id, job_id=job_id, type=event_type, at=now(), data=data))
-    return event_id
+    return append_events(connection, job_id, event_type, [data])
 
 
-def count_change(connection: Connection) -> None:
-    """Increment the event counter without an event, in the caller's transaction: a model name has changed."""
-    counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + 1)
-    connection.execute(counted)
+def append_events(connection: Connection, job_id: str, event_type: EventType, data: Sequence[dict[str, Any]]) -> int:
+    """Insert events of one type of a job, at least one, by two statements; return the id of the last."""
+    last_id = count_change(connection, len(data))
+    rows = [
+        {"id": event_id, "job_id": job_id, "type": event_type, "data": own}
+        for event_id, own in enumerate(data, last_id - len(data) + 1)
+    ]
+    connection.execute(insert(events).values(at=now()), rows)
+    return last_id
+
+
+def count_change(connection: Connection, count: int = 1) -> int:
+    """Increment the event counter, in the caller's transaction, and return it.
+
+    Without an event where a model's name has changed.
+    """
+    counted = update(counters).where(counters.c.name == "event_id").values(value=counters.c.value + count)
+    return int(connection.execute(counted.returning(counters.c.value)).scalar_one())
 
 
 def events_after(

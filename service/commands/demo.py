@@ -92,7 +92,7 @@ def _bar_texts(job: dict[str, Any]) -> tuple[str, str]:
         last = metrics[-1]
         epoch, epochs = last["epoch"], job["spec"]["epochs"]
         return f"epoch {epoch}/{epochs}", f"loss {last['train_loss_mean']:.4f}  {last['images_per_s']:,.0f} images/s"
-    if not progress:
+    if not progress or progress["phase"] == "prepare":
         return job["state"], ""
     numbers = (
         f"loss {progress['running_loss']:.4f}",

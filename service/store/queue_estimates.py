@@ -103,7 +103,7 @@ def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
     """Return the present capacity of the workers."""
     instant = float(connection.execute(select(now())).scalar_one())
     running = select(jobs.c.run_id, jobs.c.progress).where(jobs.c.state.in_(["running", "pausing", "cancelling"]))
-    left = {row.run_id: row.progress["time_left_s"] for row in connection.execute(running) if row.progress}
+    left = {row.run_id: row.progress["time_left_s"] or 0.0 for row in connection.execute(running) if row.progress}
     return Capacity(
         instant=instant,
         live_workers=count_live(connection, worker_ttl_s),

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from models.data.mnist import DataSet
 from models.errors import FaninError
 from models.progress import StepProgress
+from models.spec import TrainSpec
 from models.vocabulary import DataChoice
 from service.artifacts import Artifacts
 
@@ -87,6 +88,24 @@ def shown_progress(progress: StepProgress, epochs: int, images_per_epoch: int) -
         "percent": round(100 * done / total, 1),
         "images_per_s": round(per_second, 1),
         "time_left_s": round((total - done) / per_second, 1),
+    }
+
+
+def shown_preparation(spec: TrainSpec, epoch: int) -> dict[str, Any]:
+    """Return the progress of a job with `epoch` epochs behind it whose training is being set up, as the API shows it.
+
+    Weights are drawn or loaded then, and a GPU's kernels of a new shape are compiled, which takes seconds.
+    """
+    return {
+        "phase": "prepare",
+        "epoch": min(epoch + 1, spec.epochs),
+        "epochs": spec.epochs,
+        "step": 0,
+        "steps_per_epoch": spec.steps_per_epoch,
+        "percent": round(100 * epoch / spec.epochs, 1),
+        "running_loss": None,
+        "images_per_s": 0.0,
+        "time_left_s": None,
     }
 
 

@@ -29,7 +29,7 @@ from service.store.epoch_records import EpochRecords
 from service.store.jobs import job_metrics, seconds_of_job
 from service.store.outages import retry_while_unreachable
 from service.training.checkpoint_writer import CheckpointWriter, EndedJobs, PendingCheckpoint
-from service.training.context import WorkerContext, shown_progress
+from service.training.context import WorkerContext, shown_preparation, shown_progress
 from service.training.failure_reasons import failure_reason
 from service.training.monitor import TrainingMonitor
 from service.training.pretraining import PretrainingOfMember
@@ -209,16 +209,23 @@ class RunAttempt:
     def _restored(self, engine: str) -> Training:
         """Return the training at its last intact checkpoint, or a new one whose initial weights are committed."""
         self._context.fault_hook("restore")
-        specs, device = [member.spec for member in self._attempt.members], self._device.torch_device
         snapshots = last_snapshots(self._context, self._attempt)
         if snapshots is not None:
-            training = Training(specs, self._data, device, snapshots, engine)
+            training = self._prepared(snapshots, engine)
             for index, member in self._live.items():
                 training.remember(index, job_metrics(self._engine, member.job_id))
             return training
-        training = Training(specs, self._data, device, self._first_snapshots(), engine)
+        training = self._prepared(self._first_snapshots(), engine)
         self._commit(training)
         return training
+
+    def _prepared(self, snapshots: list[Snapshot] | None, engine: str) -> Training:
+        epoch = snapshots[0].epoch if snapshots else 0
+        self._monitor.publish(
+            {member.job_id: shown_preparation(member.spec, epoch) for member in self._attempt.members}
+        )
+        specs = [member.spec for member in self._attempt.members]
+        return Training(specs, self._data, self._device.torch_device, snapshots, engine)
 
     def _first_snapshots(self) -> list[Snapshot] | None:
         """Return the snapshots that training starts from if a job pre-trains; None if the seeds are enough."""

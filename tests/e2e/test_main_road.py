@@ -138,7 +138,12 @@ def test_progress_is_shown_while_a_job_runs(service: Service) -> None:
     from benchmarks.machines import wait_until
 
     job_id = service.client.post("/jobs", json=SMALL | {"epochs": 10_000}).json()["id"]
-    progress = wait_until(lambda: service.job(job_id)["progress"], what="progress")
+
+    def progress_of_training() -> dict[str, Any] | None:
+        progress: dict[str, Any] | None = service.job(job_id)["progress"]
+        return progress if progress and progress["phase"] == "train" else None
+
+    progress = wait_until(progress_of_training, what="progress")
     assert progress["epochs"] == 10_000
     assert progress["time_left_s"] > 0
     service.client.post(f"/jobs/{job_id}/cancel")

@@ -21,18 +21,24 @@ PRIORITY_OF: dict[int, Priority] = {number: name for name, number in PRIORITIES.
 class Progress(Answer):
     """Progress of a running job."""
 
-    phase: Phase = Field("train", description="pretrain: the training of the scheme, before that of the job.")
+    phase: Phase | Literal["prepare"] = Field(
+        "train",
+        description="pretrain: the training of the scheme, before that of the job. prepare: the worker draws or loads "
+        "the weights and compiles what the network needs on a GPU.",
+    )
     layer: int | None = Field(None, description="In pre-training: the hidden layer in training, from 1; else null.")
     epoch: int = Field(description="The epoch in progress, from 1; in pre-training counted over all layers.")
     epochs: int
-    step: int = Field(description="The step within the epoch, from 1.")
+    step: int = Field(description="The step within the epoch, from 1; 0 in preparation.")
     steps_per_epoch: int
     percent: float = Field(description="Processed share of the training images of all epochs of the phase, 0 to 100.")
     running_loss: float | None = Field(
-        description="Mean cross entropy of this epoch so far, in nats per image; null in pre-training."
+        description="Mean cross entropy of this epoch so far, in nats per image; null in the other phases."
     )
     images_per_s: float
-    time_left_s: float = Field(description="Estimated time left at the current speed, in seconds.")
+    time_left_s: float | None = Field(
+        description="Estimated time left at the current speed, in seconds; null in preparation."
+    )
 
 
 class DeviceView(Answer):
@@ -93,7 +99,7 @@ class Job(Answer):
         description="Estimated start of a queued job, from the workers' measured speed; null if unknown."
     )
     epoch: int = Field(description="Number of committed epochs.")
-    progress: Progress | None = Field(description="Null before the first step.")
+    progress: Progress | None = Field(description="Null until a worker prepares the training.")
     attempt: int = Field(description="Number of the current or last attempt; 0 before the first.")
     device: DeviceView | None
     data_source: DataSource | None

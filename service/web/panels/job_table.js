@@ -139,8 +139,9 @@ function showProgress(cell, bar, { name, state, epoch, epochs, progress }) {
   };
   if (!bar) fill(cell, made.bar, made.text);
   made.bar.value = progress?.percent ?? (100 * epoch) / Math.max(1, epochs);
-  const phase = progress?.phase === "pretrain" ? `pre-training layer ${progress.layer}, ` : "";
-  const left = progress && state === "running" ? `, ${duration(progress.time_left_s)} left` : "";
+  const isUnderWay = progress && state === "running" && progress.phase !== "prepare";
+  const phase = { pretrain: `pre-training layer ${progress?.layer}, `, prepare: "preparing, " }[progress?.phase] ?? "";
+  const left = isUnderWay ? `, ${duration(progress.time_left_s)} left` : "";
   made.text.textContent = `${phase}epoch ${progress?.epoch ?? epoch} of ${progress?.epochs ?? epochs}${left}`;
   return made;
 }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import weakref
+from typing import Any
 
 import pytest
 import torch
 from sqlalchemy import select, update
 
+from benchmarks.machines import wait_until
 from models.checkpoint import decode
 from models.data.mnist import DataSet
 from models.errors import Interrupted
@@ -277,6 +279,22 @@ def test_progress_is_written_beside_the_training(bench: Bench, monkeypatch: pyte
     assert progress["epochs"] == 50
     assert 0 < progress["percent"] <= 100
     assert progress["images_per_s"] > 0
+
+
+def test_a_job_shows_that_it_is_being_prepared_until_its_first_step(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "WATCH_INTERVAL_S", 0.01)
+    job_id, run_id = bench.submit()
+    shown: dict[str, Any] = {}
+
+    def wait_for_progress(point: FaultPoint) -> None:
+        if point == "hand_over" and not shown:
+            shown.update(wait_until(lambda: get_job(bench.engine, job_id).progress, what="progress"))
+
+    bench.attempt(run_id, fault_hook=wait_for_progress)
+    assert (shown["phase"], shown["epoch"], shown["step"], shown["time_left_s"]) == ("prepare", 1, 0, None)
+    assert (get_job(bench.engine, job_id).progress or {}).get("phase", "train") == "train"
 
 
 def test_a_second_pair_of_hands_takes_over_while_the_first_sleeps(bench: Bench) -> None:

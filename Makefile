@@ -156,6 +156,10 @@ fuzz: .venv/ready ## send 50,000 mutated requests, then what schemathesis makes 
 hostile: .venv/ready ## measure what the largest and most wrong requests cost other clients (2 minutes)
 	@$(BIN)/python -m benchmarks.hostile
 
+.PHONY: bench-lists
+bench-lists: .venv/ready ## measure lists of 100,000 jobs on both databases (4 minutes)
+	@$(BIN)/python -m benchmarks.lists
+
 .PHONY: bench-year
 bench-year: .venv/ready ## simulate a year of 1,000 jobs a day: the file's size and the times of lists (5 minutes)
 	@$(BIN)/python -m benchmarks.year

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from benchmarks.machines import Cluster
@@ -21,7 +22,7 @@ from benchmarks.report import print_table, write_json
 from service.artifacts import Artifacts
 from service.store.engine import open_engine, writing
 from service.store.retention import Retention
-from service.store.tables import checkpoints, counters, diagnostics, epochs, events, jobs, runs
+from service.store.tables import checkpoints, counters, diagnostics, epochs, events, jobs, labels, runs
 from service.training.cleanup import Sweep
 
 DAYS, JOBS_A_DAY = 365, 1000
@@ -45,7 +46,7 @@ def main() -> None:
             engine = open_engine(cluster.sqlalchemy_url)
             started = time.monotonic()
             for day in range(options.days):
-                _add_day(engine, job_id, day)
+                add_day(engine, job_id, day)
             filled_s = time.monotonic() - started
             result = _measured(cluster, engine, Path(folder) / "fanin.sqlite")
         finally:
@@ -56,8 +57,8 @@ def main() -> None:
     write_json("year", "make bench-year", {"days": options.days, "jobs": count, "filled_s": round(filled_s)} | result)
 
 
-def _add_day(engine: Engine, job_id: str, day: int) -> None:
-    """Copy the rows of a job a thousand times, under ids of that day."""
+def add_day(engine: Engine, job_id: str, day: int) -> None:
+    """Copy the rows of a job a thousand times, under ids of that day, with other accuracies, losses and labels."""
     with writing(engine) as connection:
         first_event = int(
             connection.execute(select(counters.c.value).where(counters.c.name == "event_id")).scalar_one()
@@ -74,14 +75,38 @@ def _add_day(engine: Engine, job_id: str, day: int) -> None:
             for row in models["events"]:
                 event_id += 1
                 event_rows.append(row | {"id": event_id, "job_id": ids[number]})
-            for_jobs.append(job | {"id": ids[number], "run_id": f"run_{ids[number][4:]}", "ended_event": event_id})
+            own = _varied(day * JOBS_A_DAY + number)
+            for_jobs.append(
+                job | own | {"id": ids[number], "run_id": f"run_{ids[number][4:]}", "ended_event": event_id}
+            )
         connection.execute(insert(jobs), for_jobs)
+        labelled = [
+            {"owner_id": own["id"], "key": key, "value": value}
+            for number, own in enumerate(for_jobs, day * JOBS_A_DAY)
+            for key, value in _labels_of(number).items()
+        ]
+        connection.execute(insert(labels), labelled)
         connection.execute(insert(events), event_rows)
         for table in (checkpoints, epochs, diagnostics):
             if models[table.name]:
                 connection.execute(insert(table), list(_copies(models[table.name], ids)))
         changed = update(counters).where(counters.c.name == "event_id").values(value=event_id)
         connection.execute(changed)
+
+
+def _varied(number: int) -> dict[str, Any]:
+    """Return what a job has of its own: one in twenty failed, and one in a hundred is of the rarest scheme."""
+    random = np.random.default_rng(number)
+    if number % 20 == 0:
+        return {"state": "failed", "accuracy": None, "loss": 2.3, "scheme": "zeros"}
+    accuracy, loss = round(float(random.uniform(0.9, 0.99)), 4), float(random.uniform(0.01, 0.5))
+    scheme = "orthogonal" if number % 100 == 7 else "he_normal" if number % 3 else "xavier_uniform"
+    return {"accuracy": accuracy, "loss": loss, "scheme": scheme}
+
+
+def _labels_of(number: int) -> dict[str, str]:
+    """Return the labels of a job: half of all are of one course, and a thousandth is of each group."""
+    return {"course": "large" if number % 2 else f"course-{number % 50}", "group": f"g{number % 1000}"}
 
 
 def _rows_of(connection: Connection, job_id: str) -> dict[str, Any]:
@@ -102,7 +127,7 @@ def _copies(rows: list[dict[str, Any]], ids: dict[int, str]) -> Iterator[dict[st
 
 def _measured(cluster: Cluster, engine: Engine, file: Path) -> dict[str, Any]:
     size = file.stat().st_size
-    lists = {path: _times_ms(cluster.client, path) for path in LISTS}
+    lists = {path: times_ms(cluster.client, path) for path in LISTS}
     with engine.connect() as connection:
         count = int(connection.execute(text("SELECT count(*) FROM jobs")).scalar_one())
     started = time.monotonic()
@@ -121,7 +146,8 @@ def _measured(cluster: Cluster, engine: Engine, file: Path) -> dict[str, Any]:
     }
 
 
-def _times_ms(client: httpx.Client, path: str) -> tuple[float, float]:
+def times_ms(client: httpx.Client, path: str) -> tuple[float, float]:
+    """Return the median and the 99th percentile of the milliseconds that a list takes."""
     times = []
     for _ in range(LOOKS):
         started = time.monotonic()

@@ -26,6 +26,7 @@ from service.api.routes import (
     aliases,
     classify,
     datasets,
+    edits,
     events,
     experiments,
     generator,
@@ -68,6 +69,7 @@ EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 BODY_MODELS = (
     aliases.AliasBody,
     *jobs.BODY_MODELS,
+    *edits.BODY_MODELS,
     *experiments.BODY_MODELS,
     schemes.PreviewBody,
     PhaseRequest,
@@ -79,6 +81,7 @@ BODY_MODELS = (
 ROUTERS = (
     jobs.router,
     job_actions.router,
+    edits.router,
     events.router,
     experiments.router,
     models.router,

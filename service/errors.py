@@ -7,6 +7,8 @@ FaninError (models.errors)
     |-- NotFound                a job, model, evaluation, data set or digit does not exist
     |-- IllegalTransition       the job's state does not allow the action
     |-- InvalidAlias            the name is not valid for an alias
+    |-- InvalidLabels           there would be too many labels
+    |-- InvalidCursor           the cursor of a list is not one of its order
     |-- JobTooLarge             the job would cost more than the service accepts
     |-- ModelInUse              the model has an alias and cannot be deleted
     |-- PreconditionFailed      the If-Match or If-None-Match precondition failed
@@ -55,6 +57,14 @@ class IllegalTransition(ServiceError):
 
 class InvalidAlias(ServiceError):
     """The name is not valid for an alias."""
+
+
+class InvalidLabels(ServiceError):
+    """There would be too many labels."""
+
+
+class InvalidCursor(ServiceError):
+    """The cursor of a list is not one of its order."""
 
 
 class JobTooLarge(ServiceError):
@@ -132,6 +142,8 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     IllegalTransition: HTTPStatus.CONFLICT,
     InvalidAlias: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidLabels: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidCursor: HTTPStatus.UNPROCESSABLE_ENTITY,
     JobTooLarge: HTTPStatus.UNPROCESSABLE_ENTITY,
     ModelInUse: HTTPStatus.CONFLICT,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,

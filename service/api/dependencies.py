@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Header, Query, Request
+from pydantic import StringConstraints
 from sqlalchemy import Engine
 
+from models.init import SCHEMES
 from service.api.event_hub import EventHub
 from service.api.preview_process import Previews
 from service.api.readiness import ReadinessChecks
 from service.artifacts import Artifacts
+from service.errors import NotFound
 from service.http.json_body import EXPERIMENT_BYTES, SPEC_BYTES, json_object_within
 from service.http.problems import Problem
 from service.inference.batching import MicroBatcher
 from service.queue.submission import Queue
+from service.store.descriptions import MAX_LABELS, LabelFilter
+from service.store.job_lists import JobFilter
+from service.store.jobs import JobState
 
 MAX_PAGE = 100
 MAX_OF_JOB = 1000
@@ -67,6 +73,29 @@ LimitOfLarge = Annotated[int, _limit_within(MAX_PAGE, MAX_PAGE)]
 AfterNumber = Annotated[
     int | None, Query(ge=0, le=2**31 - 1, description="Cursor: the number of the last item of the previous page.")
 ]
+
+
+States = Annotated[list[JobState] | None, Query(description="Only jobs in this state; may be repeated.")]
+SchemeName = Annotated[str | None, Query(description="Only jobs with this initialization scheme.")]
+LabelTexts = Annotated[
+    list[Annotated[str, StringConstraints(max_length=127, pattern=r"^[^\x00-\x1f\x7f]+$")]] | None,
+    Query(
+        description="Only those with this label: `key:value`, or `key` for any value. May be repeated; all must hold.",
+        max_length=MAX_LABELS,
+    ),
+]
+
+
+def job_filter(state: list[JobState] | None, scheme: str | None, label: list[str] | None) -> JobFilter:
+    """Return the filter that a request names. Raises `NotFound` for an unknown scheme."""
+    if scheme is not None and scheme not in SCHEMES:
+        raise NotFound(f"There is no scheme {scheme!r}.", "GET /init-schemes lists the schemes.")
+    return JobFilter(state or (), scheme, label_filters(label))
+
+
+def label_filters(label: list[str] | None) -> list[LabelFilter]:
+    """Return the labels that a request names."""
+    return [LabelFilter.of(text) for text in label or ()]
 
 
 SpecObject = Annotated[dict[str, Any], Depends(json_object_within(SPEC_BYTES))]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from models.network.architecture import MAX_HIDDEN_LAYERS
 from models.recipes import RECIPES
@@ -14,6 +14,8 @@ from models.spec import TrainSpec, resolve_spec
 from models.vocabulary import DEFAULT_SEED, MAX_SEED, Real, Whole
 from service.errors import NotFound
 from service.http.problems import invalid_body
+from service.store.descriptions import Description
+from service.store.experiments import ExperimentRequest
 
 MAX_MEMBERS = 1000
 MAX_RATES = 32
@@ -21,10 +23,11 @@ AUTO_RATES = {"adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "sgd": (1e-3, 
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 
 
-class ExperimentBody(BaseModel):
-    """A base spec, and a grid: one member for each combination of scheme, depth, variant and seed."""
+class ExperimentBody(Description):
+    """A base spec, and a grid: one member for each combination of scheme, depth, variant and seed.
 
-    model_config = ConfigDict(extra="forbid")
+    The members get the labels.
+    """
 
     base: dict[str, Any] = Field({}, description="As in POST /jobs: a preset with overrides, or fields of a TrainSpec.")
     schemes: list[str | dict[str, Any]] = Field(
@@ -54,10 +57,8 @@ class ExperimentBody(BaseModel):
     )
 
 
-class RecipeBody(BaseModel):
+class RecipeBody(Description):
     """A published claim to test; the experiment ends with a verdict on it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     recipe: str = Field(description="Name of the recipe, such as R7; GET /recipes lists them.")
     seeds: list[Seed] | None = Field(
@@ -65,17 +66,26 @@ class RecipeBody(BaseModel):
     )
 
 
-def specs_of(body: dict[str, Any]) -> tuple[str | None, list[TrainSpec]]:
-    """Return the recipe's name (None without a recipe) and the specs of all members.
+def request_of(body: dict[str, Any]) -> ExperimentRequest:
+    """Return what a body asks for: a recipe's members or those of a grid, and their description.
 
-    Raises `RequestValidationError`, which names the wrong fields, and `NotFound` for an unknown recipe.
+    The stored body is without the description, which may be edited. Raises `RequestValidationError`, which names the
+    wrong fields, and `NotFound` for an unknown recipe.
     """
+    request: RecipeBody | ExperimentBody
+    recipe: str | None = None
     try:
         if "recipe" in body:
-            return _of_recipe(RecipeBody.model_validate(body), body)
-        return None, _of_grid(ExperimentBody.model_validate(body), body)
+            request = RecipeBody.model_validate(body)
+            recipe, specs = _of_recipe(request, body)
+        else:
+            request = ExperimentBody.model_validate(body)
+            specs = _of_grid(request, body)
     except ValidationError as error:
         raise invalid_body(error, body) from None
+    described = {name: getattr(request, name) for name in Description.model_fields}
+    kept = {name: value for name, value in body.items() if name not in described}
+    return ExperimentRequest(specs, recipe, kept, Description(**described))
 
 
 def _of_recipe(request: RecipeBody, body: dict[str, Any]) -> tuple[str, list[TrainSpec]]:

@@ -76,7 +76,10 @@ def summary_fields(row: ExperimentRow, states: dict[JobState, int]) -> dict[str,
     base = f"/experiments/{row.id}"
     return {
         "id": row.id,
-        "name": _name(row),
+        "name": row.name or _name(row),
+        "note": row.note,
+        "labels": dict(row.labels),
+        "version": row.version,
         "recipe": row.recipe,
         "states": states,
         "has_ended": set(states) <= ENDED,

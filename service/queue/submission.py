@@ -15,11 +15,13 @@ from service.errors import QueueFull
 from service.queue.admission import JobLimits
 from service.queue.engine import client_of, enqueue
 from service.queue.grouping import divided
+from service.store.descriptions import Description, DescriptionChange
+from service.store.edits import NewRuns, edit_experiment, edit_job
 from service.store.engine import writing
-from service.store.experiments import ExperimentRow, extend_experiment, insert_experiment
+from service.store.experiments import ExperimentRequest, ExperimentRow, extend_experiment, insert_experiment
 from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
-from service.store.jobs import PRIORITIES, JobRow, NewJob, Priority, insert_job, insert_run
+from service.store.jobs import PRIORITIES, JobRequest, JobRow, NewJob, Priority, find_job, insert_job, insert_run
 from service.store.queue_estimates import measured_speed, queued_count
 from service.store.workers import some_gpu_is_live
 
@@ -68,9 +70,7 @@ class Queue:
         self._client: Client | None = None
         self._lock = threading.Lock()
 
-    def submit(
-        self, spec: TrainSpec, preset: str | None, priority: Priority = "normal", once: Once | None = None
-    ) -> Submitted:
+    def submit(self, request: JobRequest, once: Once | None = None) -> Submitted:
         """Insert a job with its run and its queue entry, and commit: all three or none.
 
         Raises `QueueFull`, `JobTooLarge`, and `KeyReused` if the key of `once` was used for another request.
@@ -81,9 +81,9 @@ class Queue:
                 before = claim(connection, once.key, once.fingerprint)
                 if before is not None:
                     return Submitted(None, before)
-            self.check_costs(connection, [spec])
-            new = insert_job(connection, spec, preset, priority)
-            enqueue(client, connection, new.run_id, PRIORITIES[priority])
+            self.check_costs(connection, [request.spec])
+            new = insert_job(connection, request)
+            enqueue(client, connection, new.run_id, PRIORITIES[request.priority])
             self._check_room(connection)
             if once is None:
                 return Submitted(new, None)
@@ -92,13 +92,13 @@ class Queue:
         return Submitted(new, answer)
 
     def submit_experiment(
-        self, specs: Sequence[TrainSpec], recipe: str | None, request: dict[str, Any], once: Once | None = None
+        self, request: ExperimentRequest, once: Once | None = None
     ) -> tuple[str | None, dict[str, Any] | None]:
         """Insert an experiment with its members, their runs and queue entries, and commit: all or none.
 
-        While a worker with a GPU is live, members that can be trained together share a run, up to the limit. Returns
-        the experiment's id and None, or None and the stored response if the key of `once` was used before. Raises as
-        `submit` does.
+        The members get the experiment's labels. While a worker with a GPU is live, members that can be trained together
+        share a run, up to the limit. Returns the experiment's id and None, or None and the stored response if the key
+        of `once` was used before. Raises as `submit` does.
         """
         client = self._connected()
         with writing(self._engine) as connection:
@@ -106,9 +106,10 @@ class Queue:
                 before = claim(connection, once.key, once.fingerprint)
                 if before is not None:
                     return None, before
-            self.check_costs(connection, specs)
-            experiment_id = insert_experiment(connection, recipe, request, len(specs))
-            self._insert_members(client, connection, experiment_id, specs)
+            self.check_costs(connection, request.specs)
+            experiment_id = insert_experiment(connection, request)
+            labels = Description(labels=request.description.labels)
+            self._insert_members(client, connection, experiment_id, request.specs, labels)
             if once is not None:
                 keep_answer(connection, once.key, once.answer(connection, experiment_id))
         return experiment_id, None
@@ -122,16 +123,23 @@ class Queue:
         with writing(self._engine) as connection:
             extend_experiment(connection, row, len(specs))
             self.check_costs(connection, specs)
-            self._insert_members(client, connection, row.id, specs)
+            labels = Description(labels=dict(row.labels))
+            self._insert_members(client, connection, row.id, specs, labels)
 
     def _insert_members(
-        self, client: Client, connection: Connection, experiment_id: str, specs: Sequence[TrainSpec]
+        self,
+        client: Client,
+        connection: Connection,
+        experiment_id: str,
+        specs: Sequence[TrainSpec],
+        description: Description,
     ) -> None:
         at_once = self._jobs_per_run if some_gpu_is_live(connection, self._worker_ttl_s) else 1
         runs = divided(specs, at_once)
         run_ids = [insert_run(connection) for _ in range(max(runs) + 1)]
         for spec, run in zip(specs, runs, strict=True):
-            insert_job(connection, spec, None, experiment_id=experiment_id, run_id=run_ids[run])
+            request = JobRequest(spec, description=description, experiment_id=experiment_id)
+            insert_job(connection, request, run_ids[run])
         for run_id in run_ids:
             enqueue(client, connection, run_id, PRIORITIES["normal"])
         self._check_room(connection)
@@ -164,6 +172,29 @@ class Queue:
             if run_id is not None:
                 enqueue(client, connection, run_id, job.priority)
         return job
+
+    def edit_job(
+        self, job_id: str, change: DescriptionChange, priority: Priority | None, if_match: str | None
+    ) -> JobRow:
+        """Edit a job by `store.edits.edit_job`, enqueue it again if its priority changes, and return it."""
+        client = self._connected()
+        with writing(self._engine) as connection:
+            new_runs = edit_job(connection, job_id, change, priority, if_match)
+            self._enqueue_all(client, connection, new_runs)
+            return find_job(connection, job_id)
+
+    def edit_experiment(
+        self, experiment_id: str, change: DescriptionChange, priority: Priority | None, if_match: str | None
+    ) -> None:
+        """Edit an experiment by `store.edits.edit_experiment`, and enqueue members whose priority changes again."""
+        client = self._connected()
+        with writing(self._engine) as connection:
+            new_runs = edit_experiment(connection, experiment_id, change, priority, if_match)
+            self._enqueue_all(client, connection, new_runs)
+
+    def _enqueue_all(self, client: Client, connection: Connection, new_runs: NewRuns) -> None:
+        for run_id, priority in new_runs.items():
+            enqueue(client, connection, run_id, priority)
 
     def _connected(self) -> Client:
         with self._lock:

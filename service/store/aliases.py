@@ -9,11 +9,10 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from service.errors import InvalidAlias, NotFound, PreconditionFailed
 from service.store.checkpoints import ALIAS, ModelRow, find_model_in
+from service.store.descriptions import ANY_VERSION
 from service.store.engine import now, writing
 from service.store.events import count_change
 from service.store.tables import aliases, jobs
-
-ANY_VERSION = "*"
 
 
 @dataclass(frozen=True)

@@ -208,5 +208,4 @@ def discard_checkpoint(
             connection.execute(delete(pretrain_epochs).where(*lost))
         else:
             forget_epochs_of_job_after(connection, row.job_id, kept)
-            connection.execute(update(jobs).where(jobs.c.id == row.job_id).values(epoch=max(0, kept)))
         append_event(connection, row.job_id, event, seq=row.seq, epoch=row.epoch, reason=reason)

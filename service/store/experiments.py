@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, func, insert, select, update
 from uuid6 import uuid7
 
 from models.evaluation.pairs import Compared
@@ -14,6 +14,7 @@ from models.recipes.base import Outcome
 from models.results import EpochMetrics, EvaluationRecord, first_step_below_2
 from models.spec import TrainSpec
 from service.errors import IllegalTransition, NotFound
+from service.store.descriptions import Description, LabelFilter, has_label, insert_labels, labels_of
 from service.store.engine import now
 from service.store.jobs import JobState, job_diagnostics, may_be_an_id
 from service.store.tables import checkpoints, epochs, experiments, jobs
@@ -28,6 +29,17 @@ class ExperimentRow:
     recipe: str | None
     request: dict[str, Any]
     members: int
+    name: str | None = None
+    note: str | None = None
+    version: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def all_of(cls, connection: Connection, query: Select[Any]) -> list[ExperimentRow]:
+        """Return the experiments of a query of whole rows, with their labels."""
+        rows = connection.execute(query).mappings().all()
+        of_rows = labels_of(connection, [row["id"] for row in rows]) if rows else {}
+        return [cls(**row, labels=of_rows[row["id"]]) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,23 @@ class MemberRow:
     evaluation: EvaluationRecord | None
 
 
-def insert_experiment(connection: Connection, recipe: str | None, request: dict[str, Any], members: int) -> str:
-    """Insert an experiment in the caller's transaction and return its id."""
-    experiment_id = f"exp_{uuid7().hex}"
-    connection.execute(
-        insert(experiments).values(id=experiment_id, created_at=now(), recipe=recipe, request=request, members=members)
-    )
+@dataclass(frozen=True)
+class ExperimentRequest:
+    """What a client submits: the members' specs, the recipe's name if any, the request's body, a description."""
+
+    specs: Sequence[TrainSpec]
+    recipe: str | None
+    body: dict[str, Any]
+    description: Description = field(default_factory=Description)
+
+
+def insert_experiment(connection: Connection, request: ExperimentRequest) -> str:
+    """Insert an experiment without its members in the caller's transaction and return its id."""
+    experiment_id, description = f"exp_{uuid7().hex}", request.description
+    values = {"recipe": request.recipe, "request": request.body, "members": len(request.specs)}
+    of_description = {"name": description.name, "note": description.note}
+    connection.execute(insert(experiments).values(id=experiment_id, created_at=now(), **values, **of_description))
+    insert_labels(connection, experiment_id, description.labels)
     return experiment_id
 
 
@@ -68,28 +91,31 @@ def get_experiment(engine: Engine, experiment_id: str) -> ExperimentRow:
 def find_experiment(connection: Connection, experiment_id: str) -> ExperimentRow:
     """Return one experiment, in the caller's transaction. Raises `NotFound`."""
     query = select(experiments).where(experiments.c.id == experiment_id)
-    row = connection.execute(query).mappings().one_or_none() if may_be_an_id(experiment_id) else None
-    if row is None:
+    rows = ExperimentRow.all_of(connection, query) if may_be_an_id(experiment_id) else []
+    if not rows:
         raise NotFound(f"There is no experiment {experiment_id!r}.", "GET /experiments lists the experiments.")
-    return ExperimentRow(**row)
+    return rows[0]
 
 
-def hold_experiment(connection: Connection, experiment_id: str) -> None:
+def hold_experiment(connection: Connection, experiment_id: str) -> ExperimentRow:
     """Lock an experiment's row until the transaction ends, before any of its runs: no member is added meanwhile.
 
-    Raises `NotFound`.
+    Returns it. Raises `NotFound`.
     """
     find_experiment(connection, experiment_id)
     connection.execute(select(experiments.c.id).where(experiments.c.id == experiment_id).with_for_update())
+    return find_experiment(connection, experiment_id)
 
 
-def list_experiments(engine: Engine, *, after: str | None, limit: int) -> list[ExperimentRow]:
-    """Return up to `limit` experiments, newest first, starting after the experiment `after`."""
-    query = select(experiments).order_by(experiments.c.id.desc()).limit(limit)
+def list_experiments(
+    engine: Engine, *, labels: Sequence[LabelFilter] = (), after: str | None, limit: int
+) -> list[ExperimentRow]:
+    """Return up to `limit` experiments that have all of these labels, newest first, starting after one."""
+    query = select(experiments).where(*(has_label(experiments.c.id, wanted) for wanted in labels))
     if after is not None:
         query = query.where(experiments.c.id < after)
     with engine.connect() as connection:
-        return [ExperimentRow(**row) for row in connection.execute(query).mappings()]
+        return ExperimentRow.all_of(connection, query.order_by(experiments.c.id.desc()).limit(limit))
 
 
 def state_counts(engine: Engine, experiment_ids: Collection[str]) -> dict[str, dict[JobState, int]]:

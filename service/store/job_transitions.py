@@ -8,13 +8,15 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, exists, insert, select, update
 
-from service.errors import IllegalTransition, ModelInUse
+from service.errors import IllegalTransition, ModelInUse, NotFound
 from service.store.attempts import SETTLED_STATE, close_run_if_done, hold_run
+from service.store.descriptions import delete_labels
 from service.store.engine import now, writing
 from service.store.events import append_event, count_change
 from service.store.experiments import hold_experiment
@@ -84,7 +86,7 @@ def apply_action(connection: Connection, job_id: str, action: JobAction, worker_
     A job that is queued again gets a new run, which continues the attempts and the pins of the old one. The caller
     enqueues it in the same transaction. Raises `IllegalTransition`, which names the state, and `NotFound`.
     """
-    rule, job = RULES[action], _held(connection, job_id)
+    rule, job = RULES[action], held_job(connection, job_id)
     target = rule.leads_to.get(job.state)
     is_orphan = job.state not in ("queued", "paused") and not is_live(connection, job.worker, worker_ttl_s)
     if job.state in rule.settled_in and job.state in SETTLED_STATE and is_orphan:
@@ -101,7 +103,7 @@ def apply_action(connection: Connection, job_id: str, action: JobAction, worker_
     values = {"error": None, "run_id": run_id or job.run_id} | values_of_state(target, event_id)
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
     if run_id:
-        _drop_run_if_unused(connection, job.run_id)
+        drop_run_if_unused(connection, job.run_id)
     elif target in ("cancelled", "paused"):
         close_run_if_done(connection, job.run_id)
     return Changed(find_job(connection, job_id), run_id)
@@ -128,25 +130,46 @@ def delete_experiment(engine: Engine, experiment_id: str) -> tuple[list[str], bo
         members = list(connection.execute(of_experiment).scalars())
         may_go = _delete(connection, members, DELETABLE)
         connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
+        delete_labels(connection, [experiment_id])
         return members, may_go
 
 
+def delete_held(connection: Connection, job_ids: Sequence[str]) -> tuple[list[str], bool]:
+    """Delete those of some jobs that can be deleted, in the caller's transaction; return what `delete_experiment` does.
+
+    The ids are those of the deleted jobs.
+    """
+    held = []
+    for job_id in job_ids:
+        with suppress(NotFound, IllegalTransition, ModelInUse):
+            job = held_job(connection, job_id)
+            require_deletable(connection, job, DELETABLE)
+            held.append(job)
+    return [job.id for job in held], _delete_rows(connection, held)
+
+
 def _delete(connection: Connection, job_ids: Sequence[str], states: Collection[JobState]) -> bool:
-    """Delete jobs; all of their runs are locked before the event counter, as everywhere."""
-    held = [_held(connection, job_id) for job_id in job_ids]
+    held = [held_job(connection, job_id) for job_id in job_ids]
     for job in held:
-        _require_deletable(connection, job, states)
+        require_deletable(connection, job, states)
+    return _delete_rows(connection, held)
+
+
+def _delete_rows(connection: Connection, held: Sequence[JobRow]) -> bool:
+    """Delete jobs; all of their runs are locked before the event counter, as everywhere."""
     count_change(connection)
     for job in held:
         for table in (events, epochs, pretrain_epochs, diagnostics, checkpoints):
             connection.execute(delete(table).where(table.c.job_id == job.id))
         connection.execute(delete(jobs).where(jobs.c.id == job.id))
-        _drop_run_if_unused(connection, job.run_id)
+        drop_run_if_unused(connection, job.run_id)
         connection.execute(insert(deleted_jobs).values(id=job.id, deleted_at=now()))
+    delete_labels(connection, [job.id for job in held])
     return not files_are_held(connection)
 
 
-def _require_deletable(connection: Connection, job: JobRow, states: Collection[JobState]) -> None:
+def require_deletable(connection: Connection, job: JobRow, states: Collection[JobState]) -> None:
+    """Raise `IllegalTransition` if the job is in none of `states`, `ModelInUse` while it has an alias."""
     if job.state not in states:
         raise IllegalTransition(
             f"The job {job.id} is {job.state}; a job cannot be deleted while a worker has it.",
@@ -160,7 +183,7 @@ def _require_deletable(connection: Connection, job: JobRow, states: Collection[J
         )
 
 
-def _held(connection: Connection, job_id: str) -> JobRow:
+def held_job(connection: Connection, job_id: str) -> JobRow:
     """Return a job and lock its run's row, so that no worker and no other action changes the job meanwhile."""
     while True:
         job = find_job(connection, job_id)
@@ -170,6 +193,7 @@ def _held(connection: Connection, job_id: str) -> JobRow:
             return held
 
 
-def _drop_run_if_unused(connection: Connection, run_id: str) -> None:
+def drop_run_if_unused(connection: Connection, run_id: str) -> None:
+    """Delete the row of a run that no job belongs to, in the caller's transaction."""
     still_used = exists().where(jobs.c.run_id == run_id)
     connection.execute(delete(runs).where(runs.c.id == run_id, ~still_used))

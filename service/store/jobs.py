@@ -1,18 +1,19 @@
-"""Jobs as the API sees them: insert, find, list."""
+"""Jobs as the API sees them: insert and find."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Column, Connection, Engine, Row, insert, select
+from sqlalchemy import Column, Connection, Engine, Select, insert, select
 from uuid6 import uuid7
 
 from models.diagnostics.report import Diagnostics
 from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import NotFound
+from service.store.descriptions import Description, insert_labels, labels_of
 from service.store.engine import now
 from service.store.events import EventType, append_event
 from service.store.tables import diagnostics, epochs, jobs, pretrain_epochs, runs
@@ -62,11 +63,38 @@ class JobRow:
     experiment_id: str | None = None
     ended_event: int | None = None
     accuracy: float | None = None
+    scheme: str = ""
+    loss: float | None = None
+    name: str | None = None
+    note: str | None = None
+    version: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
         """Return whether the job has ended."""
         return self.state in ENDED
+
+    @classmethod
+    def all_of(cls, connection: Connection, query: Select[Any]) -> list[JobRow]:
+        """Return the jobs of a query that is made from `jobs_with_runs`, with their labels."""
+        rows = connection.execute(query).mappings().all()
+        of_jobs = labels_of(connection, [row["id"] for row in rows]) if rows else {}
+        return [
+            cls(**dict(row) | {"spec": TrainSpec.model_validate(row["spec"]), "labels": of_jobs[row["id"]]})
+            for row in rows
+        ]
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What a client submits: the whole spec, its preset if any, a priority, and a description."""
+
+    spec: TrainSpec
+    preset: str | None = None
+    priority: Priority = "normal"
+    description: Description = field(default_factory=Description)
+    experiment_id: str | None = None
 
 
 class NewJob(NamedTuple):
@@ -76,38 +104,32 @@ class NewJob(NamedTuple):
     run_id: str
 
 
-_with_run = select(jobs, runs.c.attempt, runs.c.worker, runs.c.pins).join(runs, jobs.c.run_id == runs.c.id)
+jobs_with_runs = select(jobs, runs.c.attempt, runs.c.worker, runs.c.pins).join(runs, jobs.c.run_id == runs.c.id)
+"""Selects the columns of `JobRow`."""
 
 
-def _job(row: Row[Any]) -> JobRow:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-    return JobRow(**values | {"spec": TrainSpec.model_validate(values["spec"])})
-
-
-def insert_job(
-    connection: Connection,
-    spec: TrainSpec,
-    preset: str | None,
-    priority: Priority = "normal",
-    experiment_id: str | None = None,
-    run_id: str | None = None,
-) -> NewJob:
+def insert_job(connection: Connection, request: JobRequest, run_id: str | None = None) -> NewJob:
     """Insert a queued job in the caller's transaction, into the run `run_id`, or into a new run if that is None."""
     new = NewJob(f"job_{uuid7().hex}", run_id or insert_run(connection))
+    spec, description = request.spec, request.description
     connection.execute(
         insert(jobs).values(
             id=new.job_id,
             run_id=new.run_id,
             state="queued",
-            preset=preset,
+            preset=request.preset,
             spec=spec.model_dump(mode="json"),
             created_at=now(),
             epoch=0,
-            priority=PRIORITIES[priority],
+            priority=PRIORITIES[request.priority],
             work=spec.work,
-            experiment_id=experiment_id,
+            experiment_id=request.experiment_id,
+            scheme=spec.init.scheme,
+            name=description.name,
+            note=description.note,
         )
     )
+    insert_labels(connection, new.job_id, description.labels)
     append_event(connection, new.job_id, "job.queued")
     return new
 
@@ -137,26 +159,10 @@ def get_job(engine: Engine, job_id: str) -> JobRow:
 
 def find_job(connection: Connection, job_id: str) -> JobRow:
     """Return one job, in the caller's transaction. Raises `NotFound`."""
-    known = may_be_an_id(job_id)
-    row = connection.execute(_with_run.where(jobs.c.id == job_id)).one_or_none() if known else None
-    if row is None:
+    rows = JobRow.all_of(connection, jobs_with_runs.where(jobs.c.id == job_id)) if may_be_an_id(job_id) else []
+    if not rows:
         raise _no_job(job_id)
-    return _job(row)
-
-
-def list_jobs(
-    engine: Engine, *, states: Sequence[JobState], scheme: str | None, after: str | None, limit: int
-) -> list[JobRow]:
-    """Return up to `limit` jobs, newest first, starting after the job `after`."""
-    query = _with_run.order_by(jobs.c.id.desc()).limit(limit)
-    if states:
-        query = query.where(jobs.c.state.in_(states))
-    if scheme is not None:
-        query = query.where(jobs.c.spec["init"]["scheme"].as_string() == scheme)
-    if after is not None:
-        query = query.where(jobs.c.id < after)
-    with engine.connect() as connection:
-        return [_job(row) for row in connection.execute(query)]
+    return rows[0]
 
 
 def require_jobs(engine: Engine, job_ids: Collection[str]) -> None:

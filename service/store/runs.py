@@ -138,7 +138,6 @@ def forget_epochs_after(engine: Engine, attempt: Attempt, epoch: int) -> None:
         fence(connection, attempt)
         for member in attempt.members:
             forget_epochs_of_job_after(connection, member.job_id, epoch)
-            connection.execute(update(jobs).where(jobs.c.id == member.job_id).values(epoch=max(0, epoch)))
 
 
 def report_released(engine: Engine, attempt: Attempt, **data: object) -> None:

@@ -55,12 +55,21 @@ jobs = Table(
     Column("priority", Integer, nullable=False, default=2, server_default="2"),
     Column("work", Double, nullable=False, default=0.0, server_default="0"),
     Column("experiment_id", Text),
+    Column("scheme", Text, nullable=False, default="", server_default=""),
+    Column("loss", Double),
+    Column("name", Text),
+    Column("note", Text),
+    Column("version", Integer, nullable=False, default=1, server_default="1"),
     Index("jobs_by_state", "state", "id"),
     Index("jobs_in_queue", "state", "priority", "run_id"),
     Index("jobs_by_run", "run_id"),
     Index("jobs_by_experiment", "experiment_id", "id"),
     Index("jobs_by_end", "state", "ended_event"),
     Index("jobs_by_accuracy", "state", "accuracy", "ended_event"),
+    Index("jobs_by_scheme", "scheme", "id"),
+    Index("jobs_by_scheme_in_order_of_accuracy", "scheme", "accuracy", "id"),
+    Index("jobs_in_order_of_accuracy", "accuracy", "id"),
+    Index("jobs_in_order_of_loss", "loss", "id"),
 )
 
 checkpoints = Table(
@@ -117,6 +126,18 @@ experiments = Table(
     Column("recipe", Text),
     Column("request", JSON, nullable=False),
     Column("members", Integer, nullable=False),
+    Column("name", Text),
+    Column("note", Text),
+    Column("version", Integer, nullable=False, default=1, server_default="1"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("owner_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("labels_by_value", "key", "value", "owner_id"),
 )
 
 events = Table(

@@ -142,3 +142,15 @@ def test_postgresql_frees_the_rows_of_a_process_that_was_frozen_in_a_transaction
         idle.invalidate()
     frozen.dispose()
     other.dispose()
+
+
+def test_a_queued_job_that_gets_a_higher_priority_starts_before_an_older_one(pair: Service) -> None:
+    holding = [submit_and_reach(pair.client, 1, epochs=10_000, seed=seed) for seed in (1, 2)]
+    older, newer = (pair.client.post("/jobs", json=SHORT | {"epochs": 1}).json()["id"] for _ in range(2))
+    pair.client.patch(f"/jobs/{newer}", json={"priority": "high"}).raise_for_status()
+    pair.client.post(f"/jobs/{holding[0]}/cancel").raise_for_status()
+    for job_id in (newer, older):
+        pair.wait_for_state(job_id, "succeeded")
+    pair.client.post(f"/jobs/{holding[1]}/cancel").raise_for_status()
+    assert pair.job(newer)["started_at"] < pair.job(older)["started_at"]
+    assert [event["type"] for event in events_of(pair.client, newer)].count("job.running") == 1

@@ -29,7 +29,7 @@ from service.settings import Settings
 from service.store import workers
 from service.store.engine import open_engine
 from service.store.job_transitions import JobAction
-from service.store.jobs import JobRow
+from service.store.jobs import JobRequest, JobRow
 from service.store.migration import migrate
 from service.store.workers import NewBeat
 from service.training.attempt_policy import make_attempt
@@ -82,7 +82,7 @@ class Bench:
         self.device = Device(torch.device("cpu"), "test", torch.get_num_threads())
 
     def submit(self, spec: TrainSpec = SMALL) -> tuple[str, str]:
-        new = self.queue.submit(spec, None).new
+        new = self.queue.submit(JobRequest(spec)).new
         assert new is not None
         return new
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -17,12 +16,14 @@ from service.api.dependencies import (
     After,
     ExperimentObject,
     IdempotencyKey,
+    LabelTexts,
     Limit,
     ServicesDep,
+    label_filters,
     problem_responses,
     unquoted,
 )
-from service.api.experiment_requests import ExperimentBody, RecipeBody, specs_of
+from service.api.experiment_requests import ExperimentBody, RecipeBody, request_of
 from service.api.experiment_views import (
     answer_in_transaction,
     comparison_of,
@@ -33,6 +34,7 @@ from service.api.experiment_views import (
 )
 from service.api.job_files import delete_files
 from service.api.pagination import page
+from service.api.preconditions import set_etag
 from service.api.rate_refinement import refined_members
 from service.api.routes.events import RESPONSES, HowAsked, events_answer
 from service.api.schemas.events import Event
@@ -112,13 +114,12 @@ async def submit_experiment(
 
     Members are ordinary jobs, each with its own events and model; several of them can train at the same time.
     """
-    recipe, specs = await run_in_threadpool(specs_of, body)
+    request = await run_in_threadpool(request_of, body)
     once = None
     if idempotency_key is not None:
         fingerprint = hashlib.sha256(json.dumps(["experiment", body], sort_keys=True).encode()).hexdigest()
         once = Once(unquoted(idempotency_key), fingerprint, answer_in_transaction)
-    submit = partial(services.queue.submit_experiment, specs, recipe, body, once)
-    experiment_id, answer = await run_in_threadpool(submit)
+    experiment_id, answer = await run_in_threadpool(services.queue.submit_experiment, request, once)
     if experiment_id is None:
         assert answer is not None
         headers = {"Location": answer["links"]["self"], "Idempotency-Replayed": "true"}
@@ -129,19 +130,26 @@ async def submit_experiment(
 
 @router.get("/experiments", summary="List experiments", responses=problem_responses(422))
 def get_experiments(
-    services: ServicesDep, request: Request, response: Response, after: After = None, limit: Limit = 20
+    services: ServicesDep,
+    request: Request,
+    response: Response,
+    label: LabelTexts = None,
+    after: After = None,
+    limit: Limit = 20,
 ) -> Page[ExperimentSummary]:
     """List experiments, newest first."""
-    rows = list_experiments(services.engine, after=after, limit=limit + 1)
+    rows = list_experiments(services.engine, labels=label_filters(label), after=after, limit=limit + 1)
     counts = state_counts(services.engine, [row.id for row in rows])
     views = [ExperimentSummary(**summary_fields(row, counts[row.id])) for row in rows]
     return page(request, response, views, limit, views[:limit][-1].id if views else None)
 
 
 @router.get("/experiments/{experiment_id}", summary="Get an experiment", responses=problem_responses(404))
-def get_one_experiment(services: ServicesDep, experiment_id: str) -> Experiment:
+def get_one_experiment(services: ServicesDep, experiment_id: str, response: Response) -> Experiment:
     """Get an experiment: its members with their states and accuracies, and the verdict of a recipe."""
-    return experiment_view(services, experiment_id)
+    view = experiment_view(services, experiment_id)
+    set_etag(response, view.version)
+    return view
 
 
 @router.get(

@@ -14,38 +14,43 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from models.diagnostics.report import Diagnostics
-from models.init import SCHEMES
 from models.results import EpochMetrics
-from models.spec import PresetSpec, TrainSpec, resolve_spec
+from models.spec import TrainSpec, resolve_spec
 from service.api.dependencies import (
     MAX_OF_JOB,
     MAX_PAGE,
     After,
     AfterNumber,
     IdempotencyKey,
+    LabelTexts,
     Limit,
     LimitOfJob,
     LimitOfLarge,
+    SchemeName,
     Services,
     ServicesDep,
     SpecObject,
+    States,
+    job_filter,
     problem_responses,
     unquoted,
 )
 from service.api.job_files import delete_files
 from service.api.job_views import job_view, job_views
 from service.api.pagination import page
+from service.api.preconditions import set_etag
+from service.api.schemas.edits import JobOfPreset, JobOfSpec, description_in
 from service.api.schemas.jobs import Deleted, Job, JobWithMetrics, Validation, job_fields, validation_view
 from service.api.schemas.models import Checkpoint, checkpoint_view
-from service.errors import NotFound
 from service.http.answers import JsonResponse, Page
 from service.http.problems import invalid_body
 from service.queue.submission import Once
 from service.store.checkpoints import list_checkpoints
+from service.store.job_lists import NEWEST_FIRST, Sort, cursor_of, list_jobs
 from service.store.job_transitions import delete_job as delete_rows
 from service.store.jobs import (
     PRIORITIES,
-    JobState,
+    JobRequest,
     NewJob,
     Priority,
     find_job,
@@ -53,7 +58,6 @@ from service.store.jobs import (
     job_diagnostics,
     job_metrics,
     job_pretraining,
-    list_jobs,
 )
 from service.store.outcomes import outcome_in
 from service.store.queue_estimates import capacity, places, queued_before
@@ -66,7 +70,7 @@ _SUBMIT_BODY = {
     "content": {
         "application/json": {
             "schema": {
-                "anyOf": [{"$ref": "#/components/schemas/PresetSpec"}, {"$ref": "#/components/schemas/TrainSpec"}]
+                "anyOf": [{"$ref": "#/components/schemas/JobOfPreset"}, {"$ref": "#/components/schemas/JobOfSpec"}]
             },
             "examples": {
                 "preset": {"summary": "The course's first notebook", "value": {"preset": "mnist_nn_xavier"}},
@@ -87,7 +91,7 @@ _SUBMIT_BODY = {
         }
     },
 }
-BODY_MODELS = (PresetSpec, TrainSpec)
+BODY_MODELS = (JobOfPreset, JobOfSpec, TrainSpec)
 """Models of request bodies; the application adds their schemas to the OpenAPI document."""
 
 
@@ -120,19 +124,20 @@ async def submit_job(
 ) -> Any:
     """Queue a training job from a preset, a preset with overridden fields, or a complete TrainSpec.
 
-    An override of `init`, `optimizer` or `architecture` replaces that whole part. The response contains the complete
-    resolved spec. The job and its queue entry are committed before the response is sent.
+    `name`, `note` and `labels` describe the job. An override of `init`, `optimizer` or `architecture` replaces that
+    whole part. The response contains the complete resolved spec. The job and its queue entry are committed before the
+    response is sent.
     """
-    spec = _resolved(body)
+    of_spec, description = description_in(body)
+    spec = _resolved(of_spec)
     if validate_only:
         validation = await run_in_threadpool(_validated, services, spec, priority)
         return JsonResponse(validation.model_dump(mode="json"))
-    preset = body.get("preset")
+    request = JobRequest(spec, of_spec.get("preset"), priority, description)
     once = None
     if idempotency_key is not None:
-        fingerprint = hashlib.sha256(json.dumps([spec.model_dump(mode="json"), preset, priority]).encode()).hexdigest()
-        once = Once(unquoted(idempotency_key), fingerprint, partial(_answer_in, services))
-    submitted = await run_in_threadpool(services.queue.submit, spec, preset, priority, once)
+        once = Once(unquoted(idempotency_key), _fingerprint(request), partial(_answer_in, services))
+    submitted = await run_in_threadpool(services.queue.submit, request, once)
     job_id = submitted.answer["id"] if submitted.answer else cast("NewJob", submitted.new).job_id
     headers = {"Location": f"/jobs/{job_id}"} | ({} if submitted.new else {"Idempotency-Replayed": "true"})
     wait_s = _wait_s(prefer)
@@ -143,6 +148,13 @@ async def submit_job(
         return JsonResponse(submitted.answer, status_code=201, headers=headers)
     response.headers.update(headers)
     return await run_in_threadpool(lambda: job_view(services, get_job(services.engine, job_id)))
+
+
+def _fingerprint(request: JobRequest) -> str:
+    """Return the hash of what makes a submission the same as another."""
+    parts: list[Any] = [request.spec.model_dump(mode="json"), request.preset, request.priority]
+    described = request.description.model_dump(mode="json", exclude_defaults=True)
+    return hashlib.sha256(json.dumps(parts + ([described] if described else [])).encode()).hexdigest()
 
 
 def _resolved(body: dict[str, Any]) -> TrainSpec:
@@ -181,27 +193,31 @@ def get_jobs(
     services: ServicesDep,
     request: Request,
     response: Response,
-    state: Annotated[list[JobState] | None, Query(description="Only jobs in this state; may be repeated.")] = None,
-    scheme: Annotated[str | None, Query(description="Only jobs with this initialization scheme.")] = None,
+    state: States = None,
+    scheme: SchemeName = None,
+    label: LabelTexts = None,
+    sort: Annotated[
+        Sort, Query(description="The order; - is descending. Jobs without a value come last.")
+    ] = NEWEST_FIRST,
     after: After = None,
     limit: Limit = 20,
 ) -> Page[Job]:
-    """List jobs, newest first."""
-    if scheme is not None and scheme not in SCHEMES:
-        raise NotFound(f"There is no scheme {scheme!r}.", "GET /init-schemes lists the schemes.")
-    rows = list_jobs(services.engine, states=state or [], scheme=scheme, after=after, limit=limit + 1)
-    views = job_views(services, rows)
-    return page(request, response, views, limit, views[:limit][-1].id if views else None)
+    """List jobs, newest first unless `sort` says otherwise. Pages go by the cursor in the Link header."""
+    wanted = job_filter(state, scheme, label)
+    rows = list_jobs(services.engine, wanted, sort=sort, after=after, limit=limit + 1)
+    last = cursor_of(rows[:limit][-1], sort) if rows else None
+    return page(request, response, job_views(services, rows), limit, last)
 
 
 @router.get("/{job_id}", summary="Get a job", responses=problem_responses(404))
-def get_one_job(services: ServicesDep, job_id: str) -> JobWithMetrics:
+def get_one_job(services: ServicesDep, job_id: str, response: Response) -> JobWithMetrics:
     """Get a job: state, place in the queue, progress, metrics so far, what came of it, attempt, device, data, links."""
     view = job_view(services, get_job(services.engine, job_id))
     pretraining = job_pretraining(services.engine, job_id)
     with services.engine.connect() as connection:
         outcome = outcome_in(connection, job_id) if view.state in ("succeeded", "failed") else None
     metrics = job_metrics(services.engine, job_id)
+    set_etag(response, view.version)
     return JobWithMetrics(**dict(view), metrics=metrics, pretraining=pretraining, outcome=outcome)
 
 

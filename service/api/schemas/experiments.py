@@ -60,7 +60,12 @@ class ExperimentSummary(Answer):
 
     id: str
     object: Literal["experiment"] = "experiment"
-    name: str = Field(description="Short description: its recipe, or its schemes and number of seeds.")
+    name: str = Field(
+        description="The name that a client has set, or else its recipe, or its schemes and number of seeds."
+    )
+    note: str | None = Field(description="A note that a client has set.")
+    labels: dict[str, str] = Field(description="Labels that a client has set, by key.")
+    version: int = Field(description="1 at first, and 1 more with each edit; the ETag of the experiment.")
     recipe: str | None
     states: dict[JobState, int] = Field(description="Number of members in each state.")
     has_ended: bool = Field(description="Whether all members have ended.")

@@ -89,6 +89,10 @@ class Job(Answer):
     id: str = Field(description="Id of the job, and of the model that it trains.")
     object: Literal["job"] = "job"
     state: JobState
+    name: str | None = Field(description="A name that a client has set.")
+    note: str | None = Field(description="A note that a client has set.")
+    labels: dict[str, str] = Field(description="Labels that a client has set, by key.")
+    version: int = Field(description="1 at first, and 1 more with each edit; the ETag of the job.")
     preset: str | None
     spec: TrainSpec = Field(description="The complete spec, with all defaults filled in.")
     priority: Priority = Field(
@@ -99,6 +103,10 @@ class Job(Answer):
         description="Estimated start of a queued job, from the workers' measured speed; null if unknown."
     )
     epoch: int = Field(description="Number of committed epochs.")
+    loss: float | None = Field(
+        description="Mean training loss of the last committed epoch, in nats an image; null before."
+    )
+    accuracy: float | None = Field(description="Accuracy on the test images; null until the job has succeeded.")
     progress: Progress | None = Field(description="Null until a worker prepares the training.")
     attempt: int = Field(description="Number of the current or last attempt; 0 before the first.")
     device: DeviceView | None
@@ -151,12 +159,18 @@ def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
     return {
         "id": row.id,
         "state": row.state,
+        "name": row.name,
+        "note": row.note,
+        "labels": dict(row.labels),
+        "version": row.version,
         "preset": row.preset,
         "spec": row.spec,
         "priority": PRIORITY_OF[row.priority],
         "queue_position": place.position if place else None,
         "estimated_start_at": timestamp_or_none(place.starts_at if place else None),
         "epoch": row.epoch,
+        "loss": row.loss,
+        "accuracy": row.accuracy,
         "progress": Progress.model_validate(row.progress) if row.progress else None,
         "attempt": row.attempt,
         "device": _device(pins, row.worker) if pins else None,

@@ -65,7 +65,7 @@ def test_the_body_of_post_jobs_is_described_with_every_scheme(document: dict[str
     schema = document["components"]["schemas"]["TrainSpec"]["properties"]["init"]
     assert set(schema["discriminator"]["mapping"]) == set(SCHEMES)
     body = document["paths"]["/jobs"]["post"]["requestBody"]["content"]["application/json"]
-    assert {option["$ref"].rpartition("/")[2] for option in body["schema"]["anyOf"]} == {"PresetSpec", "TrainSpec"}
+    assert {option["$ref"].rpartition("/")[2] for option in body["schema"]["anyOf"]} == {"JobOfPreset", "JobOfSpec"}
 
 
 def objects_in(part: Any) -> Iterator[dict[str, Any]]:

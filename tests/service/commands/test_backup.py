@@ -23,7 +23,8 @@ from service.store.checkpoints import find_model, list_checkpoints
 from service.store.engine import open_engine
 from service.store.events import events_after
 from service.store.file_hold import hold_files
-from service.store.jobs import get_job, job_metrics, list_jobs
+from service.store.job_lists import list_jobs
+from service.store.jobs import get_job, job_metrics
 from service.store.migration import migrate
 from service.training.cleanup import Sweep
 from tests.service.conftest import SMALL, Bench, die_at, undisturbed
@@ -69,7 +70,7 @@ def beside(home: Settings) -> Settings:
 
 def facts(engine: Engine) -> list[Any]:
     """Return all that a client sees of all jobs, but what a restore changes: the runs of open jobs."""
-    found = list_jobs(engine, states=[], scheme=None, after=None, limit=100)
+    found = list_jobs(engine)
     return [
         (
             job.id,

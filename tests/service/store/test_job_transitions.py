@@ -22,7 +22,7 @@ from service.store.engine import writing
 from service.store.epoch_records import EpochRecords
 from service.store.events import events_after
 from service.store.job_transitions import RULES, JobAction, delete_job
-from service.store.jobs import JobState, get_job, job_metrics
+from service.store.jobs import JobRequest, JobState, get_job, job_metrics
 from service.store.tables import jobs
 from service.store.workers import NewBeat
 from service.training.cleanup import Sweep
@@ -299,7 +299,7 @@ def test_fifty_submissions_at_once_with_one_key_are_one_job(bench: Bench) -> Non
     once = Once("key", "fingerprint", lambda _connection, job_id: {"id": job_id})
 
     def submit(_number: int) -> str:
-        new, replayed = bench.queue.submit(SMALL, None, once=once)
+        new, replayed = bench.queue.submit(JobRequest(SMALL), once)
         return new.job_id if new else str(replayed and replayed["id"])
 
     with ThreadPoolExecutor(10) as pool:
@@ -307,19 +307,19 @@ def test_fifty_submissions_at_once_with_one_key_are_one_job(bench: Bench) -> Non
     with bench.engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(jobs)).scalar_one() == 1
     with pytest.raises(KeyReused):
-        bench.queue.submit(SMALL, None, once=once._replace(fingerprint="other"))
+        bench.queue.submit(JobRequest(SMALL), once._replace(fingerprint="other"))
 
 
 def test_a_full_queue_refuses_and_keeps_nothing_of_what_it_refused(bench: Bench) -> None:
     queue = Queue(bench.engine, max_queued=2, worker_ttl_s=TTL_S, jobs_per_run=8)
     once = Once("key", "fingerprint", lambda _connection, job_id: {"id": job_id})
-    first = queue.submit(SMALL, None).new
-    queue.submit(SMALL, None)
+    first = queue.submit(JobRequest(SMALL)).new
+    queue.submit(JobRequest(SMALL))
     assert first is not None
     with pytest.raises(QueueFull, match="FANIN_MAX_QUEUED"):
-        queue.submit(SMALL, None, once=once)
+        queue.submit(JobRequest(SMALL), once)
     bench.attempt(first.run_id)
-    assert queue.submit(SMALL, None, once=once).new is not None
+    assert queue.submit(JobRequest(SMALL), once).new is not None
 
 
 def test_latest_is_the_job_that_ended_last_even_if_the_clock_was_set_back(bench: Bench) -> None:

@@ -25,11 +25,14 @@ from models.training.train import Training
 from service.artifacts import Artifacts
 from service.queue.engine import migrate_queue
 from service.queue.submission import Queue
+from service.store.bulk_deletion import delete_jobs
 from service.store.checkpoints import find_model, list_checkpoints
+from service.store.descriptions import DescriptionChange, LabelFilter, labels_of
 from service.store.engine import open_engine, writing
 from service.store.events import events_after
 from service.store.idempotency import claim
-from service.store.jobs import get_job
+from service.store.job_lists import JobFilter, list_jobs
+from service.store.jobs import JobRequest, get_job, job_metrics
 from service.store.migration import migrate, require_tables
 from tests.service.conftest import TTL_S, Bench
 
@@ -112,6 +115,32 @@ def test_best_is_the_job_with_the_highest_stored_accuracy(opened: Bench) -> None
     assert best.evaluation is not None
     assert get_job(opened.engine, STORED["succeeded"]).accuracy == best.evaluation.accuracy
     assert get_job(opened.engine, STORED["failed"]).accuracy is None
+
+
+def test_jobs_get_the_schemes_of_their_specs_and_the_losses_of_their_last_epochs(opened: Bench) -> None:
+    for name in ("succeeded", "failed", "paused"):
+        job, metrics = get_job(opened.engine, STORED[name]), job_metrics(opened.engine, STORED[name])
+        assert job.scheme == job.spec.init.scheme
+        assert job.loss == (metrics[-1].train_loss_mean if metrics else None)
+        assert (job.name, job.note, job.labels, job.version) == (None, None, {}, 1)
+    assert get_job(opened.engine, STORED["succeeded"]).loss is not None
+    best_first = [job.id for job in list_jobs(opened.engine, sort="-accuracy")]
+    assert best_first[0] == STORED["succeeded"]
+
+
+def test_jobs_of_the_version_before_are_edited_listed_and_deleted(opened: Bench) -> None:
+    queue = Queue(opened.engine, max_queued=10, worker_ttl_s=TTL_S, jobs_per_run=1)
+    change = DescriptionChange(name="old", labels={"course": "a"})
+    assert queue.edit_job(STORED["failed"], change, None, "1").version == 2
+    labelled = JobFilter(labels=[LabelFilter("course", "a")])
+    assert [job.name for job in list_jobs(opened.engine, labelled, sort="loss")] == ["old"]
+    assert delete_jobs(opened.engine, labelled, dry_run=False).job_ids == [STORED["failed"]]
+    with opened.engine.connect() as connection:
+        assert labels_of(connection, [STORED["failed"]]) == {STORED["failed"]: {}}
+    new = queue.submit(JobRequest(get_job(opened.engine, STORED["succeeded"]).spec)).new
+    assert new is not None
+    moved = queue.edit_job(new.job_id, DescriptionChange(), "high", None)
+    assert (moved.priority, moved.run_id != new.run_id) == (1, True)
 
 
 def test_a_job_that_was_paused_goes_on_from_its_checkpoint(opened: Bench, five_thousand: DataSet) -> None:

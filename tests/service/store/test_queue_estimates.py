@@ -7,6 +7,7 @@ from sqlalchemy import select, update
 
 from models.spec import TrainSpec
 from service.store.engine import writing
+from service.store.jobs import JobRequest
 from service.store.queue_estimates import measured_speed, places
 from service.store.tables import epochs, jobs
 from tests.service.conftest import SMALL, TTL_S, Bench
@@ -16,7 +17,7 @@ def test_places_go_by_priority_and_then_by_age_and_starts_by_measured_speed(benc
     bench.trained()
     bench.beat()
     low, normal, high, second = (
-        bench.queue.submit(SMALL, None, priority).new for priority in ("low", "normal", "high", "high")
+        bench.queue.submit(JobRequest(SMALL, priority=priority)).new for priority in ("low", "normal", "high", "high")
     )
     assert low is not None
     assert normal is not None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -20,7 +21,8 @@ from service.store import jobs as job_store
 from service.store.checkpoints import find_model, list_models
 from service.store.engine import now, open_engine, writing
 from service.store.events import append_event, events_after, last_event_id
-from service.store.jobs import get_job, list_jobs
+from service.store.job_lists import JobFilter, list_jobs
+from service.store.jobs import get_job
 from service.store.migration import migrate, require_tables
 from service.store.tables import jobs, metadata
 from tests.service.conftest import SMALL, TTL_S, Bench
@@ -95,9 +97,9 @@ def test_a_job_and_its_queue_entry_are_there_together_or_not_at_all(bench: Bench
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        Broken(engine, 10, TTL_S, 1).submit(SMALL, None)
+        Broken(engine, 10, TTL_S, 1).submit(job_store.JobRequest(SMALL))
     with suppress(RuntimeError), writing(engine) as connection:
-        job_store.insert_job(connection, SMALL, None)
+        job_store.insert_job(connection, job_store.JobRequest(SMALL))
         raise RuntimeError
     assert (count("jobs"), count("runs"), count("workflow_status"), count("events")) == (1, 1, 1, 1)
 
@@ -141,15 +143,14 @@ def test_jobs_are_listed_newest_first_by_state_and_scheme(bench: Bench, engine: 
     )
     bench.apply_action(third, "cancel")
 
-    def found(**filters: object) -> list[str]:
-        arguments = {"states": [], "scheme": None, "after": None, "limit": 10} | filters
-        return [job.id for job in list_jobs(engine, **arguments)]  # type: ignore[arg-type]
+    def found(wanted: JobFilter | None = None, **page: Any) -> list[str]:
+        return [job.id for job in list_jobs(engine, wanted, **page)]
 
     assert found() == [third, second, first]
     assert found(limit=1) == [third]
     assert found(after=third) == [second, first]
-    assert found(states=["queued"]) == [second, first]
-    assert found(states=["queued", "cancelled"], scheme="he_normal") == [second]
+    assert found(JobFilter(["queued"])) == [second, first]
+    assert found(JobFilter(["queued", "cancelled"], "he_normal")) == [second]
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed"])

@@ -26,7 +26,7 @@ from service.queue.grouping import RUN_MEMORY_BYTES, divided
 from service.store import runs, workers
 from service.store.checkpoints import find_model, list_checkpoints
 from service.store.events import events_after
-from service.store.experiments import list_members
+from service.store.experiments import ExperimentRequest, list_members
 from service.store.jobs import get_job, job_metrics
 from service.store.queue_estimates import measured_speed
 from service.store.tables import jobs as jobs_table
@@ -48,7 +48,7 @@ def submitted(bench: Bench, specs: list[TrainSpec], *, gpu: bool = True) -> tupl
     """Submit an experiment while a GPU is there, or not; return the jobs, and the runs that they are in."""
     if gpu:
         workers.beat(bench.engine, NewBeat("gpu-machine:cuda-0", 1, "cuda", "a GPU", 1, None))
-    experiment_id, _ = bench.queue.submit_experiment(specs, None, {})
+    experiment_id, _ = bench.queue.submit_experiment(ExperimentRequest(specs, None, {}))
     assert experiment_id is not None
     jobs = [member.job_id for member in list_members(bench.engine, experiment_id)]
     return jobs, [get_job(bench.engine, job_id).run_id for job_id in jobs]

@@ -1,0 +1,120 @@
+"""What people write about jobs and experiments, to find them again: a name, a note, and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
+
+from service.errors import InvalidLabels, PreconditionFailed
+from service.store.tables import labels
+
+MAX_LABELS = 16
+ANY_VERSION = "*"
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+_KEY = r"^[a-z0-9][a-z0-9._/-]*$"
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE)]
+Note = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=_KEY)]
+LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=_PRINTABLE)]
+
+NAME = "Up to 100 characters, none of them a control character."
+NOTE = "Up to 2,000 characters; it may have several lines."
+LABELS = (
+    f"Up to {MAX_LABELS} labels. Keys have up to 63 lower-case letters, digits and ./_-, values up to 63 characters."
+)
+
+
+class Description(BaseModel):
+    """A name, a note and labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name | None = Field(None, description=NAME)
+    note: Note | None = Field(None, description=NOTE)
+    labels: dict[LabelKey, LabelValue] = Field({}, max_length=MAX_LABELS, description=LABELS)
+
+
+class DescriptionChange(BaseModel):
+    """Changes of a description, as a JSON merge patch (RFC 7396): null removes a name, a note or a label."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name | None = Field(None, description=NAME)
+    note: Note | None = Field(None, description=NOTE)
+    labels: dict[LabelKey, LabelValue | None] = Field(
+        {}, max_length=2 * MAX_LABELS, description=f"{LABELS} The others stay."
+    )
+
+
+class LabelFilter(NamedTuple):
+    """A label that a list is limited to; any value if that is None."""
+
+    key: str
+    value: str | None
+
+    @classmethod
+    def of(cls, text: str) -> LabelFilter:
+        """Read `key:value`, or `key`."""
+        key, colon, value = text.partition(":")
+        return cls(key, value if colon else None)
+
+
+def labels_of(connection: Connection, owner_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the labels of jobs and experiments, by id; of an id without labels, an empty dictionary."""
+    by_owner: dict[str, dict[str, str]] = {owner_id: {} for owner_id in owner_ids}
+    query = select(labels).where(labels.c.owner_id.in_(owner_ids)).order_by(labels.c.owner_id, labels.c.key)
+    for owner_id, key, value in connection.execute(query):
+        by_owner[owner_id][key] = value
+    return by_owner
+
+
+def has_label(owner_id: ColumnElement[str], wanted: LabelFilter) -> ColumnElement[bool]:
+    """Return the condition that the owner with this id has a label."""
+    owners = select(labels.c.owner_id).where(labels.c.key == wanted.key)
+    return owner_id.in_(owners if wanted.value is None else owners.where(labels.c.value == wanted.value))
+
+
+def insert_labels(connection: Connection, owner_id: str, of_owner: Mapping[str, str]) -> None:
+    """Insert labels of a job or an experiment, in the caller's transaction."""
+    rows = [{"owner_id": owner_id, "key": key, "value": value} for key, value in of_owner.items()]
+    if rows:
+        connection.execute(insert(labels), rows)
+
+
+def delete_labels(connection: Connection, owner_ids: Sequence[str]) -> None:
+    """Delete all labels of jobs or experiments, in the caller's transaction."""
+    connection.execute(delete(labels).where(labels.c.owner_id.in_(owner_ids)))
+
+
+def change_description(connection: Connection, table: Table, owner_id: str, change: DescriptionChange) -> None:
+    """Change the description of a row of `jobs` or `experiments` that the caller has locked, and its version.
+
+    Raises `InvalidLabels` if it then had too many labels.
+    """
+    texts: dict[str, Any] = {name: getattr(change, name) for name in {"name", "note"} & change.model_fields_set}
+    changed = update(table).where(table.c.id == owner_id)
+    connection.execute(changed.values(version=table.c.version + 1, **texts))
+    if not change.labels:
+        return
+    after = labels_of(connection, [owner_id])[owner_id] | change.labels
+    kept = {key: value for key, value in after.items() if value is not None}
+    if len(kept) > MAX_LABELS:
+        raise InvalidLabels(
+            f"{owner_id} would have {len(kept)} labels; at most {MAX_LABELS} are allowed.",
+            'Remove some in the same request: {"labels": {"key": null}}.',
+        )
+    delete_labels(connection, [owner_id])
+    insert_labels(connection, owner_id, kept)
+
+
+def require_version(owner_id: str, version: int, if_match: str | None) -> None:
+    """Raise `PreconditionFailed` if `if_match` is neither None, `*` nor this version."""
+    if if_match not in (None, ANY_VERSION, str(version)):
+        raise PreconditionFailed(
+            f"{owner_id} is at version {version}; it has changed since version {if_match}.",
+            "Fetch it again with GET, and send its ETag.",
+        )

@@ -102,7 +102,7 @@ def shown_preparation(spec: TrainSpec, epoch: int) -> dict[str, Any]:
         "epochs": spec.epochs,
         "step": 0,
         "steps_per_epoch": spec.steps_per_epoch,
-        "percent": round(100 * epoch / spec.epochs, 1),
+        "percent": round(100 * epoch / max(1, spec.epochs), 1),
         "running_loss": None,
         "images_per_s": 0.0,
         "time_left_s": None,

@@ -22,6 +22,9 @@ ROOT = Path(__file__).parents[2]
 OPERATIONS: dict[str, dict[str, Any]] = json.loads((ROOT / "openapi" / "openapi.json").read_text())["paths"]
 PAGE_FILES = re.compile(r"/|/web/[\w./-]+|/favicon\.ico")
 DEADLINE_MS = 30_000.0
+TRAINED_MS = 240_000.0
+"""How long a few small networks may train on a machine whose cores are all busy."""
+expect.set_options(timeout=DEADLINE_MS)
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, long
-from tests.web.browsing import PHONE, visit
+from tests.web.browsing import PHONE, TRAINED_MS, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -26,7 +26,6 @@ RIGHT = {
     "notebooks": None,  # which is better after one epoch, chance decides
 }
 MOST_WORDS = 120
-RUN_MS = 60_000.0
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def guess(page: Page, answer: str) -> None:
     """Choose an answer, run the step, and wait for what came of it."""
     page.get_by_role("radio", name=answer, exact=True).check()
     page.get_by_role("button", name="Run it").click()
-    expect(page.locator(".answer")).to_be_visible(timeout=RUN_MS)
+    expect(page.locator(".answer")).to_be_visible(timeout=TRAINED_MS)
 
 
 def test_a_student_guesses_runs_and_sees_by_keys_alone_that_equal_units_stay_equal(page: Page) -> None:
@@ -89,7 +88,9 @@ def test_a_student_guesses_runs_and_sees_by_keys_alone_that_equal_units_stay_equ
     page.keyboard.press("Tab")
     expect(run).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator(".answer")).to_have_text("Your guess is not right. The answer: xavier_uniform.", timeout=RUN_MS)
+    expect(page.locator(".answer")).to_have_text(
+        "Your guess is not right. The answer: xavier_uniform.", timeout=TRAINED_MS
+    )
     expect(page.get_by_role("row", name="zeros")).to_contain_text("10.00 %")
     expect(page.get_by_text("every weight is 0")).to_be_visible()
     drawn = page.locator("figure", has_text="units of constant").locator("canvas.tile")
@@ -126,7 +127,7 @@ def test_on_a_phone_a_korean_student_sees_digits_and_their_recreations(browser: 
         expect(page.locator(".view.learn")).to_have_attribute("lang", "ko")
         page.get_by_text("줄어든다").tap()
         page.get_by_role("button", name="실행").tap()
-        expect(page.locator(".answer")).to_have_text("예상이 맞았습니다.", timeout=RUN_MS)
+        expect(page.locator(".answer")).to_have_text("예상이 맞았습니다.", timeout=TRAINED_MS)
         expect(page.get_by_role("img", name="digit")).to_have_count(8)
         expect(page.get_by_role("img", name="recreation")).to_have_count(8)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, long, submit_and_reach
-from tests.web.browsing import points, settle, visit
+from tests.web.browsing import TRAINED_MS, points, settle, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -66,7 +66,7 @@ def test_the_stream_goes_on_by_itself_after_the_api_was_killed(browser: Browser,
         for process_id in fresh.children("api"):
             os.kill(process_id, signal.SIGKILL)
         expect(page.get_by_text("The connection is lost; the page is reconnecting.")).to_be_visible()
-        expect(page.get_by_text("Live.")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("Live.")).to_be_visible()
         wait_until(lambda: points(page, "Training loss") > before, what="points after the break")
         figure = page.locator(".plot").first
         epochs = figure.evaluate("plot => plot.data[0].x")
@@ -80,9 +80,9 @@ def test_a_service_that_is_away_is_told_and_so_is_its_return(browser: Browser, f
         banner = page.get_by_text("The service does not answer. The page may be out of date")
         expect(banner).to_be_hidden()
         fresh.stop()
-        expect(banner).to_be_visible(timeout=30_000)
+        expect(banner).to_be_visible()
         fresh.start()
-        expect(banner).to_be_hidden(timeout=30_000)
+        expect(banner).to_be_hidden()
 
 
 def test_a_service_with_a_key_is_used_with_it(browser: Browser, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_sixty_four_members_and_two_hundred_jobs_are_shown_page_by_page(browser:
         expect(page.locator("tbody tr")).to_have_count(16)
         page.get_by_role("button", name="Show all 64 models").click()
         expect(page.locator("tbody tr")).to_have_count(64)
-        expect(page.get_by_text("All have ended.")).to_be_visible(timeout=120_000)
+        expect(page.get_by_text("All have ended.")).to_be_visible(timeout=TRAINED_MS)
         wait_until(lambda: points(page, "Training loss") == 4, what="all points")
         page.goto("/#/watch")
         expect(page.locator("section[aria-label=Jobs] tbody tr")).to_have_count(25)

@@ -25,13 +25,7 @@ const MIN_GAP_MS = 1500;
 const MAX_DECADES = 6; // smaller values are drawn at the lower end
 
 const MAX_RECORDS = 2000;
-const everyRecord = (jobId) =>
-  everyPage(
-    (query) => diagnosticsOf(jobId, query),
-    {},
-    MAX_RECORDS,
-    (record) => record.epoch,
-  );
+const everyRecord = (jobId) => everyPage((query) => diagnosticsOf(jobId, query), {}, MAX_RECORDS);
 
 /** Return {node, show}; `show(groups)` takes [{name, jobId, checkpoints}] and asks again for those with more checkpoints. */
 export function layerMaps(params, signal) {

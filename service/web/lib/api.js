@@ -45,7 +45,10 @@ export const cancelJob = (id) => call("POST", `/jobs/${safe(id)}/cancel`);
 export const pauseJob = (id) => call("POST", `/jobs/${safe(id)}/pause`);
 export const resumeJob = (id) => call("POST", `/jobs/${safe(id)}/resume`);
 export const retryJob = (id) => call("POST", `/jobs/${safe(id)}/retry`);
+export const editJob = (id, changes, condition) =>
+  call("PATCH", `/jobs/${safe(id)}`, { body: changes, headers: condition });
 export const deleteJob = (id) => call("DELETE", `/jobs/${safe(id)}`);
+export const deleteJobs = (query) => call("DELETE", "/jobs", { query });
 
 export const listRecipes = () => call("GET", "/recipes");
 export const submitExperiment = (body, key) =>
@@ -56,6 +59,8 @@ export const comparisonOf = (id) => call("GET", `/experiments/${safe(id)}/compar
 export const comparisonTableOf = (id) =>
   call("GET", `/experiments/${safe(id)}/comparison`, { accept: "text/csv", as: "blob" });
 export const refineExperiment = (id) => call("POST", `/experiments/${safe(id)}/refine`);
+export const editExperiment = (id, changes, condition) =>
+  call("PATCH", `/experiments/${safe(id)}`, { body: changes, headers: condition });
 export const cancelExperiment = (id) => call("POST", `/experiments/${safe(id)}/cancel`);
 
 export const listModels = (query) => call("GET", "/models", { query });
@@ -84,12 +89,12 @@ export const streamOfJobs = (ids, lastId, signal) =>
   call("GET", "/events", { query: { job: ids.join(",") }, ...streaming(lastId, signal) });
 
 /** Give all items of a list, page after page, to a limit. */
-export async function everyPage(list, query = {}, most = 1000, idOf = (item) => item.id) {
+export async function everyPage(list, query = {}, most = 1000) {
   const found = [];
-  for (let after; found.length < most; after = idOf(found.at(-1))) {
+  for (let after = ""; found.length < most && after !== null; ) {
     const page = await list({ ...query, limit: 100, after });
     found.push(...page.data);
-    if (!page.has_more) break;
+    after = page.next;
   }
   return found;
 }
@@ -124,7 +129,15 @@ async function call(
     signal,
   });
   if (!response.ok) throw await problemIn(response);
-  return as === "response" ? response : response[as]();
+  if (as === "response") return response;
+  const answer = await response[as]();
+  return answer.object === "list" ? { ...answer, next: cursorIn(response) } : answer;
+}
+
+/** Return where the next page of a list starts, null after the last one. */
+function cursorIn(response) {
+  const next = /<([^>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "");
+  return next && new URL(next[1], location.origin).searchParams.get("after");
 }
 
 async function sent(address, request) {

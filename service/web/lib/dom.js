@@ -64,10 +64,10 @@ export function tableOf(name, heads, rows, { caption = null, kind = "", figures 
 }
 
 /** Return the buttons of a list in pages: `after` is where this page starts, and `turn(after)` shows another. */
-export function pager(page, after, turn) {
+export function pager(page, after, turn, { first = "Newest", next = "Older" } = {}) {
   return [
-    after && button("Newest", () => turn(""), { class: "quiet" }),
-    page.has_more && button("Older", () => turn(page.data.at(-1).id), { class: "quiet" }),
+    after && button(first, () => turn(""), { class: "quiet" }),
+    page.has_more && button(next, () => turn(page.next), { class: "quiet" }),
   ];
 }
 

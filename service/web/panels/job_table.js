@@ -6,6 +6,7 @@ import { button, element, fill, tableOf } from "../lib/dom.js";
 import { duration, number, percent } from "../lib/format.js";
 import { ENDED } from "../lib/job_timeline.js";
 import { act } from "../lib/notices.js";
+import { labelsOf } from "./description.js";
 
 const WISHES = { pause: pauseJob, resume: resumeJob, retry: retryJob, cancel: cancelJob };
 const TITLES = { pause: "Pause", resume: "Resume", retry: "Retry", cancel: "Cancel" };
@@ -26,16 +27,15 @@ const OUTCOMES = {
 const HEADS = ["Model", "State", "Progress", "Loss (nats)", "Accuracy", "Actions"];
 
 /**
- * Return {node, show}. `show(lines)` takes [{id, name, state, attempt, epoch, epochs, progress, loss, accuracy, error, outcome}];
- * `acted()` is called when somebody has cancelled, paused, resumed or retried one. `extra(line)` returns a node before a row's name; brief rows
- * leave out loss and accuracy.
+ * Return {node, show}. `show(lines)` takes [{id, name, labels, state, attempt, epoch, epochs, progress, loss, accuracy, error, outcome}];
+ * `acted()` is called when somebody has cancelled, paused, resumed or retried one. `extra(line)` returns a node before a row's name.
  */
-export function jobRows(caption, acted, { extra = () => null, isBrief = false } = {}) {
+export function jobRows(caption, acted, { extra = () => null } = {}) {
   const rows = new Map();
   const body = element("tbody");
   const node = tableOf("Jobs in rows", HEADS, body, {
     caption,
-    kind: isBrief ? "cards brief" : "cards",
+    kind: "cards",
     figures: /Loss|Accuracy/,
   });
   function show(lines) {
@@ -58,16 +58,9 @@ function row(first, acted, extra) {
   const loss = element("td", { class: "figure", "data-head": "Loss" });
   const accuracy = element("td", { class: "figure", "data-head": "Accuracy" });
   const actions = element("td");
-  const name = element(
-    "td",
-    {},
-    element(
-      "span",
-      { class: "row" },
-      extra(first),
-      element("a", { href: link("watch", { jobs: first.id }) }, first.name),
-    ),
-  );
+  const named = element("a", { href: link("watch", { jobs: first.id }) });
+  const labels = element("span", { class: "row" });
+  const name = element("td", {}, element("span", { class: "row" }, extra(first), named, labels));
   const node = element("tr", {}, name, state, progress, loss, accuracy, actions);
   let shown = "";
   let bar = null;
@@ -77,9 +70,11 @@ function row(first, acted, extra) {
       loss.textContent = number(line.loss);
       accuracy.textContent = percent(line.accuracy);
       bar = showProgress(progress, bar, line);
-      const now = JSON.stringify([line.state, line.error, line.attempt, line.outcome]);
+      const now = JSON.stringify([line.state, line.error, line.attempt, line.outcome, line.name, line.labels]);
       if (now === shown) return;
       shown = now;
+      named.textContent = line.name;
+      fill(labels, labelsOf(line.labels ?? {}));
       const again = line.attempt > 1 && element("small", {}, ` attempt ${line.attempt}`);
       fill(state, stateOf(line), again, line.error && whyFailed(line.error), line.outcome && whyEnded(line.outcome));
       showActions(actions, line, acted);

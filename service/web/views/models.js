@@ -85,7 +85,7 @@ function showAliases(card, model, changed, signal) {
     card,
     "the aliases",
     signal,
-    () => everyPage(listAliases, {}, MAX_ALIASES, (one) => one.name),
+    () => everyPage(listAliases, {}, MAX_ALIASES),
     (aliases) => {
       const head = element(
         "div",

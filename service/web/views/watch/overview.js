@@ -3,16 +3,18 @@
 import { go, keep, link } from "../../lib/address.js";
 import { listExperiments, listJobs, streamOfJobs } from "../../lib/api.js";
 import { copyAsCurl } from "../../lib/curl.js";
-import { button, choice, element, field, fill, pager, tableOf } from "../../lib/dom.js";
+import { button, element, fill, pager, tableOf } from "../../lib/dom.js";
 import { specInWords, when } from "../../lib/format.js";
 import { ENDED } from "../../lib/job_timeline.js";
 import { empty, failure, fillLater } from "../../lib/notices.js";
 import { follow } from "../../lib/stream.js";
+import { labelsOf } from "../../panels/description.js";
+import { jobFilters } from "../../panels/job_filters.js";
 import { jobRows } from "../../panels/job_table.js";
 
 const JOBS_A_PAGE = 25;
 const EXPERIMENTS_A_PAGE = 10;
-const STATES = ["", "queued", "running", "paused", "succeeded", "failed", "cancelled"];
+const PARAMETERS = ["state", "scheme", "label", "sort", "after"];
 const NEWS_GAP_MS = 400;
 const RUNNING_GAP_MS = 1000;
 const QUIET_GAP_MS = 5000;
@@ -66,7 +68,8 @@ function experimentsOf(page, after, turn) {
         "td",
         {},
         element("a", { href: link("watch", { experiment: one.id }) }, one.name),
-        element("small", {}, ` ${when(one.created_at)}`),
+        element("small", {}, ` ${when(one.created_at)} `),
+        labelsOf(one.labels),
       ),
       element(
         "td",
@@ -92,12 +95,9 @@ function experimentsOf(page, after, turn) {
 
 /** Fill a card with the jobs, as they go on; whenever they are asked for, so are the experiments. */
 function openJobs(card, params, askExperiments, signal) {
-  const state = { state: params.get("state") ?? "", after: params.get("after") ?? "" };
+  const state = Object.fromEntries(PARAMETERS.map((name) => [name, params.get(name) ?? ""]));
   const chooser = jobChooser();
-  const rows = jobRows("Newest first. Choose some to watch them together.", () => refresh(), {
-    extra: chooser.tick,
-    isBrief: true,
-  });
+  const rows = jobRows("Choose some to watch them together.", () => refresh(), { extra: chooser.tick });
   const place = element("div", { class: "view" });
   const turn = (changes) => {
     Object.assign(state, changes);
@@ -116,7 +116,7 @@ function openJobs(card, params, askExperiments, signal) {
   async function refresh() {
     const request = ++requests;
     try {
-      const page = await listJobs({ state: state.state, after: state.after, limit: JOBS_A_PAGE });
+      const page = await listJobs({ ...state, limit: JOBS_A_PAGE });
       if (signal.aborted || request !== requests) return;
       askExperiments().catch(() => {}); // the next time will do
       showPage(page);
@@ -128,11 +128,7 @@ function openJobs(card, params, askExperiments, signal) {
       refreshIn(QUIET_GAP_MS);
     }
   }
-  const filter = choice(
-    STATES.map((name) => [name, name || "any"]),
-    state.state,
-    (value) => turn({ state: value, after: "" }),
-  );
+  const filters = jobFilters(state, turn, refresh);
   fill(
     card,
     element(
@@ -140,10 +136,11 @@ function openJobs(card, params, askExperiments, signal) {
       { class: "row apart" },
       element("h2", {}, "Jobs"),
       copyAsCurl(() => ({
-        path: link("jobs", { state: state.state, after: state.after, limit: JOBS_A_PAGE }).slice(1),
+        path: link("jobs", { ...state, limit: JOBS_A_PAGE }).slice(1),
       })),
     ),
-    element("div", { class: "row" }, field("State", filter), chooser.watch),
+    filters.node,
+    element("div", { class: "row" }, chooser.watch, filters.remove),
     place,
   );
   refresh();
@@ -190,18 +187,19 @@ function pageOfJobs(state, rows, place, turn) {
   const pages = element("div", { class: "row" });
   return (page) => {
     if (page.data.length === 0 && !state.after) {
-      const text = state.state ? `No job is ${state.state}.` : "No job yet.";
+      const isFiltered = state.state || state.scheme || state.label;
+      const text = isFiltered ? "No job is like that." : "No job yet.";
       fill(place, empty(text, element("a", { class: "button", href: link("start") }, "Start some")));
       return;
     }
     rows.show(page.data.map(lineOf));
     if (!place.contains(rows.node)) fill(place, rows.node, pages);
-    const pageKey = `${state.after} ${page.has_more && page.data.at(-1).id}`;
+    const pageKey = `${state.after} ${page.next}`;
     if (pages.dataset.key === pageKey) return;
     pages.dataset.key = pageKey;
     fill(
       pages,
-      pager(page, state.after, (after) => turn({ after })),
+      pager(page, state.after, (after) => turn({ after }), state.sort ? { first: "First", next: "Next" } : {}),
     );
   };
 }
@@ -210,14 +208,15 @@ function pageOfJobs(state, rows, place, turn) {
 function lineOf(job) {
   return {
     id: job.id,
-    name: specInWords(job.spec),
+    name: job.name ?? specInWords(job.spec),
+    labels: job.labels,
     state: job.state,
     attempt: job.attempt,
     epoch: job.epoch,
     epochs: job.spec.epochs,
     progress: job.progress,
-    loss: null, // a list of jobs says neither
-    accuracy: null,
+    loss: job.loss,
+    accuracy: job.accuracy,
     error: job.error,
   };
 }

@@ -3,7 +3,16 @@
 import { curvesPanel } from "../../charts/curves.js";
 import { layerMaps } from "../../charts/layer_maps.js";
 import { keep, link } from "../../lib/address.js";
-import { cancelExperiment, getExperiment, getJob, listJobs, streamOfExperiment, streamOfJobs } from "../../lib/api.js";
+import {
+  cancelExperiment,
+  editExperiment,
+  editJob,
+  getExperiment,
+  getJob,
+  listJobs,
+  streamOfExperiment,
+  streamOfJobs,
+} from "../../lib/api.js";
 import { copyAsCurl } from "../../lib/curl.js";
 import { button, element, fill } from "../../lib/dom.js";
 import { counted, layers, when } from "../../lib/format.js";
@@ -11,6 +20,7 @@ import { ENDED, newHistory, take } from "../../lib/job_timeline.js";
 import { act, failure, fillLater } from "../../lib/notices.js";
 import { namesOf } from "../../lib/spec_labels.js";
 import { follow } from "../../lib/stream.js";
+import { descriptionPanel } from "../../panels/description.js";
 import { jobRows } from "../../panels/job_table.js";
 
 const DRAW_GAP_MS = 250;
@@ -32,8 +42,10 @@ async function ofExperiment(id) {
   if (found.members.length === 0) throw new Error("All jobs of this experiment have been deleted.");
   const { spec } = await getJob(found.members[0].job_id);
   return {
-    title: `${found.name}, ${when(found.created_at)}`,
+    titleOf: ({ name, created_at: created }) => `${name}, ${when(created)}`,
     experiment: found,
+    described: found,
+    edit: (...change) => editExperiment(id, ...change),
     members: found.members.map((member) => ({
       ...member,
       id: member.job_id,
@@ -57,8 +69,11 @@ async function ofJobs(ids) {
   const names = namesOf(jobs.map((job) => job.spec));
   const known = jobs.map((job) => job.id);
   return {
-    title: jobs.length === 1 ? `${names[0]}, seed ${jobs[0].spec.seed}` : counted(jobs.length, "job"),
+    titleOf: (job) =>
+      jobs.length === 1 ? (job.name ?? `${names[0]}, seed ${job.spec.seed}`) : counted(jobs.length, "job"),
     experiment: null,
+    described: jobs[0],
+    edit: jobs.length === 1 ? (...change) => editJob(jobs[0].id, ...change) : null,
     members: jobs.map(({ id, state, spec }, index) => ({
       id,
       job_id: id,
@@ -77,7 +92,7 @@ async function ofJobs(ids) {
 function page(shown, params, signal) {
   const history = newHistory(shown.members);
   const progress = new Map();
-  const curves = curvesPanel();
+  const curves = curvesPanel(signal);
   const maps = layerMaps(params, signal);
   const device = element("p", { class: "faint" });
   const problem = element("div");
@@ -143,11 +158,15 @@ function headOf(shown) {
       "Compare",
     );
   const curl = copyAsCurl(() => ({ path: shown.path, accept: "text/event-stream" }));
+  const title = element("h1", {}, shown.titleOf(shown.described));
+  const renamed = (now) => {
+    title.textContent = shown.titleOf(now);
+  };
   const node = element(
     "div",
-    { class: "row apart" },
-    element("h1", {}, shown.title),
-    element("span", { class: "row" }, status, compare, cancelAll, curl),
+    {},
+    element("div", { class: "row apart" }, title, element("span", { class: "row" }, status, compare, cancelAll, curl)),
+    shown.edit && descriptionPanel(shown.described, shown.edit, renamed),
   );
   return { node, status, cancelAll };
 }

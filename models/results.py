@@ -35,8 +35,17 @@ class EpochMetrics(_Result):
         description="First step, counted over all epochs, at which the mean loss of the last ten steps, all of this "
         "epoch, is below 2.0; null if there is none.",
     )
+    train_losses: list[float] = Field(
+        [],
+        description="Mean losses of equal parts of the epoch, in order: at most 200 of all epochs together, and none "
+        "beyond 100 epochs.",
+    )
     train_accuracy: float = Field(ge=0, le=1, description="Share of images answered correctly at their own step.")
-    duration_s: float = Field(ge=0, description="Seconds of training, without evaluation and checkpoint.")
+    duration_s: float = Field(
+        ge=0,
+        description="Seconds of training, without evaluation and checkpoint. On a CPU, where the models of a run take "
+        "turns, an equal share of their time; on a GPU they train at the same time.",
+    )
     images_per_s: float = Field(ge=0, description="Training images a second.")
     validation_loss: float | None = Field(None, description="Mean cross entropy of the held-out training images.")
     validation_accuracy: float | None = Field(None, description="Accuracy on the held-out training images.")

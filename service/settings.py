@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         ge=1,
         le=1024,
         description="Most jobs of an experiment that a GPU trains concurrently; fewer if they would need more than "
-        "4 GiB. A CPU trains one.",
+        "4 GiB. On a CPU up to 8 take turns.",
     )
     keep_checkpoints: Literal["all"] | Annotated[int, Field(ge=2)] = Field(
         "all", description="Number of newest checkpoints kept per job (at least 2: one to fall back to), or all."

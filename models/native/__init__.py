@@ -17,6 +17,8 @@ ACTIVATIONS: tuple[Activation, ...] = (
     *("tanh", "sigmoid", "selu", "gelu"),
 )
 """In the order of their numbers in `listed_rows.h`."""
+KERNEL_ACTIVATIONS = ACTIVATIONS[:4]
+"""Those of the training kernel; for the others torch's vectorized exponentials are faster."""
 
 
 def load(name: str, layout: Sequence[int]) -> ctypes.CDLL | None:

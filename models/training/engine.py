@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.errors import EngineMissing
-from models.training.kernel_library import KERNEL_ACTIVATIONS, Kernel, Variant, kernel, load_kernel, runnable
+from models.native import KERNEL_ACTIVATIONS
+from models.training.kernel_library import Kernel, Variant, kernel, load_kernel, runnable
 from models.training.kernel_step import KernelStep
 from models.training.torch_step import StackedStep, TorchOptions
 from models.training.triton.availability import card_of, why_unavailable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 FIRST_BELOW_LOSS = 2.0
 SMOOTHED_STEPS = 10
+POINTS_OF_JOB = 200
 
 
 def first_step_below(losses: Sequence[float], steps_before: int) -> int | None:
@@ -26,6 +28,18 @@ def first_step_below(losses: Sequence[float], steps_before: int) -> int | None:
         if fmean(losses[end - SMOOTHED_STEPS : end]) < FIRST_BELOW_LOSS:
             return steps_before + end
     return None
+
+
+def loss_curve(losses: Sequence[float], epochs: int) -> list[float]:
+    """Return the means of equal parts of an epoch's losses, four digits each: at most `POINTS_OF_JOB` of all epochs.
+
+    Empty where an epoch would have one part: that is its mean loss.
+    """
+    parts = min(len(losses), POINTS_OF_JOB // epochs)
+    if parts < 2:
+        return []
+    edges = [len(losses) * part // parts for part in range(parts + 1)]
+    return [float(f"{fmean(losses[first:end]):.4g}") for first, end in pairwise(edges)]
 
 
 def wants_curves(spec: TrainSpec) -> bool:

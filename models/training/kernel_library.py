@@ -13,13 +13,11 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from models.native import ACTIVATIONS, load
+from models.native import load
 
 BLOCK_ROWS = 32
 PACE_FIELDS = 5
 """Of `struct pace`, int64 each."""
-KERNEL_ACTIVATIONS = ACTIVATIONS[:4]
-"""Those of the kernel, in the order of its numbers; for the others torch's vectorized exponentials are faster."""
 
 Variant = Literal["avx512", "avx2", "baseline"]
 RUNS: dict[str, tuple[Variant, ...]] = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.native import KERNEL_ACTIVATIONS
 from models.native.row_layout import LINE, columns_of, stride_of
 from models.training import huge_pages
 from models.training.kernel_library import (
     BLOCK_ROWS,
-    KERNEL_ACTIVATIONS,
     PACE_FIELDS,
     Kernel,
     LayerOfKernel,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 KINDS = {"sgd": 0, "adam": 1}
 SECONDS_AT_ONCE = 0.05
-"""How long the steps of one call may take: the host checks losses and signals between calls."""
+"""How long a turn of a network may take: the host checks losses and signals when each has had one."""
 MIN_IMAGES_OF_A_THREAD = 25
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
@@ -122,7 +122,7 @@ class KernelStep(Step):
 
     @property
     def steps_at_once(self) -> int:
-        """Return how many steps of all networks take about `SECONDS_AT_ONCE`, by the last ones."""
+        """Return how many steps of a network take about `SECONDS_AT_ONCE`, by the last ones."""
         return self._steps_at_once
 
     def run_steps(self, images: Tensor, labels: Tensor, chosen: Tensor, lrs: Sequence[float] | Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class KernelStep(Step):
         for index in range(self.count):
             if index not in self.masked:
                 self._call(index, steps, losses)
-        step_s = (time.perf_counter() - started) / len(lrs)
+        step_s = (time.perf_counter() - started) / len(lrs) / max(1, self.count - len(self.masked))
         self._steps_at_once = max(1, int(SECONDS_AT_ONCE / step_s))
         return losses
 

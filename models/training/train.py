@@ -26,7 +26,7 @@ from models.training.divergence import Divergence, loss_not_finite
 from models.training.early_stopping import EarlyStopping
 from models.training.engine import best_engine, make_step
 from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
-from models.training.epoch_metrics import curves_of, first_step_below, wants_curves
+from models.training.epoch_metrics import curves_of, first_step_below, loss_curve, wants_curves
 from models.training.schedule import Orders, learning_rates
 from models.training.snapshot import Snapshot, networks_of
 from models.training.step import CapturableStep
@@ -206,7 +206,7 @@ class Training:
         if self._device.type != "cpu":  # on a CPU, `after_steps` has checked the losses
             self._check_losses(losses, number, 0, orders)
         loss_sums, hits = self._step.take_sums()
-        seconds = time.perf_counter() - started
+        seconds = (time.perf_counter() - started) / (len(self.members) if self._device.type == "cpu" else 1)
         self.epoch = number
         of_slots = losses.t().tolist()
         before = (number - 1) * self.steps_per_epoch
@@ -218,6 +218,7 @@ class Training:
                 epoch=number,
                 train_loss_mean=loss_sums[slot] / self.images_per_epoch,
                 train_loss_last_batch=of_slots[slot][-1],
+                train_losses=loss_curve(of_slots[slot], self._shared.epochs),
                 train_accuracy=hits[slot] / self.images_per_epoch,
                 duration_s=seconds,
                 images_per_s=self.images_per_epoch / seconds,

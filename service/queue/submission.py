@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from service.errors import QueueFull
 from service.queue.admission import JobLimits
 from service.queue.engine import client_of, enqueue
-from service.queue.grouping import divided
+from service.queue.grouping import RunLimits, divided
 from service.store.descriptions import Description, DescriptionChange
 from service.store.edits import NewRuns, edit_experiment, edit_job
 from service.store.engine import writing
@@ -23,7 +23,7 @@ from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
 from service.store.jobs import PRIORITIES, JobRequest, JobRow, NewJob, Priority, find_job, insert_job, insert_run
 from service.store.queue_estimates import measured_speed, queued_count
-from service.store.workers import some_gpu_is_live
+from service.store.workers import count_live, some_gpu_is_live
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -96,9 +96,9 @@ class Queue:
     ) -> tuple[str | None, dict[str, Any] | None]:
         """Insert an experiment with its members, their runs and queue entries, and commit: all or none.
 
-        The members get the experiment's labels. While a worker with a GPU is live, members that can be trained together
-        share a run, up to the limit. Returns the experiment's id and None, or None and the stored response if the key
-        of `once` was used before. Raises as `submit` does.
+        The members get the experiment's labels. Those that can be trained together share a run: side by side while a
+        worker with a GPU is live, else in turns. Returns the experiment's id and None, or None and the stored response
+        if the key of `once` was used before. Raises as `submit` does.
         """
         client = self._connected()
         with writing(self._engine) as connection:
@@ -134,8 +134,7 @@ class Queue:
         specs: Sequence[TrainSpec],
         description: Description,
     ) -> None:
-        at_once = self._jobs_per_run if some_gpu_is_live(connection, self._worker_ttl_s) else 1
-        runs = divided(specs, at_once)
+        runs = self._divided(connection, specs)
         run_ids = [insert_run(connection) for _ in range(max(runs) + 1)]
         for spec, run in zip(specs, runs, strict=True):
             request = JobRequest(spec, description=description, experiment_id=experiment_id)
@@ -143,6 +142,13 @@ class Queue:
         for run_id in run_ids:
             enqueue(client, connection, run_id, PRIORITIES["normal"])
         self._check_room(connection)
+
+    def _divided(self, connection: Connection, specs: Sequence[TrainSpec]) -> list[int]:
+        if some_gpu_is_live(connection, self._worker_ttl_s):
+            return divided(specs, RunLimits(self._jobs_per_run))
+        limits = RunLimits.on_cpus(len(specs), count_live(connection, self._worker_ttl_s))
+        speed = measured_speed(connection)
+        return divided(specs, limits, lambda spec: 0.0 if speed is None else speed.duration_s(spec.work))
 
     def check_costs(self, connection: Connection, specs: Sequence[TrainSpec]) -> None:
         """Raise `JobTooLarge` if one of these jobs would cost more than is accepted."""

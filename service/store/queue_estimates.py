@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from models.spec import TrainSpec
 from service.store.engine import now
-from service.store.tables import epochs, jobs
+from service.store.tables import epochs, jobs, runs
 from service.store.workers import count_live
 
 MEASURED_JOBS = 20
@@ -74,7 +74,9 @@ def measured_speed(connection: Connection) -> Speed | None:
             *(jobs.c.work, jobs.c.epoch, jobs.c.spec),
             (jobs.c.ended_at - jobs.c.started_at).label("seconds"),
             epochs.c.metrics["duration_s"].as_float().label("epoch_s"),
+            runs.c.pins,
         )
+        .join(runs, jobs.c.run_id == runs.c.id)
         .join(epochs, and_(epochs.c.job_id == jobs.c.id, epochs.c.epoch == jobs.c.epoch))
         .where(jobs.c.state == "succeeded")
         .order_by(jobs.c.id.desc())
@@ -84,8 +86,16 @@ def measured_speed(connection: Connection) -> Speed | None:
     if not rows:
         return None
     per_s = [_epoch_work(row) / row.epoch_s for row in rows]
-    beside = [max(0.0, row.seconds - _work_done(row) / speed) for row, speed in zip(rows, per_s, strict=True)]
+    beside = [_beside_s(row, speed) for row, speed in zip(rows, per_s, strict=True)]
     return Speed(median(per_s), median(beside))
+
+
+def _beside_s(row: Any, work_per_s: float) -> float:
+    """Return a job's share of the seconds of its run beside training. On a CPU the jobs of a run take turns."""
+    pins = row.pins or {}
+    jobs_of_run = pins.get("jobs_side_by_side", 1)
+    turns = int(jobs_of_run) if pins.get("device") == "cpu" else 1
+    return max(0.0, float(row.seconds) - turns * _work_done(row) / work_per_s) / int(jobs_of_run)
 
 
 def _epoch_work(row: Any) -> float:

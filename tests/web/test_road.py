@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, long, wait_for_state
-from tests.web.browsing import DEADLINE_MS, overlapping_charts, points, settle, visit
+from tests.web.browsing import TRAINED_MS, overlapping_charts, points, settle, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -32,8 +32,8 @@ def test_a_student_starts_two_schemes_of_two_seeds_and_sees_the_curves_move_befo
     first = wait_until(lambda: points(page, "Training loss"), what="a first point")
     wait_until(lambda: points(page, "Training loss") > 2 * first, what="more points")
     assert page.locator(".state.succeeded").count() < 4, "the curves moved only when all had ended"
-    expect(page.locator("tbody .state.succeeded")).to_have_count(4, timeout=60_000)
-    wait_until(lambda: points(page, "Training loss") == 2 * 60, what="all points")
+    expect(page.locator("tbody .state.succeeded")).to_have_count(4, timeout=TRAINED_MS)
+    wait_until(lambda: points(page, "Training loss") == 2 * 60 * 3, what="all points, three an epoch")
     expect(page.get_by_text("All have ended.")).to_be_visible()
     zeros = page.get_by_role("row", name=re.compile("zeros, seed 0"))
     expect(zeros.locator(".state.poor")).to_have_text("did not learn")
@@ -44,6 +44,40 @@ def test_a_student_starts_two_schemes_of_two_seeds_and_sees_the_curves_move_befo
     expect(page.get_by_role("img", name=re.compile("^zeros: activation"))).to_be_visible()
     page.get_by_role("link", name="Compare").click()
     expect(page.get_by_text("With 2 seeds he_normal is ahead of zeros")).to_be_visible()
+
+
+def test_a_recorded_run_is_played_again_stopped_and_stepped_through(page: Page, experiment: dict[str, Any]) -> None:
+    page.goto(f"/#/watch?experiment={experiment['id']}")
+    expect(page.get_by_text("All have ended.")).to_be_visible()
+    whole = wait_until(lambda: points(page, "Training loss"), what="the curves")
+    slider = page.get_by_label("Epochs that are shown")
+    slider.fill("10")
+    expect(page.get_by_text("up to epoch 1.0 of 4")).to_be_visible()
+    quarter = wait_until(lambda: 0 < points(page, "Training loss") < whole and points(page, "Training loss"))
+    assert quarter == whole / 4
+    page.get_by_role("button", name="Step on").click()
+    expect(page.get_by_text("up to epoch 1.1 of 4")).to_be_visible()
+    page.get_by_role("button", name="Play again").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    wait_until(lambda: points(page, "Training loss") > 2 * quarter, what="the curves to move")
+    page.get_by_role("button", name="Pause").click()
+    slider.press("End")
+    expect(page.get_by_text("all of 4 epochs")).to_be_visible()
+    wait_until(lambda: points(page, "Training loss") == whole, what="all points")
+
+
+def test_the_first_experiment_that_is_offered_tells_schemes_apart_by_what_it_shows(page: Page) -> None:
+    page.goto("/#/start")
+    expect(page.get_by_role("button", name="Train 4 models")).to_be_enabled()
+    chosen = page.locator("input[name=scheme]:checked")
+    assert [box.get_attribute("value") for box in chosen.all()] == [
+        "zeros",
+        "xavier_uniform",
+        "he_normal",
+        "torch_default",
+    ]
+    expect(page.get_by_label("Epochs")).to_have_value("30")
+    expect(page.get_by_role("group", name="Size from fan-in (LeCun, He)")).to_contain_text("He / Kaiming normal")
 
 
 def test_the_button_counts_the_seeds_that_are_numbers(page: Page) -> None:
@@ -63,7 +97,7 @@ def test_heat_maps_stand_beside_each_other_while_they_grow(page: Page, lab: Serv
         jobs.append(lab.client.post("/jobs", json=body).raise_for_status().json()["id"])
     page.goto(f"/#/watch?jobs={','.join(jobs)}")
     try:
-        expect(page.locator(".plot.short.js-plotly-plot")).to_have_count(len(jobs), timeout=DEADLINE_MS)
+        expect(page.locator(".plot.short.js-plotly-plot")).to_have_count(len(jobs))
         wait_until(lambda: not overlapping_charts(page), what="charts that stand apart")
         assert lab.job(jobs[-1])["state"] == "running", "the maps had stopped growing"
     finally:
@@ -87,7 +121,7 @@ def test_a_pre_trained_job_shows_its_machines_errors_and_their_filters(page: Pag
     }
     job_id = lab.client.post("/jobs", json=body).raise_for_status().json()["id"]
     page.goto(f"/#/watch?jobs={job_id}")
-    expect(page.locator("tbody .state.succeeded")).to_be_visible(timeout=60_000)
+    expect(page.locator("tbody .state.succeeded")).to_be_visible(timeout=TRAINED_MS)
     wait_until(lambda: points(page, "Pre-training") == 2 * 2, what="two epochs of two machines")
     page.goto(f"/#/understand?part=weights&model={job_id}&epoch=0")
     expect(page.get_by_text("the filters of the first restricted Boltzmann machine")).to_be_visible()
@@ -266,7 +300,7 @@ def test_a_claim_is_tried_by_a_press_and_its_verdict_is_shown(page: Page, lab: S
     page.get_by_role("button", name="Run recipe R4", exact=True).click()
     expect(page).to_have_url(re.compile("#/watch\\?experiment=exp_"))
     experiment_id = page.url.partition("experiment=")[2]
-    expect(page.locator("tbody .state.succeeded")).to_have_count(13, timeout=90_000)
+    expect(page.locator("tbody .state.succeeded")).to_have_count(13, timeout=TRAINED_MS)
     page.goto("/#/understand?part=claims")
     card = page.locator("article", has=page.get_by_role("heading", name=re.compile("^R4 ")))
     verdict = lab.client.get(f"/experiments/{experiment_id}").json()["verdict"]
@@ -339,7 +373,8 @@ def test_a_chart_is_saved_as_a_picture_with_its_legend_and_its_numbers_as_a_tabl
     assert name == "training-loss.csv"
     rows = list(csv.DictReader(io.StringIO(table.decode())))
     epochs = [float(row["epoch"]) for row in rows if row["group"] == "he_normal"]
-    assert epochs == [1, 2, 3, 4]
+    assert len(epochs) == 4 * 40, "each step is a part: an epoch has 40"
+    assert epochs == pytest.approx([(number + 0.5) / 40 for number in range(4 * 40)])
     with page.expect_download() as download:
         page.get_by_role("button", name="accuracy as CSV").click()
     of_zeros = next(csv.DictReader(io.StringIO(download.value.path().read_text())))

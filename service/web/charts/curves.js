@@ -4,13 +4,14 @@ import { element, fill } from "../lib/dom.js";
 import { number, percent } from "../lib/format.js";
 import { curvesOf } from "../lib/job_timeline.js";
 import { faded, styleOf } from "../lib/palette.js";
+import { replayControl } from "../panels/replay.js";
 import { accuracyAxis, chart, draw, errorOf, logAxis } from "./plotly_chart.js";
 
 const BAND = "Line: mean of the seeds so far; band: lowest to highest.";
 
-/** Return {node, show}; `show(history, members)` draws what there is. */
-export function curvesPanel() {
-  const loss = chart("Training loss", `Mean cross entropy of an epoch. ${BAND}`);
+/** Return {node, show}; `show(history, members)` draws what there is, until `signal` aborts. */
+export function curvesPanel(signal) {
+  const loss = chart("Training loss", `Mean cross entropy of parts of each epoch. ${BAND}`);
   const tested = chart("Test accuracy", `On the test images after each epoch. ${BAND}`);
   const trained = chart(
     "Training accuracy",
@@ -22,7 +23,10 @@ export function curvesPanel() {
   );
   const nothing = element("p", { class: "faint" }, "No epoch has ended yet.");
   const place = element("div", { class: "charts" }, nothing);
+  let last = null;
+  const replay = replayControl(() => show(...last), signal);
   const show = (history, members) => {
+    last = [history, members];
     const epochs = [...history.values()].flatMap((job) => job.epochs);
     const isTested = epochs.every((one) => one.test_accuracy !== null && one.test_accuracy !== undefined);
     const accuracy = isTested ? tested : trained;
@@ -35,15 +39,23 @@ export function curvesPanel() {
       fill(place, wanted);
     if (hasPretraining) drawPretraining(pretrained, history, members);
     if (epochs.length === 0) return;
-    const losses = curvesOf(history, members, (job) => job.epochs.map((one) => [one.epoch, one.train_loss_mean]));
+    replay.show(Math.max(...epochs.map((one) => one.epoch)));
+    const cut = (points) => points.filter(([epoch]) => epoch <= replay.until());
+    const losses = curvesOf(history, members, (job) => cut(job.epochs.flatMap(lossesOf)));
     const name = isTested ? "test_accuracy" : "train_accuracy";
-    const accuracies = curvesOf(history, members, (job) => job.epochs.map((one) => [one.epoch, one[name]]));
+    const accuracies = curvesOf(history, members, (job) => cut(job.epochs.map((one) => [one.epoch, one[name]])));
     draw(loss, () => figureOf(losses, logAxis("loss (nats an image)", valuesOf(losses)), { shown: number }));
     draw(accuracy, () =>
       figureOf(accuracies, accuracyAxis(valuesOf(accuracies).map(errorOf)), { shown: percent, placeOf: errorOf }),
     );
   };
-  return { node: place, show };
+  return { node: element("div", {}, place, replay.node), show };
+}
+
+/** Return the points of an epoch's loss: the means of its parts, each at its middle, or the mean of the epoch at its end. */
+function lossesOf({ epoch, train_losses: parts, train_loss_mean: mean }) {
+  if (!parts?.length) return [[epoch, mean]];
+  return parts.map((loss, index) => [epoch - 1 + (index + 0.5) / parts.length, loss]);
 }
 
 function drawPretraining(figure, history, members) {
@@ -98,7 +110,7 @@ function figureOf(curves, yaxis, { shown, placeOf = (value) => value, what = "ep
   });
   const last = curves
     .filter((one) => one.epochs.length)
-    .map((one) => `${one.name} ${shown(one.mean.at(-1))} after ${what} ${one.epochs.at(-1)}`);
+    .map((one) => `${one.name} ${shown(one.mean.at(-1))} after ${what} ${Math.ceil(one.epochs.at(-1))}`);
   const most = Math.max(1, ...curves.flatMap((one) => one.epochs));
   return {
     traces,

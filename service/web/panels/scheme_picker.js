@@ -6,14 +6,29 @@ const LETTERS =
   "W: the weights of a layer. n (fan_in): the inputs of the layer. m (fan_out): its outputs. f: n or m, by the parameter mode. " +
   "g: the gain, a factor that makes up for the activation. U(a, b): uniform from a to b. N(μ, σ²): normal, of mean μ and variance σ².";
 
+const IDEAS = [
+  { idea: "All units alike", names: ["zeros", "constant"] },
+  { idea: "One size for all layers", names: ["normal", "uniform", "trunc_normal"] },
+  { idea: "Size from both fans (Xavier)", names: ["xavier_uniform", "xavier_normal"] },
+  {
+    idea: "Size from fan-in (LeCun, He)",
+    names: ["lecun_uniform", "lecun_normal", "he_uniform", "he_normal", "random_walk"],
+  },
+  { idea: "Rules of libraries", names: ["glorot_standard", "torch_default", "variance_scaling"] },
+  { idea: "Structure", names: ["identity", "orthogonal", "sparse_torch", "sparse_martens"] },
+];
+const OTHERS = "Learned from the images";
+
 /**
  * Return {node, chosen}: chips for all schemes, and a card for each chosen one. `chosen()` gives what a request says of them:
  * [{scheme, ...parameters that differ from their defaults}]. `changed` is called after every change.
  */
-export function schemePicker(schemes, initial, changed) {
+export function schemePicker(known, initial, changed) {
+  const groups = groupsOf(known);
+  const schemes = groups.flatMap(({ members }) => members);
   const given = new Map(initial.map(({ scheme, ...parameters }) => [scheme, parameters]));
   const cards = element("div", { class: "view" });
-  const chips = schemes.map((scheme) => {
+  const chip = (scheme) => {
     const box = element("input", {
       type: "checkbox",
       name: "scheme",
@@ -27,7 +42,7 @@ export function schemePicker(schemes, initial, changed) {
       },
     });
     return element("label", { class: "chip" }, box, scheme.title);
-  });
+  };
   const showCards = () =>
     fill(
       cards,
@@ -38,13 +53,31 @@ export function schemePicker(schemes, initial, changed) {
     node: element(
       "div",
       { class: "view" },
-      element("div", { class: "chips" }, chips),
+      groups.map(({ idea, members }) =>
+        element(
+          "div",
+          { class: "chips", role: "group", "aria-label": idea },
+          element("small", { class: "idea" }, idea),
+          members.map(chip),
+        ),
+      ),
       cards,
       element("small", {}, LETTERS),
     ),
     chosen: () =>
       schemes.filter(({ name }) => given.has(name)).map(({ name }) => ({ scheme: name, ...given.get(name) })),
   };
+}
+
+/** Return the schemes by the idea behind them, as {idea, members}; those of no other group are the last one. */
+function groupsOf(schemes) {
+  const byName = new Map(schemes.map((scheme) => [scheme.name, scheme]));
+  const groups = IDEAS.map(({ idea, names }) => ({
+    idea,
+    members: names.map((name) => byName.get(name)).filter(Boolean),
+  }));
+  const named = new Set(IDEAS.flatMap(({ names }) => names));
+  return [...groups, { idea: OTHERS, members: schemes.filter(({ name }) => !named.has(name)) }];
 }
 
 function card(scheme, parameters, changed) {

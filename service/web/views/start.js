@@ -11,19 +11,25 @@ import { previewPanel } from "../panels/preview_panel.js";
 import { schemePicker, schemesFromAddress, schemesToAddress } from "../panels/scheme_picker.js";
 
 const NETWORKS = [
+  ["thirty", "784-30 × 100-10, ReLU, SGD .01: where schemes part"],
   ["mnist_nn_xavier", "mnist_nn_xavier: 784-256-256-10, first notebook"],
   ["mnist_nn_deep", "mnist_nn_deep: 784-512-512-512-512-10, second"],
   ["own", "a network of my own"],
 ];
+const THIRTY = {
+  architecture: { hidden: Array(30).fill(100), activation: "relu" },
+  optimizer: { name: "sgd", lr: 0.01 },
+};
+const EPOCHS_OF_5K = "30"; // as many steps as 2 epochs of the full MNIST
 const ACTIVATIONS = ["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
 const USUAL = {
-  network: "mnist_nn_xavier",
+  network: "thirty",
   depth: "10",
   width: "128",
   activation: "relu",
-  schemes: "zeros,xavier_uniform,he_normal",
-  seeds: "0,1",
-  epochs: "5",
+  schemes: "zeros,torch_default,xavier_uniform,he_normal",
+  seeds: "0",
+  epochs: "2",
   rates: "",
 };
 const HELD_OUT = { mnist: 10_000, mnist_5k: 1000 }; // validation images, where rates are chosen
@@ -40,14 +46,15 @@ export function open(container, params, signal) {
 }
 
 function page(schemes, datasets, params, signal) {
+  const usual = isOnMnist(datasets) ? USUAL : { ...USUAL, epochs: EPOCHS_OF_5K };
   /** @type {any} */
-  const state = Object.fromEntries(Object.keys(USUAL).map((name) => [name, params.get(name) ?? USUAL[name]]));
+  const state = Object.fromEntries(Object.keys(usual).map((name) => [name, params.get(name) ?? usual[name]]));
   let settling = 0;
   let isOpen = false;
   let turn = 0;
   const changed = () => {
     const chosen = picker.chosen();
-    if (isOpen) keep({ ...different(state), ...schemesToAddress(chosen) });
+    if (isOpen) keep({ ...different(state, usual), ...schemesToAddress(chosen) });
     own.hidden = state.network !== "own";
     const models = chosen.length * seedsOf(state).length * (state.rates ? RATES : 1);
     submit.textContent = models ? `Train ${counted(models, "model")}` : "Train";
@@ -108,7 +115,7 @@ function ownNetwork(state, set) {
 
 function formOf(state, { datasets, picker, own, told, submit, set }, signal) {
   const refused = element("div");
-  const held = datasets.find(({ name }) => name === "mnist")?.available ? HELD_OUT.mnist : HELD_OUT.mnist_5k;
+  const held = isOnMnist(datasets) ? HELD_OUT.mnist : HELD_OUT.mnist_5k;
   const request = () => requestOf(state, picker.chosen(), held);
   const seeds = input(state, set, "seeds", {
     pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*",
@@ -157,8 +164,12 @@ function formOf(state, { datasets, picker, own, told, submit, set }, signal) {
   );
 }
 
-function different(state) {
-  return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, value === USUAL[name] ? null : value]));
+function different(state, usual) {
+  return Object.fromEntries(Object.entries(state).map(([name, value]) => [name, value === usual[name] ? null : value]));
+}
+
+function isOnMnist(datasets) {
+  return datasets.some(({ name, available }) => name === "mnist" && available);
 }
 
 function notOnMnist(datasets) {
@@ -197,6 +208,7 @@ function seedsOf({ seeds }) {
 
 function baseOf({ network, depth, width, activation, epochs }) {
   const common = { epochs: Number(epochs), test_curve: true };
+  if (network === "thirty") return { ...THIRTY, ...common };
   if (network !== "own") return { preset: network, ...common };
   return {
     architecture: { hidden: Array(Math.min(MOST_LAYERS + 1, Number(depth) || 1)).fill(Number(width)), activation },

@@ -13,10 +13,11 @@ from torch.utils._pytree import tree_leaves
 from models.data.mnist import DataSet
 from models.errors import CheckpointDamaged
 from models.init.base import Bias
+from models.native import KERNEL_ACTIVATIONS
 from models.network.architecture import Architecture
 from models.network.mlp import Network
 from models.spec import SGD, Adam
-from models.training.kernel_library import KERNEL_ACTIVATIONS, kernel
+from models.training.kernel_library import kernel
 from models.training.kernel_step import KernelStep
 from models.training.step import Step
 from models.training.torch_step import StackedStep, TorchOptions

@@ -77,6 +77,8 @@ def test_a_sweep_deletes_expired_jobs_with_their_files(bench: Bench) -> None:
 
 
 def test_an_experiment_is_deleted_with_its_members_or_not_at_all(bench: Bench, api: httpx.Client) -> None:
+    for worker in ("one:cpu-0", "other:cpu-0"):  # each gets a run
+        bench.beat(worker)
     found = api.post("/experiments", json=GRID).json()
     path, members = f"/experiments/{found['id']}", [one["job_id"] for one in found["members"]]
     first, second = (get_job(bench.engine, job_id).run_id for job_id in members)

@@ -22,7 +22,7 @@ from models.spec import PRESETS, SGD, Adam, TrainSpec
 from models.training.engine import STACKED
 from models.training.kernel_library import kernel
 from models.training.train import Training
-from service.queue.grouping import RUN_MEMORY_BYTES, divided
+from service.queue.grouping import JOBS_IN_TURNS, RUN_MEMORY_BYTES, RunLimits, divided
 from service.store import runs, workers
 from service.store.checkpoints import find_model, list_checkpoints
 from service.store.events import events_after
@@ -58,11 +58,46 @@ def states(bench: Bench, jobs: list[str]) -> list[str]:
     return [get_job(bench.engine, job_id).state for job_id in jobs]
 
 
-def test_an_experiment_is_one_run_where_a_gpu_lives_and_runs_of_one_elsewhere(bench: Bench) -> None:
-    _, in_runs = submitted(bench, seeds(3), gpu=False)
-    assert len(set(in_runs)) == 3
-    _, in_runs = submitted(bench, seeds(3))
+def test_an_experiment_is_one_run_where_a_gpu_lives_and_one_for_each_worker_elsewhere(bench: Bench) -> None:
+    for name in ("one:cpu-0", "other:cpu-0"):
+        workers.beat(bench.engine, NewBeat(name, 1, "cpu", "a CPU", 1, None))
+    _, in_runs = submitted(bench, seeds(4), gpu=False)
+    assert Counter(in_runs).most_common() == [(in_runs[0], 2), (in_runs[2], 2)]
+    _, in_runs = submitted(bench, seeds(4))
     assert len(set(in_runs)) == 1
+
+
+def test_on_a_cpu_jobs_take_turns_and_get_the_bits_that_they_have_alone(bench: Bench, few: DataSet) -> None:
+    if kernel() is None:
+        pytest.skip("no kernel: it needs a C compiler when installing Fanin")
+    specs = seeds(3, epochs=3)
+    jobs, in_runs = submitted(bench, specs, gpu=False)
+    assert len(set(in_runs)) == 1
+    bench.attempt(in_runs[0])
+    weights = [find_model(bench.engine, job_id).checkpoint.weights_sha256 for job_id in jobs]
+    assert weights == [undisturbed(few, spec) for spec in specs]
+    epochs = [event.job_id for event in events_after(bench.engine, 0) if event.type == "job.epoch"]
+    assert epochs == jobs * 3, "after each epoch of one comes one of each other"
+
+
+def test_on_a_cpu_only_jobs_with_the_same_bits_alone_take_turns() -> None:
+    tanh = SMALL.model_copy(update={"architecture": Architecture(hidden=(8,), activation="tanh")})
+    timed = SMALL.model_copy(update={"max_seconds": 10.0})
+    limits = RunLimits.on_cpus(jobs=6, workers=1)
+    assert divided([SMALL, tanh, tanh, timed, timed, SMALL], limits) == [0, 1, 2, 3, 4, 0]
+    assert divided([tanh, tanh], RunLimits(8)) == [0, 0]
+
+
+def test_on_a_cpu_the_schemes_of_one_seed_share_a_run_before_the_next_seed() -> None:
+    schemes = [SMALL.model_copy(update={"init": init}) for init in (Zeros(), HeNormal(), XavierUniform())]
+    specs = [scheme.model_copy(update={"seed": seed}) for scheme in schemes for seed in (5, 3)]
+    assert divided(specs, RunLimits.on_cpus(jobs=6, workers=2)) == [0, 1, 0, 1, 0, 1]
+
+
+def test_on_a_cpu_a_run_has_few_jobs_and_ends_within_a_minute() -> None:
+    assert max(Counter(divided(seeds(20), RunLimits.on_cpus(20, 1))).values()) == JOBS_IN_TURNS
+    assert divided(seeds(4), RunLimits.on_cpus(4, 1), lambda _spec: 25.0) == [0, 0, 1, 1]
+    assert divided(seeds(2), RunLimits.on_cpus(2, 1), lambda _spec: 100.0) == [0, 1]
 
 
 def test_members_that_cannot_be_trained_together_have_runs_of_their_own() -> None:
@@ -70,23 +105,26 @@ def test_members_that_cannot_be_trained_together_have_runs_of_their_own() -> Non
     other = SMALL.model_copy(update={"architecture": deeper})
     he = SMALL.model_copy(update={"init": HeNormal()})
     dbn = SMALL.model_copy(update={"init": Dbn(rbm_epochs=1)})
-    assert divided([SMALL, other, he, dbn, SMALL, dbn], 8) == [0, 1, 0, 2, 0, 3]
-    assert divided(seeds(5), 2) == [0, 0, 1, 1, 2]
-    assert divided(seeds(2), 1) == [0, 1]
+    assert divided([SMALL, other, he, dbn, SMALL, dbn], RunLimits(8)) == [0, 1, 0, 2, 0, 3]
+    assert divided(seeds(5), RunLimits(2)) == [0, 0, 1, 1, 2]
+    assert divided(seeds(2), RunLimits(1)) == [0, 1]
 
 
 def test_no_more_jobs_come_into_a_run_than_fit_into_the_memory_of_a_small_gpu() -> None:
     wide = SMALL.model_copy(update={"architecture": Architecture(hidden=(2048, 2048, 2048))})
-    in_runs = divided([wide.model_copy(update={"seed": seed}) for seed in range(40)], 64)
+    in_runs = divided([wide.model_copy(update={"seed": seed}) for seed in range(40)], RunLimits(64))
     most = max(in_runs.count(run) for run in set(in_runs))
     assert 1 < most < 40
     assert most * wide.memory_bytes <= RUN_MEMORY_BYTES < (most + 1) * wide.memory_bytes
-    assert divided([PRESETS["mnist_nn_deep"].model_copy(update={"seed": seed}) for seed in range(64)], 64) == [0] * 64
+    assert (
+        divided([PRESETS["mnist_nn_deep"].model_copy(update={"seed": seed}) for seed in range(64)], RunLimits(64))
+        == [0] * 64
+    )
 
 
 def test_a_job_larger_than_that_has_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.queue.grouping, "RUN_MEMORY_BYTES", SMALL.memory_bytes - 1)
-    assert divided(seeds(2), 64) == [0, 1]
+    assert divided(seeds(2), RunLimits(64)) == [0, 1]
 
 
 def test_the_jobs_of_a_run_are_trained_side_by_side_each_to_its_own_model(bench: Bench, few: DataSet) -> None:

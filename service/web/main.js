@@ -13,6 +13,7 @@ const VIEWS = {
   try: "Try",
   models: "Models",
 };
+const WITHOUT_A_TAB = { handout: "Handout" };
 const THEMES = { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
 const ALIVE_INTERVAL_MS = 2000;
 
@@ -21,11 +22,12 @@ let leaving = new AbortController();
 /** Show the view that the address names. A view gets its container, its parameters, and a signal that it is left. */
 async function show() {
   const { view, params } = address.read();
-  const name = Object.hasOwn(VIEWS, view) ? view : "learn";
+  const titles = { ...VIEWS, ...WITHOUT_A_TAB };
+  const name = Object.hasOwn(titles, view) ? view : "learn";
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
-  document.title = `${VIEWS[name]} · Fanin`;
+  document.title = `${titles[name]} · Fanin`;
   showTabs(name);
   const container = element("div", { class: `view ${name}` });
   fill(document.getElementById("main"), container);

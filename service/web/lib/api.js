@@ -55,6 +55,7 @@ export const submitExperiment = (body, key) =>
   call("POST", "/experiments", { body, headers: { "Idempotency-Key": key } });
 export const listExperiments = (query) => call("GET", "/experiments", { query });
 export const getExperiment = (id) => call("GET", `/experiments/${safe(id)}`);
+export const eventsOfExperiment = (id, query) => call("GET", `/experiments/${safe(id)}/events`, { query });
 export const comparisonOf = (id) => call("GET", `/experiments/${safe(id)}/comparison`);
 export const comparisonTableOf = (id) =>
   call("GET", `/experiments/${safe(id)}/comparison`, { accept: "text/csv", as: "blob" });

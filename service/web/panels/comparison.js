@@ -57,7 +57,8 @@ function counting(experiment, again) {
   );
 }
 
-function compared(experiment, comparison, again) {
+/** Return the comparison of an experiment; `again()` is called to look at it again while members train. */
+export function compared(experiment, comparison, again) {
   const { id } = experiment;
   const { groups, pairs, differing_fields: fields, evaluated_on: on, n_images: images } = comparison;
   const watch = element("a", { class: "button quiet", href: link("watch", { experiment: id }) }, "Watch");

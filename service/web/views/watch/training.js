@@ -157,6 +157,9 @@ function headOf(shown) {
       { class: "button", href: link("understand", { part: "compare", experiment: shown.experiment.id }) },
       "Compare",
     );
+  const handout =
+    shown.experiment &&
+    element("a", { class: "button quiet", href: link("handout", { experiment: shown.experiment.id }) }, "Handout");
   const curl = copyAsCurl(() => ({ path: shown.path, accept: "text/event-stream" }));
   const title = element("h1", {}, shown.titleOf(shown.described));
   const renamed = (now) => {
@@ -165,7 +168,12 @@ function headOf(shown) {
   const node = element(
     "div",
     {},
-    element("div", { class: "row apart" }, title, element("span", { class: "row" }, status, compare, cancelAll, curl)),
+    element(
+      "div",
+      { class: "row apart" },
+      title,
+      element("span", { class: "row" }, status, compare, handout, cancelAll, curl),
+    ),
     shown.edit && descriptionPanel(shown.described, shown.edit, renamed),
   );
   return { node, status, cancelAll };

@@ -2,8 +2,9 @@
 
 import { redrawAll, redrawNow } from "./charts/plotly_chart.js";
 import * as address from "./lib/address.js";
-import { isAlive, useKey } from "./lib/api.js";
+import { isAlive, Offline, useKey } from "./lib/api.js";
 import { button, element, field, fill, say } from "./lib/dom.js";
+import { failure } from "./lib/notices.js";
 
 const VIEWS = {
   learn: "Learn",
@@ -31,8 +32,25 @@ async function show() {
   showTabs(name);
   const container = element("div", { class: `view ${name}` });
   fill(document.getElementById("main"), container);
-  const { open } = await import(`./views/${name}.js`);
-  if (!signal.aborted) open(container, params, signal);
+  try {
+    const { open } = await import(`./views/${name}.js`);
+    if (!signal.aborted) open(container, params, signal);
+  } catch {
+    // A browser may remember that a file could not be had, so that only a new page asks for it again.
+    if (!signal.aborted)
+      fill(
+        container,
+        failure(new Offline(), () => location.reload()),
+      );
+  }
+}
+
+/** Load the other views while the first is looked at: they are there if the service then does not answer. */
+function loadViews() {
+  const load = async () => {
+    for (const name of Object.keys(VIEWS)) await import(`./views/${name}.js`).catch(() => {});
+  };
+  (globalThis.requestIdleCallback ?? setTimeout)(load);
 }
 
 const tabs = new Map(
@@ -169,4 +187,4 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   document.getElementById("main").focus();
 });
 addEventListener("hashchange", () => show().then(keepFocus));
-show();
+show().then(loadViews);

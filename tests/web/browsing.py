@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, ViewportSize, expect
 
 from benchmarks.machines import wait_until
 
@@ -26,8 +26,8 @@ TRAINED_MS = 240_000.0
 """How long a few small networks may train on a machine whose cores are all busy."""
 expect.set_options(timeout=DEADLINE_MS)
 
-DESKTOP = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 VIEWS = {
     "learn": "/#/learn?step=size",
     "start": "/#/start",

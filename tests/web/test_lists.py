@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import pytest
@@ -58,6 +60,18 @@ def test_pages_of_a_sorted_list_follow_each_other(labelled: list[dict[str, Any]]
     expect(rows(page)).to_have_count(1)
     page.get_by_role("button", name="First").click()
     expect(rows(page)).to_have_count(25)
+
+
+def test_a_table_is_saved_as_it_stands_without_what_is_only_pressed(labelled: list[dict[str, Any]], page: Page) -> None:
+    page.goto("/#/watch?label=course:lists&sort=-accuracy")
+    expect(rows(page)).to_have_count(2)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Jobs in rows as CSV").click()
+    assert download.value.suggested_filename == "jobs-in-rows.csv"
+    table = list(csv.DictReader(io.StringIO(download.value.path().read_text(), newline="")))
+    assert list(table[0]) == ["Model", "State", "Progress", "Loss (nats)", "Accuracy"]
+    assert table[0]["Model"].split() == ["Good", "start", "course:", "lists"]
+    assert table[0]["Accuracy"] == f"{100 * labelled[0]['accuracy']:.2f} %"
 
 
 def test_a_job_gets_a_name_a_note_and_labels_that_stay(labelled: list[dict[str, Any]], page: Page) -> None:

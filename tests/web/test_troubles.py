@@ -7,13 +7,14 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.machines import wait_until
 from tests.e2e.conftest import Service, long, submit_and_reach
-from tests.web.browsing import TRAINED_MS, points, settle, visit
+from tests.web.browsing import PHONE, TRAINED_MS, points, settle, visit
 
 pytestmark = pytest.mark.e2e
 
@@ -79,10 +80,15 @@ def test_a_service_that_is_away_is_told_and_so_is_its_return(browser: Browser, f
         expect(page.get_by_text("No job yet.")).to_be_visible()
         banner = page.get_by_text("The service does not answer. The page may be out of date")
         expect(banner).to_be_hidden()
+        page.wait_for_load_state("networkidle")  # the other views are loaded too
         fresh.stop()
         expect(banner).to_be_visible()
+        page.get_by_role("link", name="Models").click()
+        expect(page.get_by_text("The service does not answer. Is it running").first).to_be_visible()
         fresh.start()
         expect(banner).to_be_hidden()
+        page.get_by_role("button", name="Try again").first.click()
+        expect(page.get_by_text("No model yet.")).to_be_visible()
 
 
 def test_a_service_with_a_key_is_used_with_it(browser: Browser, tmp_path: Path) -> None:
@@ -94,7 +100,7 @@ def test_a_service_with_a_key_is_used_with_it(browser: Browser, tmp_path: Path) 
             give_key(page, "another")
             give_key(page, KEY)
             expect(page.get_by_role("link", name=re.compile("xavier_uniform, seed"))).to_be_visible()
-            wait_until(lambda: points(page, "Training loss") == 30, what="all points, over a stream with the key")
+            wait_until(lambda: points(page, "Training loss") == 30 * 6, what="all points, over a stream with the key")
             assert KEY not in page.url
             assert page.evaluate("Object.keys(localStorage)") == ["fanin.theme"]
 
@@ -103,6 +109,39 @@ def give_key(page: Page, key: str) -> None:
     dialog = page.get_by_role("dialog", name="Key of the service")
     dialog.get_by_label("Key", exact=True).fill(key)
     dialog.get_by_role("button", name="Use it").click()
+
+
+def test_a_view_that_was_never_loaded_says_that_the_service_is_away(browser: Browser, fresh: Service) -> None:
+    with visit(browser, fresh.base_url, expected_complaints=AWAY) as page:
+        page.route(re.compile("/web/views/(models|try)"), lambda route: route.abort())
+        page.goto("/#/watch")
+        expect(page.get_by_text("No job yet.")).to_be_visible()
+        page.get_by_role("link", name="Models").click()
+        expect(page.get_by_text("The service does not answer. Is it running")).to_be_visible()
+        page.unroute_all()
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_text("No model yet.")).to_be_visible()
+
+
+def test_the_longest_names_do_not_widen_the_page_on_a_phone(
+    browser: Browser, lab: Service, experiment: dict[str, Any]
+) -> None:
+    job_id = experiment["members"][0]["job_id"]
+    names = {"name": "n" * 100, "note": "o" * 300, "labels": {"k" * 63: "v" * 63}}
+    lab.client.put(f"/aliases/{'a' * 63}", json={"model": job_id}).raise_for_status()
+    lab.client.patch(f"/jobs/{job_id}", json=names).raise_for_status()
+    lab.client.patch(f"/experiments/{experiment['id']}", json=names).raise_for_status()
+    try:
+        with visit(browser, lab.base_url, viewport=PHONE) as page:
+            for view in ("models", "watch", f"watch?jobs={job_id}", f"watch?experiment={experiment['id']}", "try"):
+                page.goto(f"/#/{view}")
+                settle(page)
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+    finally:
+        lab.client.delete(f"/aliases/{'a' * 63}")
+        gone = {"name": None, "note": None, "labels": {"k" * 63: None}}
+        lab.client.patch(f"/jobs/{job_id}", json=gone).raise_for_status()
+        lab.client.patch(f"/experiments/{experiment['id']}", json=gone).raise_for_status()
 
 
 @pytest.mark.usefixtures("experiment")

@@ -1,5 +1,6 @@
 /** A chart as a file: a picture with its title and legend, as SVG or PNG, and its numbers as CSV. */
 
+import { fileName, saveCsv } from "../lib/csv.js";
 import { saveBlob } from "../lib/download.js";
 
 const WIDTH = 900;
@@ -39,21 +40,7 @@ async function numbers({ name, traces, layout, table = null }) {
     columns: ["series", layout.xaxis.title.text, layout.yaxis.title.text],
     rows: traces.filter((trace) => trace.name !== undefined).flatMap(pointsOf),
   };
-  const text = [columns, ...rows].map((row) => `${row.map(quoted).join(",")}\r\n`).join("");
-  saveBlob(new Blob([text], { type: "text/csv" }), fileName(name, "csv"));
+  saveCsv(name, columns, rows);
 }
 
 const pointsOf = ({ name, x = [], y = [] }) => Array.from(x, (place, index) => [name, place, y[index]]);
-
-/** Return a cell of CSV. A text that begins as a formula would gets a quote before it, so that no spreadsheet runs it. */
-function quoted(value) {
-  if (value === null || value === undefined) return "";
-  const text = typeof value === "string" && /^[=+\-@]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-const fileName = (name, ending) =>
-  `${name
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-|-$/g, "")}.${ending}`;

@@ -1,5 +1,7 @@
 /** Building the page's elements. Text is always set as text, never as HTML. */
 
+import { saveCsv } from "./csv.js";
+
 /**
  * Return a new element. Attributes: a function under `on...` listens (`onclick`), `true` sets an empty attribute, `false`,
  * `null` and `undefined` leave it out. Children: nodes, texts, or lists of them; empty ones are left out.
@@ -60,7 +62,28 @@ export function tableOf(name, heads, rows, { caption = null, kind = "", figures 
     element("thead", {}, element("tr", {}, cells)),
     Array.isArray(rows) ? element("tbody", {}, rows) : rows,
   );
-  return scrolled(name, kind, table);
+  return element(
+    "div",
+    { class: "tabled" },
+    scrolled(name, kind, table),
+    element("p", { class: "savers" }, csvButton(name, table)),
+  );
+}
+
+/** Return the button that saves a table as it stands, without what is only pressed in it. */
+function csvButton(name, table) {
+  const save = () => {
+    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    const isText = heads.map((head) => head !== "Actions");
+    // biome-ignore lint/performance/useDomNodeTextContent: what stands apart in a cell is to be apart in the file
+    const kept = (cells) => [...cells].filter((_, index) => isText[index]).map((cell) => cell.innerText.trim());
+    saveCsv(
+      name,
+      heads.filter((_, index) => isText[index]),
+      [...table.tBodies[0].rows].map((row) => kept(row.cells)),
+    );
+  };
+  return button("CSV", save, { class: "quiet small", "aria-label": `${name} as CSV` });
 }
 
 /** Return the buttons of a list in pages: `after` is where this page starts, and `turn(after)` shows another. */

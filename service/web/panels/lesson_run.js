@@ -69,7 +69,7 @@ export function lessonRun(step, texts, keepGuess, signal) {
 async function trained(step, { page }, place, signal) {
   const datasets = await listDatasets();
   const isWhole = datasets.data.find(({ name }) => name === "mnist")?.available;
-  const submitted = await submitAll(step.members, isWhole, signal);
+  const submitted = await submitAll(step, isWhole, signal);
   const ids = submitted.map((job) => job.id);
   const history = newHistory(submitted);
   const show = () =>
@@ -96,11 +96,12 @@ async function trained(step, { page }, place, signal) {
 }
 
 /** Submit the members and return their jobs with their names; if one is refused, or the view is left, cancel those before it. */
-async function submitAll(members, isWhole, signal) {
+async function submitAll(step, isWhole, signal) {
   const submitted = [];
   try {
-    for (const { name, spec } of members) {
-      submitted.push({ name, ...(await submitJob(isWhole ? spec : onFewDigits(spec), randomKey())) });
+    for (const { name, spec } of step.members) {
+      const body = { ...(isWhole ? spec : onFewDigits(spec)), labels: { lesson: step.name } };
+      submitted.push({ ...(await submitJob(body, randomKey())), name });
       signal.throwIfAborted();
     }
     return submitted;

@@ -66,6 +66,17 @@ def test_a_recorded_run_is_played_again_stopped_and_stepped_through(page: Page, 
     wait_until(lambda: points(page, "Training loss") == whole, what="all points")
 
 
+def test_an_experiment_is_repeated_at_other_seeds(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
+    page.goto(f"/#/watch?experiment={experiment['id']}")
+    page.get_by_role("button", name="Again at seeds 2 to 3").click()
+    expect(page.locator("tbody .state.succeeded")).to_have_count(4, timeout=TRAINED_MS)
+    expect(page.get_by_role("link", name="he_normal, seed 3")).to_be_visible()
+    again = re.search("exp_[0-9a-f]+", page.url)
+    assert again is not None
+    request = lab.client.get(f"/experiments/{again[0]}").json()["request"]
+    assert request == experiment["request"] | {"seeds": [2, 3]}
+
+
 def test_the_first_experiment_that_is_offered_tells_schemes_apart_by_what_it_shows(page: Page) -> None:
     page.goto("/#/start")
     expect(page.get_by_role("button", name="Train 4 models")).to_be_enabled()

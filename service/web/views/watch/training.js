@@ -22,6 +22,7 @@ import { namesOf } from "../../lib/spec_labels.js";
 import { follow } from "../../lib/stream.js";
 import { descriptionPanel } from "../../panels/description.js";
 import { jobRows } from "../../panels/job_table.js";
+import { repeatButton } from "../../panels/repeat_button.js";
 
 const DRAW_GAP_MS = 250;
 const PROGRESS_GAP_MS = 1000;
@@ -160,6 +161,7 @@ function headOf(shown) {
   const handout =
     shown.experiment &&
     element("a", { class: "button quiet", href: link("handout", { experiment: shown.experiment.id }) }, "Handout");
+  const again = shown.experiment && repeatButton(shown.experiment);
   const curl = copyAsCurl(() => ({ path: shown.path, accept: "text/event-stream" }));
   const title = element("h1", {}, shown.titleOf(shown.described));
   const renamed = (now) => {
@@ -172,7 +174,7 @@ function headOf(shown) {
       "div",
       { class: "row apart" },
       title,
-      element("span", { class: "row" }, status, compare, handout, cancelAll, curl),
+      element("span", { class: "row" }, status, compare, handout, again, cancelAll, curl),
     ),
     shown.edit && descriptionPanel(shown.described, shown.edit, renamed),
   );

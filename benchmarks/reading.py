@@ -1,7 +1,8 @@
 """Measure how pictures of digits are read: right, wrong, and wrong without a warning; and how long it takes.
 
-Twelve kinds of pictures are made of MNIST's test digits (`benchmarks.digit_pictures`), only of digits that the model
-reads right when they are clean. They pass through the code that a request with `?fit=true` passes through.
+Twelve kinds of pictures (`benchmarks.digit_pictures`) and seven of drawings (`benchmarks.digit_drawings`) are made of
+MNIST's test digits, only of digits that the model reads right when they are clean. They pass through the code that a
+request with `?fit=true` passes through.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.digit_drawings import DRAWINGS
 from benchmarks.digit_pictures import KINDS, PHOTO, Picture, clean, clean_pen, noisy, paper, photo
 from benchmarks.report import print_table, write_json
 from models.checkpoint import Checkpoint, CheckpointMetadata
@@ -37,6 +39,7 @@ from service.inference.written_answers import warnings_of
 FIT = PredictQuery(fit=True)
 LARGE = (3000, 4000)
 REPEATS = 20
+SHARES = ("drawings_right", "right_mean", "right_worst", "wrong_silent", "right_warned", "clean_drawings_warned")
 LOAD_DIGITS_SIDE, LOAD_DIGITS_GROUND = 112, 160
 
 
@@ -57,12 +60,20 @@ def main() -> None:
     data = read_mnist(options.data_dir)
     predictor = trained(data)
     chosen = right_when_clean(data, predictor, options.pictures, options.seed)
-    kinds = {name: judged(make, data, predictor, chosen, options.seed) for name, make in KINDS.items()}
+    kinds, drawings = (
+        {
+            name: judged(make, data, predictor, chosen, (options.seed, number))
+            for number, (name, make) in enumerate(makers.items())
+        }
+        for makers in (KINDS, DRAWINGS)
+    )
     rights, silents, alarms = ([found[key] for found in kinds.values()] for key in ("right", "silent", "alarmed"))
     results: dict[str, Any] = {
         "pictures": options.pictures,
         "seed": options.seed,
         "kinds": kinds,
+        "drawings": drawings,
+        "drawings_right": round(statistics.fmean(found["right"] for found in drawings.values()), 4),
         "right_mean": round(statistics.fmean(rights), 4),
         "right_worst": min(rights),
         "wrong_silent": round(statistics.fmean(silents), 4),
@@ -72,15 +83,27 @@ def main() -> None:
         "load_digits": of_load_digits(predictor),
         "time_ms": times(data),
     }
-    print_table(
-        ["kind", "right", "wrong without a warning", "warned though right"],
-        [[name, *(f"{found[key]:.2f}" for key in ("right", "silent", "alarmed"))] for name, found in kinds.items()],
-    )
-    for name in ("right_mean", "right_worst", "wrong_silent", "right_warned", "clean_drawings_warned"):
+    for judgements in (kinds, drawings):
+        print_kinds(judgements)
+    for name in (
+        "drawings_right",
+        "right_mean",
+        "right_worst",
+        "wrong_silent",
+        "right_warned",
+        "clean_drawings_warned",
+    ):
         print(f"{name}: {results[name]}")
     for name in ("mnist", "load_digits", "time_ms"):
         print(f"{name}: {results[name]}")
     write_json("reading", "make bench-reading", results)
+
+
+def print_kinds(judgements: dict[str, dict[str, Any]]) -> None:
+    """Print a table of kinds."""
+    heads = ["kind", "right", "wrong without a warning", "warned though right"]
+    scores = ("right", "silent", "alarmed")
+    print_table(heads, [[name, *(f"{found[key]:.2f}" for key in scores)] for name, found in judgements.items()])
 
 
 def trained(data: DataSet) -> Predictor:
@@ -128,12 +151,12 @@ def judged(
     data: DataSet,
     predictor: Predictor,
     chosen: Sequence[int],
-    seed: int,
+    seed: tuple[int, int],
 ) -> dict[str, Any]:
     """Return the shares of pictures of a kind that are read right, wrong without a warning, and right with one."""
     right = silent = alarmed = 0
     for index in chosen:
-        random = np.random.default_rng([seed, index, list(KINDS.values()).index(make)])
+        random = np.random.default_rng([seed[0], index, seed[1]])
         read = read_picture(make(data.test.images[index], random), predictor)
         is_right = read.label == data.test.labels[index]
         right += is_right

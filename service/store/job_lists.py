@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Engine, Select, tuple_
 
 from service.errors import InvalidCursor
-from service.store.descriptions import LabelFilter, has_label
+from service.store.descriptions import LabelFilter, has_label, is_common
 from service.store.jobs import JobRow, JobState, jobs_with_runs
 from service.store.tables import jobs
 
@@ -31,12 +31,21 @@ class JobFilter:
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the conditions on a row of `jobs`."""
-        conditions: list[ColumnElement[bool]] = []
-        if self.states:
-            conditions.append(jobs.c.state.in_(self.states))
-        if self.scheme is not None:
-            conditions.append(jobs.c.scheme == self.scheme)
-        return conditions + [has_label(jobs.c.id, wanted) for wanted in self.labels]
+        return self._but_labels + [has_label(jobs.c.id, wanted) for wanted in self.labels]
+
+    def conditions_in(self, connection: Connection, sort: Sort) -> list[ColumnElement[bool]]:
+        """Return the same conditions in the form that is fast for a page of a list in this order."""
+        of_one_label = len(self.labels) == 1 and not self._but_labels and _column_of(sort) is None
+        return self._but_labels + [
+            has_label(jobs.c.id, wanted, is_common=not of_one_label and is_common(connection, wanted))
+            for wanted in self.labels
+        ]
+
+    @property
+    def _but_labels(self) -> list[ColumnElement[bool]]:
+        of_state = [jobs.c.state.in_(self.states)] if self.states else []
+        of_scheme = [] if self.scheme is None else [jobs.c.scheme == self.scheme]
+        return of_state + of_scheme
 
 
 class _Cursor(NamedTuple):
@@ -59,9 +68,9 @@ def list_jobs(
     Jobs of equal value follow each other newest first, and jobs without a value (no accuracy yet) come last. Raises
     `InvalidCursor` if the cursor is not one of this order.
     """
-    query = jobs_with_runs.where(*(wanted or JobFilter()).conditions)
     column = _column_of(sort)
     with engine.connect() as connection:
+        query = jobs_with_runs.where(*(wanted or JobFilter()).conditions_in(connection, sort))
         if column is None:
             return _by_id(connection, query, sort, after, limit)
         cursor = None if after is None else _read_cursor(after)

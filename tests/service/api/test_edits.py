@@ -220,6 +220,25 @@ def test_lists_are_by_label(api: httpx.Client) -> None:
     assert api.get("/jobs", params={"label": "a\x00b"}).status_code == 422
 
 
+def test_a_common_label_finds_the_same_jobs_by_another_query(
+    bench: Bench, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [submitted(api, labels={"course": "a"} | ({"week": "1"} if odd else {}))["id"] for odd in (0, 1, 0, 1)]
+    other = submitted(api, labels={"course": "b"})["id"]
+    with writing(bench.engine) as connection:
+        for place, job_id in enumerate([*made, other]):
+            connection.execute(jobs.update().where(jobs.c.id == job_id).values(accuracy=place / 10))
+    filters: list[dict[str, Any]] = [
+        {"label": "course:a", "state": "queued"},
+        {"label": "course:a", "sort": "-accuracy"},
+        {"label": ["course", "week:1"]},
+    ]
+    rare = [ids(api, **wanted) for wanted in filters]
+    assert rare == [made[::-1], made[::-1], [made[3], made[1]]]
+    monkeypatch.setattr("service.store.descriptions.COMMON", 1)
+    assert [ids(api, **wanted) for wanted in filters] == rare
+
+
 def test_jobs_are_sorted_by_accuracy_and_loss_over_pages(bench: Bench, api: httpx.Client) -> None:
     trained = [bench.trained(SMALL.model_copy(update={"optimizer": SGD(lr=lr)})) for lr in (1e-4, 0.1, 1e-2)]
     waiting = [submitted(api)["id"] for _ in range(2)]

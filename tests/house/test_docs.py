@@ -41,7 +41,7 @@ def test_every_operation_that_is_named_exists() -> None:
         (method.upper(), re.sub(r"\{[^}]+\}", "*", path)) for path, operations in paths.items() for method in operations
     }
     for document in DOCUMENTS:
-        for method, path in re.findall(r"`(GET|POST|PUT|DELETE) (/[^\s`?]*)", document.read_text()):
+        for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[^\s`?]*)", document.read_text()):
             assert (method, re.sub(r"\{[^}]+\}", "*", path)) in known, f"{document.name}: {method} {path}"
 
 

@@ -73,6 +73,13 @@ export function curvesOf(history, members, pointsOf) {
   return [...groups].map(([name, jobs]) => ({ name, ...curveOf(jobs.flatMap(pointsOf)) }));
 }
 
+/** Return the first job of each group, as {name, jobId, checkpoints}. */
+export function firstsOfGroups(members, history) {
+  const first = new Map();
+  for (const { name, job_id: jobId } of members) if (!first.has(name)) first.set(name, jobId);
+  return [...first].map(([name, jobId]) => ({ name, jobId, checkpoints: history.get(jobId).checkpoints }));
+}
+
 function curveOf(points) {
   const byEpoch = new Map();
   for (const [epoch, value] of points) byEpoch.set(epoch, [...(byEpoch.get(epoch) ?? []), value]);

@@ -7,7 +7,7 @@ import { comparisonOf, eventsOfExperiment, everyPage, getExperiment, listSchemes
 import { button, element } from "../lib/dom.js";
 import { saveBlob } from "../lib/download.js";
 import { counted, when } from "../lib/format.js";
-import { newHistory, take } from "../lib/job_timeline.js";
+import { firstsOfGroups, newHistory, take } from "../lib/job_timeline.js";
 import { act, fillLater } from "../lib/notices.js";
 import { staticPageOf } from "../lib/static_page.js";
 import { compared } from "../panels/comparison.js";
@@ -37,7 +37,7 @@ function page([experiment, comparison, schemes, events], container, params, sign
   const maps = layerMaps(params, signal);
   setTimeout(() => {
     curves.show(history, experiment.members);
-    maps.show(firstsOf(experiment.members, history));
+    maps.show(firstsOfGroups(experiment.members, history));
   });
   const save = async () => {
     const text = await staticPageOf(container, experiment.name);
@@ -89,13 +89,6 @@ function deviceOf(history) {
     device &&
     element("p", { class: "faint" }, `Trained on ${device.device_name}, torch ${device.torch}, data ${device.data}.`)
   );
-}
-
-/** Return the first job of each group, as `layerMaps` wants it. */
-function firstsOf(members, history) {
-  const first = new Map();
-  for (const { name, job_id: jobId } of members) if (!first.has(name)) first.set(name, jobId);
-  return [...first].map(([name, jobId]) => ({ name, jobId, checkpoints: history.get(jobId).checkpoints }));
 }
 
 /** Return formula and source of each scheme that the request or the members name. */

@@ -16,7 +16,7 @@ import {
 import { copyAsCurl } from "../../lib/curl.js";
 import { button, element, fill } from "../../lib/dom.js";
 import { counted, layers, when } from "../../lib/format.js";
-import { ENDED, newHistory, take } from "../../lib/job_timeline.js";
+import { ENDED, firstsOfGroups, newHistory, take } from "../../lib/job_timeline.js";
 import { act, failure, fillLater } from "../../lib/notices.js";
 import { namesOf } from "../../lib/spec_labels.js";
 import { follow } from "../../lib/stream.js";
@@ -112,7 +112,7 @@ function page(shown, params, signal) {
     const members = expand.isAll() ? shown.members : shown.members.slice(0, ROWS_AT_FIRST);
     rows.show(members.map((member) => rowOf(member, history.get(member.id), progress)));
     curves.show(history, shown.members);
-    maps.show(groupsOf(shown.members, history));
+    maps.show(firstsOfGroups(shown.members, history));
     device.textContent = deviceOf(history);
     const isOpen = [...history.values()].some((job) => !ENDED.has(job.state));
     head.cancelAll.hidden = shown.experiment === null || !isOpen;
@@ -243,13 +243,6 @@ function rowOf(member, job, progress) {
     error: job.state === "failed" ? job.error : null,
     outcome: job.state === "succeeded" ? job.outcome : null,
   };
-}
-
-/** Return the first job of each group, as `layerMaps` wants it. */
-function groupsOf(members, history) {
-  const first = new Map();
-  for (const { name, job_id: jobId } of members) if (!first.has(name)) first.set(name, jobId);
-  return [...first].map(([name, jobId]) => ({ name, jobId, checkpoints: history.get(jobId).checkpoints }));
 }
 
 function deviceOf(history) {

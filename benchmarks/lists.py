@@ -35,7 +35,7 @@ LISTS = (
     "/jobs?sort=-accuracy&label=course:large",
     "/jobs?sort=-accuracy&label=group:g7",
     "/jobs?sort=-accuracy&scheme=zeros",
-    "/jobs?sort=accuracy&after=0x1.e666666666666p-1@job_01a300500500",
+    "/jobs?sort=accuracy&after=accuracy.0x1.e666666666666p-1@job_01a300500500",
     "/jobs?after=job_01a300500500&limit=20",
     "/experiments?label=none",
 )

@@ -22,7 +22,7 @@ from service.store.experiments import ExperimentRequest, ExperimentRow, extend_e
 from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
 from service.store.jobs import PRIORITIES, JobRequest, JobRow, NewJob, Priority, find_job, insert_job, insert_run
-from service.store.queue_estimates import measured_speed, queued_count
+from service.store.queue_estimates import CAUTIOUS_SPEED, measured_speed, queued_count
 from service.store.workers import count_live, some_gpu_is_live
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ class Queue:
         if some_gpu_is_live(connection, self._worker_ttl_s):
             return divided(specs, RunLimits(self._jobs_per_run))
         limits = RunLimits.on_cpus(len(specs), count_live(connection, self._worker_ttl_s))
-        speed = measured_speed(connection)
-        return divided(specs, limits, lambda spec: 0.0 if speed is None else speed.duration_s(spec.work))
+        speed = measured_speed(connection) or CAUTIOUS_SPEED
+        return divided(specs, limits, lambda spec: speed.duration_s(spec.work))
 
     def check_costs(self, connection: Connection, specs: Sequence[TrainSpec]) -> None:
         """Raise `JobTooLarge` if one of these jobs would cost more than is accepted."""

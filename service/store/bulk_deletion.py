@@ -43,7 +43,7 @@ def delete_jobs(engine: Engine, wanted: JobFilter, *, dry_run: bool) -> Deletion
         of_filter = select(jobs.c.id).where(*wanted.conditions).order_by(jobs.c.run_id, jobs.c.id)
         can_go = list(connection.execute(of_filter.where(_is_deletable()).limit(MAX_DELETED + 1)).scalars())
         cannot = list(connection.execute(of_filter.where(~_is_deletable()).limit(MAX_KEPT_SHOWN)).scalars())
-    chosen, kept, may_go = can_go[:MAX_DELETED], [_kept(engine, job_id) for job_id in cannot], True
+    chosen, may_go = can_go[:MAX_DELETED], True
     deleted: list[str] = []
     for start in range(0, 0 if dry_run else len(chosen), JOBS_PER_TRANSACTION):
         part = chosen[start : start + JOBS_PER_TRANSACTION]
@@ -51,6 +51,9 @@ def delete_jobs(engine: Engine, wanted: JobFilter, *, dry_run: bool) -> Deletion
             of_part, files_may_go = delete_held(connection, part)
         deleted += of_part
         may_go &= files_may_go
+    if not dry_run:
+        cannot += sorted(set(chosen) - set(deleted))  # a worker has taken them meanwhile
+    kept = [_kept(engine, job_id) for job_id in cannot[:MAX_KEPT_SHOWN]]
     return Deletion(
         job_ids=chosen if dry_run else deleted,
         kept=[job for job in kept if job is not None],

@@ -14,13 +14,15 @@ from service.store.tables import labels
 MAX_LABELS = 16
 COMMON = 2000
 ANY_VERSION = "*"
-_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+_UNSEEN = r"\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""Control characters, separators of lines, and what turns the direction of a text."""
+_PRINTABLE = rf"^[^\x00-\x1f{_UNSEEN}]+$"
 _KEY = r"^[a-z0-9][a-z0-9._/-]*$"
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTABLE)]
-Note = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=_PRINTABLE)]
+Note = Annotated[str, StringConstraints(max_length=2000, pattern=rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]*$")]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=_KEY)]
-LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=_PRINTABLE)]
+LabelValue = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=63, pattern=_PRINTABLE)]
 
 NAME = "Up to 100 characters, none of them a control character."
 NOTE = "Up to 2,000 characters; it may have several lines."

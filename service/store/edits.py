@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import Connection, select, update
 
-from service.errors import IllegalTransition
+from service.errors import IllegalTransition, NotFound
 from service.store.descriptions import DescriptionChange, change_description, require_version
 from service.store.events import append_event
 from service.store.experiments import hold_experiment
@@ -28,16 +29,19 @@ def edit_job(
     """Change a job's description, and its priority unless that is None, in the caller's transaction.
 
     Raises `PreconditionFailed` if the job does not have the version `if_match`, `IllegalTransition` for a new priority
-    of a job that is not queued, `InvalidLabels`, and `NotFound`.
+    of a job that neither is queued nor paused, `InvalidLabels`, and `NotFound`.
     """
     job = held_job(connection, job_id)
     require_version(job_id, job.version, if_match)
     change_description(connection, jobs, job_id, change)
     if priority is None or PRIORITIES[priority] == job.priority:
         return {}
+    if job.state == "paused":  # it gets a run when it is resumed
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(priority=PRIORITIES[priority]))
+        return {}
     if job.state != "queued":
         raise IllegalTransition(
-            f"The job {job_id} is {job.state}; only a queued job can get another priority.",
+            f"The job {job_id} is {job.state}; only a queued or paused job can get another priority.",
             "Leave priority out of the request.",
         )
     return _requeued(connection, [job], priority)
@@ -61,9 +65,12 @@ def edit_experiment(
         queued = jobs.c.experiment_id == experiment_id, jobs.c.state == "queued"
         of_runs: dict[str, list[JobRow]] = {}
         for job_id in list(connection.execute(select(jobs.c.id).where(*queued).order_by(jobs.c.run_id)).scalars()):
-            job = held_job(connection, job_id)
-            if job.state == "queued" and job.priority != PRIORITIES[priority]:
-                of_runs.setdefault(job.run_id, []).append(job)
+            with suppress(NotFound):  # it has been deleted meanwhile
+                job = held_job(connection, job_id)
+                if job.state == "queued" and job.priority != PRIORITIES[priority]:
+                    of_runs.setdefault(job.run_id, []).append(job)
+        paused = jobs.c.experiment_id == experiment_id, jobs.c.state == "paused"
+        connection.execute(update(jobs).where(*paused).values(priority=PRIORITIES[priority]))
         for members in of_runs.values():
             new_runs |= _requeued(connection, members, priority)
     change_description(connection, experiments, experiment_id, change)

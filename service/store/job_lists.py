@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Select, tuple_
 
 from service.errors import InvalidCursor
 from service.store.descriptions import LabelFilter, has_label, is_common
-from service.store.jobs import JobRow, JobState, jobs_with_runs
+from service.store.jobs import JobRow, JobState, jobs_with_runs, may_be_an_id
 from service.store.tables import jobs
 
 Sort = Literal["-created_at", "created_at", "-accuracy", "accuracy", "-loss", "loss"]
@@ -72,8 +72,10 @@ def list_jobs(
     with engine.connect() as connection:
         query = jobs_with_runs.where(*(wanted or JobFilter()).conditions_in(connection, sort))
         if column is None:
+            if after is not None and not may_be_an_id(after):
+                raise _wrong(after)
             return _by_id(connection, query, sort, after, limit)
-        cursor = None if after is None else _read_cursor(after)
+        cursor = None if after is None else _read_cursor(after, column.name)
         return _by_value(connection, query, sort, cursor, limit)
 
 
@@ -83,7 +85,8 @@ def cursor_of(row: JobRow, sort: Sort) -> str:
     if column is None:
         return row.id
     value = getattr(row, column.name)
-    return f"{WITHOUT_VALUE if value is None else float(value).hex().replace('+', '')}@{row.id}"
+    text = WITHOUT_VALUE if value is None else float(value).hex().replace("+", "")
+    return f"{column.name}.{text}@{row.id}"
 
 
 def _by_id(connection: Connection, query: Select[Any], sort: Sort, after: str | None, limit: int) -> list[JobRow]:
@@ -122,10 +125,17 @@ def _column_of(sort: Sort) -> ColumnElement[float] | None:
     return None if name == "created_at" else jobs.c[name]
 
 
-def _read_cursor(text: str) -> _Cursor:
-    value, _, job_id = text.rpartition("@")
+def _read_cursor(text: str, order: str) -> _Cursor:
+    value_of, _, job_id = text.rpartition("@")
+    name, _, value = value_of.partition(".")
+    if name != order or not may_be_an_id(job_id):
+        raise _wrong(text)
     with suppress(ValueError, OverflowError):
         number = None if value == WITHOUT_VALUE else float.fromhex(value)
         if number is None or math.isfinite(number):
             return _Cursor(job_id, number)
-    raise InvalidCursor(f"{text!r} is not a cursor of this order.", "Follow the link rel=next of the page before.")
+    raise _wrong(text)
+
+
+def _wrong(text: str) -> InvalidCursor:
+    return InvalidCursor(f"{text!r} is not a cursor of this order.", "Follow the link rel=next of the page before.")

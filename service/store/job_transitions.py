@@ -116,7 +116,9 @@ def delete_job(engine: Engine, job_id: str, states: Collection[JobState] = DELET
     is in none of `states`, `ModelInUse` while it has an alias, and `NotFound`.
     """
     with writing(engine) as connection:
-        return _delete(connection, [job_id], states)
+        job = held_job(connection, job_id)
+        require_deletable(connection, job, states)
+        return _delete_rows(connection, [job])
 
 
 def delete_experiment(engine: Engine, experiment_id: str) -> tuple[list[str], bool]:
@@ -127,8 +129,13 @@ def delete_experiment(engine: Engine, experiment_id: str) -> tuple[list[str], bo
     with writing(engine) as connection:
         hold_experiment(connection, experiment_id)
         of_experiment = select(jobs.c.id).where(jobs.c.experiment_id == experiment_id).order_by(jobs.c.run_id)
-        members = list(connection.execute(of_experiment).scalars())
-        may_go = _delete(connection, members, DELETABLE)
+        held = []
+        for job_id in list(connection.execute(of_experiment).scalars()):
+            with suppress(NotFound):  # it has been deleted meanwhile
+                held.append(held_job(connection, job_id))
+        for job in held:
+            require_deletable(connection, job, DELETABLE)
+        members, may_go = [job.id for job in held], _delete_rows(connection, held)
         connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
         delete_labels(connection, [experiment_id])
         return members, may_go
@@ -146,13 +153,6 @@ def delete_held(connection: Connection, job_ids: Sequence[str]) -> tuple[list[st
             require_deletable(connection, job, DELETABLE)
             held.append(job)
     return [job.id for job in held], _delete_rows(connection, held)
-
-
-def _delete(connection: Connection, job_ids: Sequence[str], states: Collection[JobState]) -> bool:
-    held = [held_job(connection, job_id) for job_id in job_ids]
-    for job in held:
-        require_deletable(connection, job, states)
-    return _delete_rows(connection, held)
 
 
 def _delete_rows(connection: Connection, held: Sequence[JobRow]) -> bool:

@@ -42,6 +42,10 @@ class Speed:
         return job_count * self.fixed_s + work / self.work_per_s
 
 
+CAUTIOUS_SPEED = Speed(work_per_s=5e10, fixed_s=1.0)
+"""Before anything was measured: an epoch of the first notebook in 1.1 s, where most processors take .2 to .5."""
+
+
 @dataclass(frozen=True)
 class Capacity:
     """The workers at an instant: how many are live, their speed, and the seconds left of running jobs."""

@@ -136,8 +136,10 @@ def forget_epochs_after(engine: Engine, attempt: Attempt, epoch: int) -> None:
     """Delete earlier attempts' records after an epoch, because this one trains those epochs again. Raises `Fenced`."""
     with writing(engine) as connection:
         fence(connection, attempt)
+        still = set(connection.execute(select(jobs.c.id).where(jobs.c.run_id == attempt.run_id)).scalars())
         for member in attempt.members:
-            forget_epochs_of_job_after(connection, member.job_id, epoch)
+            if member.job_id in still:  # one that has moved to another run is another attempt's
+                forget_epochs_of_job_after(connection, member.job_id, epoch)
 
 
 def report_released(engine: Engine, attempt: Attempt, **data: object) -> None:

@@ -154,7 +154,9 @@ def _fingerprint(request: JobRequest) -> str:
     """Return the hash of what makes a submission the same as another."""
     parts: list[Any] = [request.spec.model_dump(mode="json"), request.preset, request.priority]
     described = request.description.model_dump(mode="json", exclude_defaults=True)
-    return hashlib.sha256(json.dumps(parts + ([described] if described else [])).encode()).hexdigest()
+    if described:
+        parts.append(json.dumps(described, sort_keys=True))
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _resolved(body: dict[str, Any]) -> TrainSpec:

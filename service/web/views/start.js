@@ -31,6 +31,7 @@ const USUAL = {
   seeds: "0",
   epochs: "2",
   rates: "",
+  data: "",
 };
 const HELD_OUT = { mnist: 10_000, mnist_5k: 1000 }; // validation images, where rates are chosen
 const SETTLE_MS = 350;
@@ -46,7 +47,7 @@ export function open(container, params, signal) {
 }
 
 function page(schemes, datasets, params, signal) {
-  const usual = isOnMnist(datasets) ? USUAL : { ...USUAL, epochs: EPOCHS_OF_5K };
+  const usual = isOnMnist(datasets) ? USUAL : { ...USUAL, epochs: EPOCHS_OF_5K, data: "mnist_5k" };
   /** @type {any} */
   const state = Object.fromEntries(Object.keys(usual).map((name) => [name, params.get(name) ?? usual[name]]));
   let settling = 0;
@@ -206,8 +207,8 @@ function seedsOf({ seeds }) {
   ];
 }
 
-function baseOf({ network, depth, width, activation, epochs }) {
-  const common = { epochs: Number(epochs), test_curve: true };
+function baseOf({ network, depth, width, activation, epochs, data }) {
+  const common = { epochs: Number(epochs), test_curve: true, ...(data && { data }) };
   if (network === "thirty") return { ...THIRTY, ...common };
   if (network !== "own") return { preset: network, ...common };
   return {

@@ -59,6 +59,10 @@ def test_a_job_has_the_description_that_it_was_submitted_with(api: httpx.Client)
         {"name": "two\nlines"},
         {"name": "x" * 101},
         {"name": 1},
+        {"name": "   "},
+        {"name": "a\u0085b"},
+        {"note": "\u202eright to left"},
+        {"labels": {"course": "\u009b31m"}},
         {"note": "a\x00b"},
         {"note": "x" * 2001},
         {"labels": {"Course": "a"}},
@@ -119,6 +123,11 @@ def test_an_idempotency_key_is_for_one_description(api: httpx.Client) -> None:
     first, again = (api.post("/jobs", json=BODY | {"name": "a"}, headers=headers) for _ in range(2))
     assert (first.json(), again.headers["idempotency-replayed"]) == (again.json(), "true")
     problem(api.post("/jobs", json=BODY | {"name": "b"}, headers=headers), 422, "key-reused")
+    labels = {"a": "1", "b": "2"}
+    headers = {"Idempotency-Key": "another"}
+    first = api.post("/jobs", json=BODY | {"labels": labels}, headers=headers)
+    again = api.post("/jobs", json=BODY | {"labels": dict(reversed(labels.items()))}, headers=headers)
+    assert again.json() == first.json(), "the order of labels makes no other request"
 
 
 # -- experiments -----------------------------------------------------------------------------------------
@@ -163,7 +172,19 @@ def test_a_queued_job_moves_in_the_queue_with_its_priority(api: httpx.Client) ->
     assert same["queue_position"] == 2
 
 
-@pytest.mark.parametrize("state", ["running", "paused", "succeeded"])
+def test_a_paused_job_keeps_its_new_priority_for_its_resumption(api: httpx.Client) -> None:
+    paused = submitted(api)["id"]
+    found = experiment(api)
+    member = found["members"][0]["job_id"]
+    for job_id in (paused, member):
+        api.post(f"/jobs/{job_id}/pause").raise_for_status()
+    assert api.patch(f"/jobs/{paused}", json={"priority": "high"}).json()["priority"] == "high"
+    api.patch(f"/experiments/{found['id']}", json={"priority": "low"}).raise_for_status()
+    resumed = [api.post(f"/jobs/{job_id}/resume").json() for job_id in (paused, member)]
+    assert [(job["priority"], job["queue_position"]) for job in resumed] == [("high", 1), ("low", 5)]
+
+
+@pytest.mark.parametrize("state", ["running", "pausing", "succeeded"])
 def test_only_a_queued_job_gets_another_priority(state: JobState, bench: Bench, api: httpx.Client) -> None:
     job_id, _ = bench.submit()
     with writing(bench.engine) as connection:
@@ -262,9 +283,16 @@ def test_jobs_of_equal_accuracy_are_each_listed_once(bench: Bench, api: httpx.Cl
     assert ids(api, sort="accuracy") == made
 
 
-@pytest.mark.parametrize("after", ["job_x", "x@job_x", "0xfp99999@job_x", "nan@job_x", "inf@job_x", "@"])
-def test_a_cursor_of_another_order_is_refused(after: str, api: httpx.Client) -> None:
-    problem(api.get("/jobs", params={"sort": "accuracy", "after": after}), 422, "invalid-cursor")
+@pytest.mark.parametrize(
+    ("sort", "after"),
+    [
+        *(("accuracy", after) for after in ("job_x", "x@job_x", "loss.0x1p0@job_x", "accuracy.none@", "@")),
+        *(("accuracy", f"accuracy.{value}@job_x") for value in ("0xfp99999", "nan", "inf", "")),
+        *(("-created_at", after) for after in ("accuracy.0x1p0@job_x", "@@@")),
+    ],
+)
+def test_a_cursor_of_another_order_is_refused(sort: str, after: str, api: httpx.Client) -> None:
+    problem(api.get("/jobs", params={"sort": sort, "after": after}), 422, "invalid-cursor")
 
 
 def test_a_retrained_epoch_gives_back_its_loss(bench: Bench, api: httpx.Client) -> None:
@@ -321,6 +349,8 @@ def test_a_deletion_needs_a_filter_and_the_word_whether_it_is_dry(api: httpx.Cli
     answer = problem(api.delete("/jobs", params={"dry_run": False}), 422, "invalid-request")
     assert "every job would be deleted" in answer["detail"]
     problem(api.delete("/jobs", params={"state": "queued"}), 422, "invalid-request")
+    twice = problem(api.delete("/jobs?state=queued&dry_run=true&dry_run=false"), 422, "invalid-request")
+    assert "it is there twice; send it once" in twice["detail"]
     problem(api.delete("/jobs", params={"dry_run": False, "sate": "queued"}), 422, "invalid-request")
     problem(api.delete("/jobs", params={"dry_run": False, "scheme": "none"}), 404, "not-found")
     assert ids(api) == [job_id]

@@ -94,6 +94,11 @@ def test_on_a_cpu_the_schemes_of_one_seed_share_a_run_before_the_next_seed() -> 
     assert divided(specs, RunLimits.on_cpus(jobs=6, workers=2)) == [0, 1, 0, 1, 0, 1]
 
 
+def test_before_anything_was_measured_long_jobs_have_runs_of_their_own(bench: Bench) -> None:
+    _, in_runs = submitted(bench, seeds(2, epochs=10_000), gpu=False)
+    assert len(set(in_runs)) == 2
+
+
 def test_on_a_cpu_a_run_has_few_jobs_and_ends_within_a_minute() -> None:
     assert max(Counter(divided(seeds(20), RunLimits.on_cpus(20, 1))).values()) == JOBS_IN_TURNS
     assert divided(seeds(4), RunLimits.on_cpus(4, 1), lambda _spec: 25.0) == [0, 0, 1, 1]

@@ -1,4 +1,4 @@
-"""Edits of jobs and experiments: their descriptions, and the priority of those that are queued."""
+"""Edits of jobs and experiments: their descriptions, and the priority of those that are queued or paused."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def edit_experiment(
     priority: Priority | None,
     if_match: str | None,
 ) -> NewRuns:
-    """Change an experiment's description, and the priority of its queued members, in the caller's transaction.
+    """Change an experiment's description, and the priority of those members that wait, in the caller's transaction.
 
     Members that share a run go on sharing one. Raises as `edit_job` does, but not if no member is queued.
     """

@@ -32,17 +32,15 @@ async function show() {
   showTabs(name);
   const container = element("div", { class: `view ${name}` });
   fill(document.getElementById("main"), container);
-  try {
-    const { open } = await import(`./views/${name}.js`);
-    if (!signal.aborted) open(container, params, signal);
-  } catch {
-    // A browser may remember that a file could not be had, so that only a new page asks for it again.
-    if (!signal.aborted)
-      fill(
-        container,
-        failure(new Offline(), () => location.reload()),
-      );
-  }
+  const loaded = await import(`./views/${name}.js`).catch(() => null);
+  if (signal.aborted) return;
+  // A browser may remember that a file could not be had, so that only a new page asks for it again.
+  if (loaded === null)
+    fill(
+      container,
+      failure(new Offline(), () => location.reload()),
+    );
+  else loaded.open(container, params, signal);
 }
 
 /** Load the other views while the first is looked at: they are there if the service then does not answer. */

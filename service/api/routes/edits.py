@@ -61,9 +61,10 @@ BODY_MODELS = (Edit,)
 async def edit_job(
     services: ServicesDep, job_id: str, body: SpecObject, response: Response, if_match: IfMatch = None
 ) -> Job:
-    """Change the name, the note, labels, or, while it is queued, the priority of a job. Its ETag is its `version`.
+    """Change the name, the note, labels, or, while it waits, the priority of a job. Its ETag is its `version`.
 
-    Fields that are absent stay as they are; null removes a name, a note or a label.
+    Fields that are absent stay as they are; null removes a name, a note or a label. A job waits if it is queued or
+    paused.
     """
     edit = _edit_in(body)
     row = await run_in_threadpool(services.queue.edit_job, job_id, edit, edit.priority, version_of(if_match))
@@ -81,7 +82,7 @@ async def edit_job(
 async def edit_experiment(
     services: ServicesDep, experiment_id: str, body: SpecObject, response: Response, if_match: IfMatch = None
 ) -> Experiment:
-    """Change the name, the note or labels of an experiment, or the priority of its queued members.
+    """Change the name, the note or labels of an experiment, or the priority of its queued and paused members.
 
     The members keep the labels that they were submitted with. The ETag is the experiment's `version`.
     """

@@ -4,8 +4,8 @@ import { element, fill } from "../lib/dom.js";
 import { number, percent } from "../lib/format.js";
 import { curvesOf } from "../lib/job_timeline.js";
 import { faded, styleOf } from "../lib/palette.js";
-import { replayControl } from "../panels/replay.js";
 import { accuracyAxis, chart, draw, errorOf, logAxis } from "./plotly_chart.js";
+import { replayControl } from "./replay.js";
 
 const BAND = "Line: mean of the seeds so far; band: lowest to highest.";
 

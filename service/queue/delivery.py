@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from service.queue.engine import APPLICATION, APPLICATION_VERSION, QUEUE, WORKFLOW, quiet
+from service.queue.engine import (
+    APPLICATION,
+    APPLICATION_VERSION,
+    ENTRIES_AT_ONCE,
+    QUEUE,
+    WORKFLOW,
+    quiet,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -60,6 +67,30 @@ class Deliveries:
 
         workflows = DBOS.list_workflows(status="PENDING", name=WORKFLOW, load_input=False, load_output=False)
         return {workflow.workflow_id: workflow.executor_id or "" for workflow in workflows}
+
+    def drop(self, without_work: Callable[[list[str]], Collection[str]]) -> int:
+        """Take those runs out of the queue that `without_work` returns of a list of runs; return how many there were.
+
+        The engine takes one entry a polling interval, so thousands of runs whose jobs were deleted, paused or moved to
+        another run would keep a worker from the others for minutes.
+        """
+        from dbos import DBOS
+
+        dropped = kept = 0
+        while True:
+            queued = DBOS.list_workflows(
+                status="ENQUEUED",
+                name=WORKFLOW,
+                limit=ENTRIES_AT_ONCE,
+                offset=kept,
+                load_input=False,
+                load_output=False,
+            )
+            idle = without_work([workflow.workflow_id for workflow in queued])
+            DBOS.cancel_workflows(list(idle))
+            dropped, kept = dropped + len(idle), kept + len(queued) - len(idle)
+            if len(queued) < ENTRIES_AT_ONCE:
+                return dropped
 
     def hand_on(self, workers: Collection[str]) -> None:
         """Requeue the runs that these workers had taken. Runs that another worker has taken since stay with it."""

@@ -40,7 +40,7 @@ def forget_ended(engine: Engine) -> int:
     until = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ENTRIES_KEPT_S)
     while True:
         ended = client.list_workflows(
-            status=["SUCCESS", "ERROR"],
+            status=["SUCCESS", "ERROR", "CANCELLED"],
             name=WORKFLOW,
             completed_before=until.isoformat(),
             limit=ENTRIES_AT_ONCE,

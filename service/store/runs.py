@@ -5,7 +5,7 @@ Every write of an attempt is fenced, and locks rows in the order that `service.s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select, update
@@ -63,6 +63,13 @@ def _end_of_previous(number: int, worker: str | None, run: Any) -> dict[str, Any
         return None
     silent = {"type": "worker-died", "detail": "It ended without reporting an error: killed, or out of memory."}
     return {"attempt": number, "worker": worker} | (run.last_error or silent)
+
+
+def without_work(engine: Engine, run_ids: Collection[str]) -> set[str]:
+    """Return those of some runs that have ended or do not exist any more."""
+    with engine.connect() as connection:
+        has_work = select(runs.c.id).where(runs.c.id.in_(run_ids), runs.c.ended_at.is_(None))
+        return set(run_ids) - set(connection.execute(has_work).scalars())
 
 
 def start_jobs(engine: Engine, attempt: Attempt, pins: dict[str, Any], irreproducible_reason: str | None) -> None:

@@ -34,8 +34,8 @@ class LacksData(FaninError):
     """This worker lacks the data of the earlier attempts; another worker may have it."""
 
 
-def make_attempt(context: WorkerContext, run_id: str) -> None:
-    """Make one attempt at a run and end its jobs.
+def make_attempt(context: WorkerContext, run_id: str) -> bool:
+    """Make one attempt at a run and end its jobs; return whether there was anything to do.
 
     Raises one of `RETRYABLE_ERRORS`, after which the process should restart, and `LacksData` if another worker should
     make the attempt.
@@ -45,12 +45,13 @@ def make_attempt(context: WorkerContext, run_id: str) -> None:
         attempt = retry_while_unreachable(lambda: runs.begin_attempt(engine, run_id, context.worker, os.getpid()))
     except NotFound:
         log.info("%s: its jobs have been deleted or moved to a new run", run_id)
-        return
+        return False
     if not attempt.members:
         log.info("%s: nothing left to do", run_id)
-        return
+        return False
     if _attempted(context, attempt):
         _tell_released(context, attempt)
+    return True
 
 
 def _attempted(context: WorkerContext, attempt: Attempt) -> bool:

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from service.settings import Settings
 from service.store.engine import open_engine
 from service.store.outages import retry_while_unreachable, wait_for_tables
 from service.store.retention import Retention
+from service.store.runs import without_work
 from service.store.workers import NewBeat
 from service.training.attempt_policy import RETRYABLE_ERRORS, LacksData, make_attempt
 from service.training.cleanup import Sweep
@@ -140,7 +142,8 @@ class Worker:
         # Crash-only: a run that did not end stays marked as taken and is requeued later. So this process ends without
         # unwinding its threads. Any moment is safe, because files are written before rows.
         try:
-            make_attempt(context, run_id)
+            if not make_attempt(context, run_id):
+                self._drop_runs_without_work(context.engine)
         except Drained:
             self._leave(run_id)
         except LacksData as error:
@@ -150,6 +153,12 @@ class Worker:
         except RETRYABLE_ERRORS:
             log.exception("this worker restarts")
             os._exit(EXIT_TRY_AGAIN)
+
+    def _drop_runs_without_work(self, engine: Engine) -> None:
+        """Drop the queue's entries of runs without work: where one is, there may be thousands."""
+        dropped = self._deliveries.drop(partial(without_work, engine))
+        if dropped:
+            log.info("%d more runs without work have left the queue", dropped)
 
     def _leave(self, run_id: str | None) -> None:
         """End the process cleanly: requeue its run and delete its heartbeat."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, and_, exists, select
 
 from models.errors import FaninError
-from service.store.engine import writing
+from service.store.engine import transact
 from service.store.job_lists import JobFilter
 from service.store.job_transitions import DELETABLE, delete_held, require_deletable
 from service.store.jobs import find_job
@@ -47,8 +48,7 @@ def delete_jobs(engine: Engine, wanted: JobFilter, *, dry_run: bool) -> Deletion
     deleted: list[str] = []
     for start in range(0, 0 if dry_run else len(chosen), JOBS_PER_TRANSACTION):
         part = chosen[start : start + JOBS_PER_TRANSACTION]
-        with writing(engine) as connection:
-            of_part, files_may_go = delete_held(connection, part)
+        of_part, files_may_go = transact(engine, partial(delete_held, job_ids=part))
         deleted += of_part
         may_go &= files_may_go
     if not dry_run:

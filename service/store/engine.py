@@ -7,13 +7,14 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Double, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -106,6 +107,27 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+DEADLOCK = "40P01"
+MAX_DEADLOCKS = 5
+
+
+def transact(engine: Engine, work: Callable[[Connection], Result]) -> Result:
+    """Return what `work` returns; it is one transaction of `writing`, repeated if PostgreSQL ends it as a deadlock.
+
+    For work that locks many runs: their order is that of a list that another transaction may change before the locks.
+    """
+    for _ in range(MAX_DEADLOCKS):
+        try:
+            with writing(engine) as connection:
+                return work(connection)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != DEADLOCK:
+                raise
+            log.info("a deadlock ended a transaction, which is repeated")
+    with writing(engine) as connection:
+        return work(connection)
 
 
 _sqlite_turn = threading.Lock()

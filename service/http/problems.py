@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 from models.errors import FaninError
 from service.errors import STATUS_OF, error_name
+from service.store.descriptions import RULE_OF_PATTERN
 from service.store.outages import FAILED, cause_of
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ OBJECTS: dict[int | str, str] = {
     "parameters": '{"top_k": 3}',
 }
 """An example of each field that is an object."""
+ELSEWHERE = {
+    "priority": "there is no such field here; POST /jobs takes ?priority=high, and PATCH takes it in its body",
+    "validate_only": "there is no such field; it is a parameter: POST /jobs?validate_only=true",
+}
+"""What to do about fields that are often sent in the wrong place."""
 
 
 class WrongField(BaseModel):
@@ -246,7 +252,9 @@ def _validation_message(error: dict[str, Any]) -> str:
     if error["type"] == "union_tag_invalid":
         return f"{context['discriminator']} {context['tag']!r} is not one of {context['expected_tags']}"
     if error["type"] == "extra_forbidden":
-        return "there is no such field"
+        return ELSEWHERE.get(error["loc"][-1], "there is no such field")
+    if error["type"] == "string_pattern_mismatch" and context["pattern"] in RULE_OF_PATTERN:
+        return RULE_OF_PATTERN[context["pattern"]]
     if error["type"] in {"model_attributes_type", "model_type", "dict_type"}:
         field = next((step for step in reversed(error["loc"]) if step in OBJECTS), None)
         return "should be a JSON object in braces" + (f", such as {OBJECTS[field]}" if field else "")

@@ -15,9 +15,9 @@ from service.errors import QueueFull
 from service.queue.admission import JobLimits
 from service.queue.engine import client_of, enqueue
 from service.queue.grouping import RunLimits, divided
-from service.store.descriptions import Description, DescriptionChange
+from service.store.descriptions import Description, DescriptionChange, Versions
 from service.store.edits import NewRuns, edit_experiment, edit_job
-from service.store.engine import writing
+from service.store.engine import transact, writing
 from service.store.experiments import ExperimentRequest, ExperimentRow, extend_experiment, insert_experiment
 from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
@@ -180,25 +180,28 @@ class Queue:
         return job
 
     def edit_job(
-        self, job_id: str, change: DescriptionChange, priority: Priority | None, if_match: str | None
+        self, job_id: str, change: DescriptionChange, priority: Priority | None, if_match: Versions | None
     ) -> JobRow:
         """Edit a job by `store.edits.edit_job`, enqueue it again if its priority changes, and return it."""
-        client = self._connected()
-        with writing(self._engine) as connection:
-            new_runs = edit_job(connection, job_id, change, priority, if_match)
-            self._enqueue_all(client, connection, new_runs)
+
+        def edit(connection: Connection) -> JobRow:
+            self._enqueue_all(connection, edit_job(connection, job_id, change, priority, if_match))
             return find_job(connection, job_id)
 
+        return transact(self._engine, edit)
+
     def edit_experiment(
-        self, experiment_id: str, change: DescriptionChange, priority: Priority | None, if_match: str | None
+        self, experiment_id: str, change: DescriptionChange, priority: Priority | None, if_match: Versions | None
     ) -> None:
         """Edit an experiment by `store.edits.edit_experiment`, and enqueue members whose priority changes again."""
-        client = self._connected()
-        with writing(self._engine) as connection:
-            new_runs = edit_experiment(connection, experiment_id, change, priority, if_match)
-            self._enqueue_all(client, connection, new_runs)
 
-    def _enqueue_all(self, client: Client, connection: Connection, new_runs: NewRuns) -> None:
+        def edit(connection: Connection) -> None:
+            self._enqueue_all(connection, edit_experiment(connection, experiment_id, change, priority, if_match))
+
+        transact(self._engine, edit)
+
+    def _enqueue_all(self, connection: Connection, new_runs: NewRuns) -> None:
+        client = self._connected()
         for run_id, priority in new_runs.items():
             enqueue(client, connection, run_id, priority)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from service.errors import InvalidAlias, NotFound, PreconditionFailed
 from service.store.checkpoints import ALIAS, ModelRow, find_model_in
-from service.store.descriptions import ANY_VERSION
+from service.store.descriptions import ANY_VERSION, Versions
 from service.store.engine import now, writing
 from service.store.events import count_change
 from service.store.tables import aliases, jobs
@@ -27,10 +27,10 @@ class AliasRow:
     updated_at: float
 
 
-def set_alias(engine: Engine, name: str, model: str, if_match: str | None, *, only_new: bool = False) -> AliasRow:
+def set_alias(engine: Engine, name: str, model: str, if_match: Versions | None, *, only_new: bool = False) -> AliasRow:
     """Create an alias of the checkpoint that `model` names now, or move it there; return the alias.
 
-    `if_match` is the version that the alias must have (`*`: any, but it must exist); with `only_new` it must not exist.
+    The alias must have a version of `if_match` (`*`: any, but it must exist); with `only_new` it must not exist.
     Raises `PreconditionFailed` if that does not hold, `NotFound` if there is no such model, and `InvalidAlias`.
     """
     if not ALIAS.fullmatch(name):
@@ -52,7 +52,7 @@ def set_alias(engine: Engine, name: str, model: str, if_match: str | None, *, on
         return after
 
 
-def delete_alias(engine: Engine, name: str, if_match: str | None) -> None:
+def delete_alias(engine: Engine, name: str, if_match: Versions | None) -> None:
     """Delete an alias; the model stays. Raises `NotFound`, `PreconditionFailed` as `set_alias` does."""
     with writing(engine) as connection:
         count_change(connection)
@@ -96,7 +96,7 @@ def _missing(name: str) -> NotFound:
     return NotFound(f"There is no alias {name!r}.{why}", "GET /aliases lists them.")
 
 
-def _check(before: AliasRow | None, name: str, if_match: str | None, *, only_new: bool = False) -> None:
+def _check(before: AliasRow | None, name: str, if_match: Versions | None, *, only_new: bool = False) -> None:
     if only_new and before is not None:
         raise PreconditionFailed(f"The alias {name!r} already exists (If-None-Match: *).", "Move it with If-Match.")
     if if_match is None:
@@ -105,9 +105,9 @@ def _check(before: AliasRow | None, name: str, if_match: str | None, *, only_new
         raise PreconditionFailed(
             f"There is no alias {name!r}, so nothing matches If-Match.", "Set it without If-Match."
         )
-    if if_match not in (ANY_VERSION, str(before.version)):
+    if not {ANY_VERSION, str(before.version)} & set(if_match):
         raise PreconditionFailed(
             f"The alias {name!r} is at version {before.version} and means {before.job_id}@{before.epoch}; it has "
-            f"moved since version {if_match}.",
+            f"moved since version {' or '.join(if_match)}.",
             "Fetch it again with GET, and send its ETag.",
         )

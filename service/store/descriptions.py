@@ -14,15 +14,28 @@ from service.store.tables import labels
 MAX_LABELS = 16
 COMMON = 2000
 ANY_VERSION = "*"
+Versions = tuple[str, ...]
+"""Versions of a row, of which it must have one; `*` is any."""
 _UNSEEN = r"\x7f-\x9f\u2028-\u202e\u2066-\u2069"
 """Control characters, separators of lines, and what turns the direction of a text."""
 _PRINTABLE = rf"^[^\x00-\x1f{_UNSEEN}]+$"
+_NOTE = rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]*$"
 _KEY = r"^[a-z0-9][a-z0-9._/-]*$"
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=_PRINTABLE)]
-Note = Annotated[str, StringConstraints(max_length=2000, pattern=rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]*$")]
+Note = Annotated[str, StringConstraints(max_length=2000, pattern=_NOTE)]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=_KEY)]
+LabelText = Annotated[str, StringConstraints(max_length=127, pattern=_PRINTABLE)]
+"""A label in a filter: `key:value`, or `key`."""
+
 LabelValue = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=63, pattern=_PRINTABLE)]
+
+RULE_OF_PATTERN = {
+    _PRINTABLE: "it has a character that is not printable, such as a line break",
+    _NOTE: "it has a character that is not printable; line breaks and tabs are allowed",
+    _KEY: "a label's key has only lower-case letters, digits, and ./_- after the first character",
+}
+"""What each pattern means, for the errors that users read."""
 
 NAME = "Up to 100 characters, none of them a control character."
 NOTE = "Up to 2,000 characters; it may have several lines."
@@ -131,10 +144,10 @@ def change_description(connection: Connection, table: Table, owner_id: str, chan
     insert_labels(connection, owner_id, kept)
 
 
-def require_version(owner_id: str, version: int, if_match: str | None) -> None:
-    """Raise `PreconditionFailed` if `if_match` is neither None, `*` nor this version."""
-    if if_match not in (None, ANY_VERSION, str(version)):
+def require_version(owner_id: str, version: int, if_match: Versions | None) -> None:
+    """Raise `PreconditionFailed` if `if_match` is not None and has neither `*` nor this version."""
+    if if_match is not None and not {ANY_VERSION, str(version)} & set(if_match):
         raise PreconditionFailed(
-            f"{owner_id} is at version {version}; it has changed since version {if_match}.",
+            f"{owner_id} is at version {version}; it has changed since version {' or '.join(if_match)}.",
             "Fetch it again with GET, and send its ETag.",
         )

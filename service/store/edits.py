@@ -8,7 +8,7 @@ from contextlib import suppress
 from sqlalchemy import Connection, select, update
 
 from service.errors import IllegalTransition, NotFound
-from service.store.descriptions import DescriptionChange, change_description, require_version
+from service.store.descriptions import DescriptionChange, Versions, change_description, require_version
 from service.store.events import append_event
 from service.store.experiments import hold_experiment
 from service.store.job_transitions import drop_run_if_unused, held_job
@@ -24,11 +24,11 @@ def edit_job(
     job_id: str,
     change: DescriptionChange,
     priority: Priority | None,
-    if_match: str | None,
+    if_match: Versions | None,
 ) -> NewRuns:
     """Change a job's description, and its priority unless that is None, in the caller's transaction.
 
-    Raises `PreconditionFailed` if the job does not have the version `if_match`, `IllegalTransition` for a new priority
+    Raises `PreconditionFailed` if the job does not have a version of `if_match`, `IllegalTransition` for a new priority
     of a job that neither is queued nor paused, `InvalidLabels`, and `NotFound`.
     """
     job = held_job(connection, job_id)
@@ -52,7 +52,7 @@ def edit_experiment(
     experiment_id: str,
     change: DescriptionChange,
     priority: Priority | None,
-    if_match: str | None,
+    if_match: Versions | None,
 ) -> NewRuns:
     """Change an experiment's description, and the priority of those members that wait, in the caller's transaction.
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.api.dependencies import After, Limit, ServicesDep, SpecObject, problem_responses
 from service.api.pagination import page
-from service.api.preconditions import IfMatch, set_etag, version_of
+from service.api.preconditions import IfMatch, set_etag, versions_in
 from service.api.schemas.models import Alias, alias_view
 from service.http.answers import Page
 from service.http.problems import invalid_body
@@ -91,7 +91,7 @@ async def put_alias(
         model = AliasBody.model_validate(body).model
     except ValidationError as error:
         raise invalid_body(error, body) from None
-    put = partial(set_alias, services.engine, name, model, version_of(if_match), only_new=if_none_match is not None)
+    put = partial(set_alias, services.engine, name, model, versions_in(if_match), only_new=if_none_match is not None)
     row = await run_in_threadpool(put)
     return _with_etag(alias_view(row), response)
 
@@ -99,7 +99,7 @@ async def put_alias(
 @router.delete("/{name}", summary="Delete an alias", responses=problem_responses(404, 412, 422))
 def delete_one_alias(services: ServicesDep, name: Name, if_match: IfMatch = None) -> DeletedAlias:
     """Delete an alias; its model stays."""
-    delete_alias(services.engine, name, version_of(if_match))
+    delete_alias(services.engine, name, versions_in(if_match))
     return DeletedAlias(name=name)
 
 

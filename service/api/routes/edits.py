@@ -21,7 +21,7 @@ from service.api.dependencies import (
 from service.api.experiment_views import experiment_view
 from service.api.job_files import delete_files
 from service.api.job_views import job_view
-from service.api.preconditions import IfMatch, set_etag, version_of
+from service.api.preconditions import IfMatch, set_etag, versions_in
 from service.api.schemas.edits import DeletedJobs, Edit, KeptJobView
 from service.api.schemas.experiments import Experiment
 from service.api.schemas.jobs import Job
@@ -67,7 +67,7 @@ async def edit_job(
     paused.
     """
     edit = _edit_in(body)
-    row = await run_in_threadpool(services.queue.edit_job, job_id, edit, edit.priority, version_of(if_match))
+    row = await run_in_threadpool(services.queue.edit_job, job_id, edit, edit.priority, versions_in(if_match))
     set_etag(response, row.version)
     return await run_in_threadpool(job_view, services, row)
 
@@ -88,7 +88,7 @@ async def edit_experiment(
     """
     edit = _edit_in(body)
     change = services.queue.edit_experiment
-    await run_in_threadpool(change, experiment_id, edit, edit.priority, version_of(if_match))
+    await run_in_threadpool(change, experiment_id, edit, edit.priority, versions_in(if_match))
     view = await run_in_threadpool(experiment_view, services, experiment_id)
     set_etag(response, view.version)
     return view

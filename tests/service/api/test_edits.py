@@ -104,6 +104,39 @@ def test_an_edit_is_refused_if_another_one_came_before_it(api: httpx.Client) -> 
         assert api.patch(path, json={"name": "third"}, headers={"If-Match": "*"}).json()["version"] == 3
 
 
+@pytest.mark.parametrize("etags", ['"7", "1"', 'W/"1"', "1"])
+def test_an_edit_may_name_several_versions(etags: str, api: httpx.Client) -> None:
+    path = f"/jobs/{submitted(api)['id']}"
+    assert api.patch(path, json={"name": "x"}, headers={"If-Match": etags}).json()["version"] == 2
+
+
+@pytest.mark.parametrize("etags", ["", '"1', '"1" "2"', '"1",,', '""', "a b"])
+def test_what_is_no_list_of_versions_is_refused_by_name(etags: str, bench: Bench, api: httpx.Client) -> None:
+    path = f"/jobs/{submitted(api)['id']}"
+    refused = api.patch(path, json={"name": "x"}, headers={"If-Match": etags})
+    assert "is not a list of ETags" in problem(refused, 412, "precondition-failed")["detail"]
+    assert api.get(path).json()["name"] is None
+    api.put("/aliases/champion", json={"model": bench.trained()})
+    problem(api.delete("/aliases/champion", headers={"If-Match": etags}), 412, "precondition-failed")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": "two\nlines"}, "a character that is not printable, such as a line break"),
+        ({"note": "a\x00b"}, "line breaks and tabs are allowed"),
+        ({"labels": {"Course": "a"}}, "only lower-case letters"),
+        ({"priority": "high"}, "POST /jobs takes ?priority=high"),
+        ({"validate_only": True}, "POST /jobs?validate_only=true"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_error_says_in_words_what_is_wrong(wrong: dict[str, Any], said: str, api: httpx.Client) -> None:
+    answer = problem(api.post("/jobs", json=BODY | wrong), 422, "invalid-request")
+    assert said in answer["detail"]
+    assert "pattern" not in answer["detail"]
+
+
 def test_labels_that_are_too_many_together_are_refused(api: httpx.Client) -> None:
     job = submitted(api, labels={f"key{number}": "x" for number in range(16)})
     path = f"/jobs/{job['id']}"

@@ -131,7 +131,7 @@ def test_jobs_get_the_schemes_of_their_specs_and_the_losses_of_their_last_epochs
 def test_jobs_of_the_version_before_are_edited_listed_and_deleted(opened: Bench) -> None:
     queue = Queue(opened.engine, max_queued=10, worker_ttl_s=TTL_S, jobs_per_run=1)
     change = DescriptionChange(name="old", labels={"course": "a"})
-    assert queue.edit_job(STORED["failed"], change, None, "1").version == 2
+    assert queue.edit_job(STORED["failed"], change, None, ("1",)).version == 2
     labelled = JobFilter(labels=[LabelFilter("course", "a")])
     assert [job.name for job in list_jobs(opened.engine, labelled, sort="loss")] == ["old"]
     assert delete_jobs(opened.engine, labelled, dry_run=False).job_ids == [STORED["failed"]]

@@ -1,4 +1,4 @@
-"""Compute what needs torch and no training: previews of networks, phase diagrams, and samples of belief networks.
+"""Compute what needs torch and no training: previews, phase diagrams, distributions, samples of belief networks.
 
 `serve_lines` does so for a process that must not load torch itself: it reads requests as JSON lines from standard input
 and answers with JSON lines on standard output, until the input is closed.
@@ -6,6 +6,7 @@ and answers with JSON lines on standard output, until the input is closed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import traceback
@@ -16,20 +17,24 @@ from typing import Any, TextIO
 import torch
 from pydantic import BaseModel
 
+from models.checkpoint import decode
 from models.data.mnist import DataSet, load
 from models.data.training_images import training_images
-from models.diagnostics.measure import Probe, Start, diagnose
+from models.diagnostics.distributions import Distributions, WeightsFile
+from models.diagnostics.histograms import layer_distributions
+from models.diagnostics.measure import CPU, Probe, Start, diagnose
 from models.diagnostics.phase import PhaseRequest
 from models.diagnostics.phase_diagram import phase_diagram
 from models.diagnostics.preview import BEFORE_PRETRAINING, Preview
 from models.diagnostics.report import Diagnostics
-from models.errors import FaninError, InvalidSpec
+from models.errors import CheckpointDamaged, FaninError, InvalidSpec
 from models.generator.answers import likelihood, samples
 from models.generator.requests import GeneratorFile, LikelihoodOptions, SampleOptions
 from models.init import replace_output
 from models.init.base import Generators
 from models.init.pretrained import Dbn
 from models.network.mlp import Network
+from models.network.stack import NetworkStack
 from models.spec import TrainSpec
 from models.vocabulary import DataChoice
 
@@ -63,11 +68,25 @@ def _measure_layers(network: Network, spec: TrainSpec, probe: Probe) -> Diagnost
     return diagnose(network, probe, epoch=0, start=start, thorough=True)
 
 
+def distributions(file: WeightsFile, data: DataSet) -> Distributions:
+    """Return the distributions in the layers of a stored network. Raises `CheckpointDamaged`."""
+    path = Path(file.path)
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise CheckpointDamaged(f"The weights of {file.model} are missing or damaged.", "Restore a backup.")
+    weights, metadata = decode(content)
+    images = training_images(metadata.spec, data)
+    probe = Probe.of(images, torch.tensor(data.train.labels[: len(images)]))
+    stack = NetworkStack.of([Network.of_weights(weights, metadata.spec.architecture)], CPU)
+    layers = layer_distributions(stack, probe)
+    return Distributions(model=file.model, epoch=metadata.epoch, images=len(probe.labels), layers=layers)
+
+
 def serve_lines(data_dir: Path, requests: TextIO = sys.stdin, answers: TextIO = sys.stdout) -> None:
     """Write {"ready": true}; then answer each line with a line.
 
-    A request is {"preview": TrainSpec}, {"phase": PhaseRequest}, or {"file": GeneratorFile} with {"samples":
-    SampleOptions} or {"likelihood": LikelihoodOptions}.
+    A request is {"preview": TrainSpec}, {"phase": PhaseRequest}, {"distributions": WeightsFile}, or {"file":
+    GeneratorFile} with {"samples": SampleOptions} or {"likelihood": LikelihoodOptions}.
 
     An answer is {"answer": ...}, or {"error": detail, "hint": ..., "is_spec": whether the spec is the cause}.
     {"failed": ...} stands for a fault of this program, whose traceback is on standard error.
@@ -99,6 +118,9 @@ def _computed(request: dict[str, Any], loaded: Callable[[DataChoice], DataSet]) 
     if "preview" in request:
         spec = TrainSpec.model_validate(request["preview"])
         return preview(spec, loaded(spec.data))
+    if "distributions" in request:
+        weights = WeightsFile.model_validate(request["distributions"])
+        return distributions(weights, loaded(weights.data))
     file = GeneratorFile.model_validate(request["file"])
     if "samples" in request:
         return samples(file, SampleOptions.model_validate(request["samples"]), loaded(file.data))

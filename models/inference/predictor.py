@@ -93,6 +93,26 @@ class Predictor:
             probabilities = self._softmax(inputs)
         return _checked(probabilities, bool(np.isfinite(probabilities.sum())))
 
+    def activations(self, image: NDArray[np.uint8]) -> list[Floats]:
+        """Return what each layer makes of an image uint8 [28, 28]: its inputs, activations, and logits, [units] each.
+
+        The first are the image's levels / 255. Always in NumPy. Raises `OutputNotFinite`.
+        """
+        h: Floats = image.reshape(1, PIXELS).astype(np.float32) / np.float32(255)
+        layers = [h[0]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for number, (weight, bias) in enumerate(self._layers):
+                z = np.dot(h, weight) + bias
+                h = z if number == len(self._layers) - 1 else self._activation(z)
+                layers.append(h[0])
+        _checked(h, bool(np.isfinite(h).all()))
+        return layers
+
+    def incoming(self, layer: int, units: NDArray[np.int64]) -> Floats:
+        """Return the weights [fan_in, len(units)] that lead into some units of a layer; layers are counted from 1."""
+        weights: Floats = self._layers[layer - 1][0][:, units]
+        return weights
+
     def _softmax(self, inputs: Floats) -> Floats:
         h = inputs
         for weight, bias in self._layers[:-1]:

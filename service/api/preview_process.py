@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from models.diagnostics.distributions import Distributions, WeightsFile
 from models.diagnostics.phase import PhaseDiagram, PhaseRequest
 from models.diagnostics.preview import Preview
 from models.errors import InvalidSpec
@@ -72,6 +73,16 @@ class Previews:
         """Return how probable images are to a machine. Raises `Unavailable` and `InvalidSpec` as `make` does."""
         request = {"file": file.model_dump(mode="json"), "likelihood": options.model_dump(mode="json")}
         return Likelihood.model_validate(await self._answer(request, "Use fewer temperatures or chains.", is_gone))
+
+    async def distributions(self, file: WeightsFile, parameters: int, is_gone: IsGone) -> Distributions:
+        """Return the distributions in the layers of a stored network. Raises `Unavailable` and `InvalidSpec`."""
+        if parameters > MAX_PARAMETERS:
+            raise InvalidSpec(
+                f"Distributions are limited to {MAX_PARAMETERS:,} parameters; {file.model} has {parameters:,}.",
+                "GET /models/{id}/weights has the weights themselves.",
+            )
+        request = {"distributions": file.model_dump(mode="json")}
+        return Distributions.model_validate(await self._answer(request, "Train a smaller network.", is_gone))
 
     async def _answer(self, request: dict[str, Any], hint: str, is_gone: IsGone) -> dict[str, Any]:
         work = asyncio.ensure_future(self._computed(request, hint))

@@ -89,12 +89,17 @@ async def _body(receive: Receive) -> bytes:
 async def respond(answering: MicroBatcher, scope: Scope, body: bytes, query: PredictQuery) -> Answer:
     """Return the response to a prediction."""
     content_type, accept = content_type_and_accept(scope)
-    media_type = media_type_of(content_type)
-    if media_type == "multipart/form-data":
-        read, query = await _read_form(answering, scope, body, query)
-    else:
-        read, query = await read_images(answering.decoding, body, media_type, query)
+    read, query = await read_body(answering, scope, body, media_type_of(content_type), query)
     return await answer(answering, read, query, accept)
+
+
+async def read_body(
+    answering: MicroBatcher, scope: Scope, body: bytes, media_type: str, query: PredictQuery
+) -> tuple[ReadImages, PredictQuery]:
+    """Return the images of any body that a prediction may have, and the query with the options in it."""
+    if media_type == "multipart/form-data":
+        return await _read_form(answering, scope, body, query)
+    return await read_images(answering.decoding, body, media_type, query)
 
 
 async def read_images(

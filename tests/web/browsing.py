@@ -30,10 +30,12 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 VIEWS = {
     "learn": "/#/learn?step=size",
+    "learn-korean": "/#/learn?step=he&lang=ko",
     "start": "/#/start",
     "watch-all": "/#/watch",
     "watch": "/#/watch?experiment={experiment}",
     "understand-weights": "/#/understand?part=weights&model={job}",
+    "understand-layers": "/#/understand?part=layers&model={job}",
     "understand-mistakes": "/#/understand?part=mistakes&model={job}",
     "understand-samples": "/#/understand?part=samples&model={job}",
     "understand-compare": "/#/understand?part=compare&experiment={experiment}",

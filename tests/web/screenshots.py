@@ -1,7 +1,7 @@
 """Take pictures of the views on a service that has trained something: `python -m tests.web.screenshots FOLDER`.
 
-Desktop and phone, light and dark. In the README stand `watch-desktop-light`, `try-desktop-light` and a step of the
-lesson after its run.
+Desktop and phone, light and dark, and printed. In the README stand `watch-desktop-light`, `try-desktop-light` and a
+step of the lesson after its run.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ def take_all(folder: Path) -> None:
                     page.goto(address_of(view, experiment))
                     settle(page)
                     page.screenshot(path=folder / f"{view}-{size}-{scheme}.png", full_page=True)
+                    if (size, scheme) == ("desktop", "dark"):  # paper is light
+                        page.emulate_media(media="print", color_scheme="light")
+                        settle(page)
+                        page.screenshot(path=folder / f"{view}-print.png", full_page=True)
 
 
 def trained(service: Service) -> dict[str, Any]:

@@ -42,6 +42,33 @@ def test_the_board_asks_the_best_model_and_one_that_has_not_learned(page: Page) 
     expect(page.get_by_text("10.00 % right on the test images")).to_be_visible()
 
 
+def test_the_inside_of_a_model_is_drawn_for_each_picture_once_it_is_opened(
+    page: Page, lab: Service, experiment: dict[str, Any]
+) -> None:
+    job_id = experiment["members"][-1]["job_id"]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/path" in request.url else None)
+    page.goto(f"/#/try?models={job_id}&digit=3")
+    expect(page.locator(".answer .big")).to_be_visible()
+    assert asked == [], "nothing is asked for a panel that is closed"
+    page.get_by_text("Inside of").click()
+    inside = page.get_by_label("Inside", exact=True)
+    digit = lab.client.get("/datasets/mnist_5k/test/3?format=png")
+    path = lab.client.post(f"/models/{job_id}/path", content=digit.content).json()
+    expect(inside.locator("svg line")).to_have_count(len(path["links"]))
+    expect(inside.locator("svg text", has_text="%")).to_contain_text(f"{path['label']}: ")
+    expect(inside.locator("canvas.units")).to_have_count(3)
+    expect(inside).to_contain_text("layer 1: 32 units")
+    expect(inside).to_contain_text("Inside of he_normal")
+    before = inside.locator("svg").inner_html()
+    page.get_by_role("button", name="Random test digit").click()
+    page.wait_for_function(
+        "before => document.querySelector('[aria-label=Inside] svg')?.innerHTML !== before", arg=before
+    )
+    page.get_by_role("button", name="Clear").click()
+    expect(inside.locator("svg")).to_have_count(0)
+
+
 def test_a_seven_drawn_by_a_pointer_is_read_as_a_seven(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
     body = {"architecture": {"hidden": [128]}, "init": {"scheme": "he_normal"}, "data": "mnist_5k", "epochs": 8}
     job_id = lab.client.post("/jobs", json=body).json()["id"]

@@ -305,6 +305,25 @@ def test_first_weights_are_those_of_the_model_at_each_epoch(
     expect(page.get_by_text("Every weight is exactly 0")).to_be_visible()
 
 
+def test_distributions_in_every_layer_are_those_of_each_epoch(
+    page: Page, lab: Service, experiment: dict[str, Any]
+) -> None:
+    zeros, he = experiment["members"][0]["job_id"], experiment["members"][-1]["job_id"]
+    page.goto(f"/#/understand?part=layers&model={he}")
+    pictures = page.locator(".histogram svg")
+    expect(pictures).to_have_count(12)  # three layers of four kinds
+    layers = lab.client.get(f"/models/{he}@0/distributions").json()["layers"]
+    page.get_by_role("slider").press("Home")
+    expect(page.get_by_text("0: before training")).to_be_visible()
+    zero_share = layers[0]["activations"]["zeros"] / (512 * 32)
+    expect(page.get_by_label("activations of layer 1:")).to_have_attribute(
+        "aria-label", re.compile(f", {100 * zero_share:.0f} % are 0")
+    )
+    page.goto(f"/#/understand?part=layers&model={zeros}")
+    expect(page.get_by_label("weights of layer 1: all are 0", exact=True)).to_be_visible()
+    expect(page.get_by_text("undefined: at most one unit is not 0").first).to_be_visible()
+
+
 @long
 def test_a_claim_is_tried_by_a_press_and_its_verdict_is_shown(page: Page, lab: Service) -> None:
     page.goto("/#/understand?part=claims")

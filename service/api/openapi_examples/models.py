@@ -41,6 +41,14 @@ _ANSWER: dict[str, Any] = {
     },
     "read_as": {"form": "png", "scale": "0-255", "fitted": False},
 }
+_HISTOGRAM: dict[str, Any] = {
+    "low": -0.11,
+    "high": 0.12,
+    "counts": [3100] * 64,
+    "zeros": 0,
+    "not_finite": 0,
+    "mean": -0.0012,
+}
 _ALIAS = {
     "object": "alias",
     "name": "champion",
@@ -69,6 +77,33 @@ _OIP_STATS: dict[str, Any] = {
 MODELS: dict[str, Any] = {
     "get_models": list_of(_MODEL),
     "get_model": _MODEL,
+    "get_distributions": {
+        "object": "distributions",
+        "model": f"{JOB_ID}@15",
+        "epoch": 15,
+        "images": 512,
+        "layers": [
+            {
+                "layer": 1,
+                "weights": _HISTOGRAM,
+                "weight_gradients": _HISTOGRAM,
+                "activations": _HISTOGRAM | {"zeros": 71205},
+                "unit_cosines": _HISTOGRAM | {"low": -1.0, "high": 1.0},
+            }
+        ],
+    },
+    "get_path": {
+        "object": "path",
+        "model": _ANSWER["model"],
+        "label": 7,
+        "probabilities": _ANSWER["probabilities"],
+        "layers": [
+            {"layer": 0, "units": 784, "activations": [0.0] * 784},
+            {"layer": 1, "units": 4, "activations": [0.0, 1.52, 0.31, 0.0]},
+            {"layer": 2, "units": 10, "activations": [-9.1, -8.2, -1.3, 0.1, -9.0, -7.4, -12.0, 6.8, -6.2, -2.4]},
+        ],
+        "links": [{"layer": 2, "source": 1, "target": 7, "contribution": 5.9}],
+    },
     "get_evaluation": {
         "accuracy": 0.9781,
         "evaluated_on": "mnist_test",

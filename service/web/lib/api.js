@@ -71,6 +71,9 @@ export const mistakesOf = (id, query) => call("GET", `/models/${safe(id)}/mistak
 export const weightsOf = (id, format) => call("GET", `/models/${safe(id)}/weights`, { query: { format }, as: "blob" });
 export const weightBytesOf = (id, first, last) =>
   call("GET", `/models/${safe(id)}/weights`, { headers: { Range: `bytes=${first}-${last}` }, as: "arrayBuffer" });
+export const distributionsOf = (id) => call("GET", `/models/${safe(id)}/distributions`);
+export const pathOf = (id, content, type, query) =>
+  call("POST", `/models/${safe(id)}/path`, { query, content, headers: { "Content-Type": type } });
 export const samplesOf = (id, query) => call("GET", `/models/${safe(id)}/samples`, { query });
 export const predict = (content, type, query) =>
   call("POST", "/predict", { query, content, headers: { "Content-Type": type } });

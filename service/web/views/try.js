@@ -1,19 +1,18 @@
 /** Try: draw a digit, or bring a picture of one, and read what several models make of it. */
 
-import { answerBars } from "../charts/probability_bars.js";
 import { keep, link, list } from "../lib/address.js";
-import { listDatasets, predict, testDigit } from "../lib/api.js";
+import { listDatasets, testDigit } from "../lib/api.js";
 import { copyAsCurl } from "../lib/curl.js";
 import { button, element, fill } from "../lib/dom.js";
-import { percent } from "../lib/format.js";
 import { act, empty, failure, fillLater } from "../lib/notices.js";
+import { asker, EMPTY } from "../panels/digit_question.js";
 import { board, PEN, pictureOf } from "../panels/drawing_board.js";
+import { insidePanel } from "../panels/inside_panel.js";
 import { bestAndFailed, choosableModels } from "../panels/model_picker.js";
 import { postedOf } from "../panels/photo.js";
 
 const MAX_MODELS = 16;
 const MODELS_AT_FIRST = 12;
-const EMPTY = { kind: "empty" };
 const LAST_DRAWING = "fanin.drawing";
 
 /** Open the view in a container, until `signal` aborts. */
@@ -37,7 +36,8 @@ function page(models, dataset, params, signal) {
   const seen = element("div", { class: "view" });
   const answers = element("div", { class: "view" });
   const spoken = element("p", { class: "faint", role: "status" });
-  const ask = asker(state, { seen, answers, spoken }, signal);
+  const inside = insidePanel(signal);
+  const ask = asker(state, { seen, answers, spoken, inside }, signal);
   state.board = board((isDone) => {
     if (state.source.kind !== "drawing") {
       state.source = { kind: "drawing" };
@@ -51,7 +51,10 @@ function page(models, dataset, params, signal) {
   if (params.get("digit") && dataset)
     sources.takeDigit(params.get("digit")).catch((error) => fill(answers, failure(error)));
   else takeLastDrawing(state, ask, signal);
-  const wipe = () => [seen, answers, spoken].map((place) => fill(place));
+  const wipe = () => {
+    for (const place of [seen, answers, spoken]) fill(place);
+    inside.show(null);
+  };
   const clear = () => {
     sources.clear();
     wipe();
@@ -78,6 +81,7 @@ function page(models, dataset, params, signal) {
       element("h1", {}, "Draw a digit"),
       element("div", { class: "board" }, left, right),
     ),
+    element("section", { class: "card", "aria-label": "Inside" }, inside.node),
     element("section", { class: "card", "aria-label": "Models" }, modelChips(models, state, ask)),
   ];
 }
@@ -212,71 +216,6 @@ function modelChips(models, state, ask) {
   };
   show(first);
   return element("fieldset", {}, element("legend", {}, `Ask up to ${MAX_MODELS} models`), place);
-}
-
-/**
- * Return a function that posts the present picture to the models: one request at a time, the newest picture last. Screen readers
- * hear the answer once the pen is lifted.
- */
-function asker(state, places, signal) {
-  let isAsking = false;
-  let isWanted = false;
-  let isSpoken = false;
-  return async function ask(isDone) {
-    isWanted = true;
-    isSpoken = isDone;
-    if (isAsking) return;
-    isAsking = true;
-    while (isWanted && !signal.aborted) {
-      isWanted = false;
-      await askOnce(state, places, isSpoken, signal);
-    }
-    isAsking = false;
-  };
-}
-
-async function askOnce(state, { seen, answers, spoken }, isSpoken, signal) {
-  const { source } = state;
-  if (source === EMPTY || (source.kind === "drawing" && state.board.isBlank())) return undefined;
-  if (state.models.length === 0) return void fill(answers, empty("Choose at least one model."));
-  const isOld = () => signal.aborted || state.source !== source;
-  try {
-    const { content, type, pixels, isFitted } = contentOf(state);
-    const found = await predict(content, type, { models: state.models.join(","), fit: isFitted || null });
-    if (isOld()) return undefined;
-    const { label = null } = source;
-    const picture = found.answers[0].seen ?? pixels;
-    const inverted = found.answers[0].inverted ? "The picture was dark on light, so the service inverted it." : "";
-    fill(
-      seen,
-      picture && pictureOf(picture, { class: "seen pixels", "aria-label": "The 28x28 picture that the network saw" }),
-      inverted,
-      warnings(found.warnings),
-    );
-    fill(answers, answerBars(found.answers, label));
-    if (isSpoken)
-      spoken.textContent = found.answers
-        .map((one) => `${one.model.scheme} says ${one.label}, ${percent(Math.max(...one.probabilities), 0)}`)
-        .join("; ");
-  } catch (error) {
-    if (isOld()) return undefined;
-    for (const place of [seen, spoken]) fill(place);
-    fill(answers, failure(error));
-  }
-  return undefined;
-}
-
-/** Return the request body: the whole picture if the service fits it, else 784 grey levels. */
-function contentOf({ source, isFitted, board: pen }) {
-  if (source.kind === "file") return { content: source.content, type: source.type, pixels: null, isFitted };
-  if (source.kind === "drawing" && isFitted)
-    return { content: pen.npy(), type: "application/x-npy", pixels: null, isFitted };
-  const pixels = source.kind === "digit" ? Uint8Array.from(source.pixels.flat()) : pen.pixels();
-  return { content: pixels, type: "application/octet-stream", pixels, isFitted: false };
-}
-
-function warnings(list) {
-  return (list ?? []).map((one) => element("p", { class: "notice" }, one.detail));
 }
 
 function takeDropsAndPastes(target, takeFile, signal) {

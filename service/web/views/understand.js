@@ -1,6 +1,7 @@
 /** Understand: what a network has learned, what it gets wrong, how schemes compare, and what has been claimed of them. */
 
 import { confusionPanel, loadEvaluation } from "../charts/confusion_matrix.js";
+import { histogramsPanel } from "../charts/histograms.js";
 import { phasePanel } from "../charts/phase_diagram.js";
 import { loadWeights, weightTiles } from "../charts/weight_tiles.js";
 import { keep, link } from "../lib/address.js";
@@ -14,6 +15,7 @@ import { loadSamples, samplesPanel } from "../panels/samples.js";
 
 const PARTS = {
   weights: { title: "First weights", ofModel: { load: loadWeights, panel: weightTiles } },
+  layers: { title: "Inside its layers", ofModel: { load: loadWeights, panel: histogramsPanel } },
   mistakes: { title: "Mistakes", ofModel: { load: loadEvaluation, panel: confusionPanel } },
   samples: { title: "Samples", ofModel: { load: loadSamples, panel: samplesPanel } },
   compare: { title: "Compare schemes" },

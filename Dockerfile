@@ -10,8 +10,9 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY service service
+COPY clients/python clients/python
 RUN if [ -n "$PIP_INDEX_URL" ]; then export PIP_INDEX_URL; else unset PIP_INDEX_URL; fi \
-    && pip wheel --no-deps --wheel-dir /wheels .
+    && pip wheel --no-deps --wheel-dir /wheels ./clients/python .
 
 FROM ${BASE_IMAGE}
 

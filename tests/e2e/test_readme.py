@@ -48,11 +48,39 @@ def test_the_curl_lines_work_as_they_stand(service: Service, tmp_path: Path, doc
     assert "urn:fanin:problem" not in done.stdout
 
 
-def test_the_httpx_example_works_as_it_stands(service: Service, tmp_path: Path) -> None:
-    (program,) = blocks(TUTORIAL, "python")
-    program = program.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
+PANDAS = "import sys, types; sys.modules['pandas'] = types.SimpleNamespace(DataFrame=list)  # if it is not installed"
+SMALL = 'architecture={"hidden": [16]}, data="mnist_5k"'
+
+
+def test_the_python_lines_of_the_readme_work_as_they_stand(service: Service, tmp_path: Path) -> None:
+    (program,) = blocks("README.md", "python")
+    (same,) = blocks("clients/python/README.md", "python")
+    code, of_client = ([re.sub(r" +#.*", "", line) for line in text.splitlines()] for text in (program, same))
+    assert code == of_client
+    assert len(program.splitlines()) == 6
+    base = 'base={"architecture": {"hidden": [16]}, "data": "mnist_5k", "epochs": 1}, '
+    program = program.replace('preset="mnist_nn_xavier"', f"epochs=2, {SMALL}").replace("schemes=[", f"{base}schemes=[")
+    (tmp_path / "digit.png").write_bytes(service.client.get("/datasets/mnist_5k/test/0?format=png").content)
+    says = "\nprint(job.state, answer.label in range(10), [row['n'] for row in table])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{PANDAS}\n{program}{says}"],
+        cwd=tmp_path,
+        env=os.environ | {"FANIN_URL": service.base_url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "succeeded True [5, 5, 5]\n"
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["client", "httpx"])
+def test_the_python_examples_of_the_tutorial_work_as_they_stand(service: Service, tmp_path: Path, number: int) -> None:
+    program = blocks(TUTORIAL, "python")[number]
+    program = program.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}").replace("epochs=3", f"epochs=2, {SMALL}")
     program = program.replace('"epochs": 3', '"epochs": 2, "architecture": {"hidden": [16]}, "data": "mnist_5k"')
-    environment = os.environ | {"PYTHONPATH": ""}
+    environment = os.environ | {"PYTHONPATH": "", "FANIN_URL": service.base_url}
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

@@ -1,0 +1,297 @@
+"""Jobs: create, list, watch, steer and delete them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from fanin._async import streams
+from fanin._async.clock import sleep
+from fanin._async.models import AsyncModel
+from fanin._async.pages import AsyncItems, Place
+from fanin._async.transport import AsyncTransport
+from fanin.answers import Checkpoint, DeletedJobs, Diagnostics, EpochMetrics, Event, JobWithMetrics, Validation
+from fanin.bodies import UNSET, Json, Unset, changes, condition, given, named
+from fanin.errors import FaninError
+from fanin.html import job_html
+from fanin.layers import LayerRecords
+from fanin.progress import shown
+from fanin.waiting import Waiting
+
+Priority = Literal["high", "normal", "low"]
+State = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
+Sort = Literal["created_at", "-created_at", "accuracy", "-accuracy", "loss", "-loss"]
+ENDED = ("cancelled", "succeeded", "failed")
+PATH = "/jobs/{job_id}"
+
+
+class AsyncJob(JobWithMetrics):
+    """A training job as it was when it was fetched; `refresh()` fetches it again.
+
+    `metrics`, `pretraining` and `outcome` are there after `refresh()`, `wait()` and `jobs.get()`.
+    """
+
+    def __init__(self, data: Mapping[str, Any], transport: AsyncTransport) -> None:
+        super().__init__(data)
+        self._transport = transport
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the job has succeeded, failed, or been cancelled."""
+        return self.state in ENDED
+
+    async def refresh(self) -> AsyncJob:
+        """Return the job as it is now."""
+        return await AsyncJobs(self._transport).get(self.id)
+
+    async def wait(
+        self, timeout_s: float | None = None, *, progress: bool | Callable[[AsyncJob], object] = False
+    ) -> AsyncJob:
+        """Wait until the job has ended, and return it, also if it has failed.
+
+        `progress` shows how far it is, in a notebook or a terminal; or it is a function that is called with the job
+        each time that it was fetched. An outage of up to five minutes is waited for.
+        Raises `WaitTimeout` after `timeout_s`; the job then goes on.
+        """
+        waiting, job = Waiting(f"The job {self.id}", timeout_s), self
+        with shown(progress) as display:
+            while True:
+                try:
+                    job = await job.refresh()
+                    waiting.note_answer()
+                except FaninError as error:
+                    waiting.note_silence(error)
+                display.show(job)
+                if job.has_ended:
+                    return job
+                await sleep(waiting.pause_s())
+
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        """Yield the job's events after an id (None: all), as they happen, until it has ended."""
+        async for event in AsyncJobs(self._transport).events(self.id, after=after):
+            yield event
+
+    async def model(self, epoch: int | None = None) -> AsyncModel:
+        """Return the job's model: of its last checkpoint, or of an epoch (0: before training)."""
+        name = self.id if epoch is None else f"{self.id}@{epoch}"
+        response = await self._transport.request("GET", "/models/{model_id}", {"model_id": name})
+        return AsyncModel(response.json(), self._transport)
+
+    async def diagnostics(self) -> LayerRecords:
+        """Return what every layer did, at the start and after each epoch; shown as a heat map in a notebook."""
+        return LayerRecords(await AsyncJobs(self._transport).diagnostics(self.id).collect())
+
+    def checkpoints(self) -> AsyncItems[Checkpoint]:
+        """Return the stored weights, oldest first."""
+        return AsyncJobs(self._transport).checkpoints(self.id)
+
+    async def cancel(self) -> AsyncJob:
+        """Cancel the job; its checkpoints stay."""
+        return await AsyncJobs(self._transport).cancel(self.id)
+
+    async def pause(self) -> AsyncJob:
+        """Pause the job at the end of its epoch."""
+        return await AsyncJobs(self._transport).pause(self.id)
+
+    async def resume(self) -> AsyncJob:
+        """Let a paused job go on from its last checkpoint, to the same weights bit for bit."""
+        return await AsyncJobs(self._transport).resume(self.id)
+
+    async def retry(self) -> AsyncJob:
+        """Let a failed job go on from its last checkpoint."""
+        return await AsyncJobs(self._transport).retry(self.id)
+
+    async def edit(
+        self,
+        *,
+        name: str | Unset | None = UNSET,
+        note: str | Unset | None = UNSET,
+        labels: Mapping[str, str | None] | None = None,
+        priority: Priority | None = None,
+        if_unchanged: bool = False,
+    ) -> AsyncJob:
+        """Change the job's description; see `jobs.edit`. With `if_unchanged` only if nobody has edited it since."""
+        jobs, version = AsyncJobs(self._transport), self.version if if_unchanged else None
+        return await jobs.edit(self.id, name=name, note=note, labels=labels, priority=priority, if_version=version)
+
+    async def delete(self) -> None:
+        """Delete the job with its model, checkpoints, metrics and events."""
+        await AsyncJobs(self._transport).delete(self.id)
+
+    def _repr_html_(self) -> str:
+        return job_html(self)
+
+
+class AsyncJobs:
+    """The jobs of a service: `client.jobs`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def create(
+        self,
+        *,
+        preset: Literal["mnist_nn_xavier", "mnist_nn_deep"] | None = None,
+        init: str | Json | None = None,
+        architecture: Json | None = None,
+        output_init: Literal["same", "small", "zeros"] | None = None,
+        optimizer: str | Json | None = None,
+        batch_size: int | None = None,
+        drop_last: bool | None = None,
+        epochs: int | None = None,
+        lr_schedule: Literal["constant", "linear", "cosine"] | None = None,
+        warmup_steps: int | None = None,
+        seed: int | None = None,
+        data: Literal["auto", "mnist", "mnist_5k"] | None = None,
+        validation_images: int | None = None,
+        patience: int | None = None,
+        test_curve: bool | None = None,
+        precision: Literal["float32", "tf32", "bf16"] | None = None,
+        max_seconds: float | None = None,
+        diagnostics: bool | None = None,
+        spec: Json | None = None,
+        name: str | None = None,
+        note: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: Priority | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncJob:
+        """Queue a training, and return its job.
+
+        A preset, fields of a spec, or both: a field replaces that of the preset. `init` and `optimizer` may be names,
+        such as `"he_normal"`. `spec` is a whole spec, such as `job.spec` of another job. A request that is sent again
+        makes no second job: it has a key, made once, unless you pass your own.
+        """
+        fields = given(
+            preset=preset,
+            init=named(init, "scheme"),
+            architecture=architecture,
+            output_init=output_init,
+            optimizer=named(optimizer, "name"),
+            batch_size=batch_size,
+            drop_last=drop_last,
+            epochs=epochs,
+            lr_schedule=lr_schedule,
+            warmup_steps=warmup_steps,
+            seed=seed,
+            data=data,
+            validation_images=validation_images,
+            patience=patience,
+            test_curve=test_curve,
+            precision=precision,
+            max_seconds=max_seconds,
+            diagnostics=diagnostics,
+            name=name,
+            note=note,
+            labels=labels,
+        )
+        body, key = {**given(spec=spec).get("spec", {}), **fields}, idempotency_key or uuid.uuid4().hex
+        headers, query = {"Idempotency-Key": key}, {"priority": priority}
+        response = await self._transport.request("POST", "/jobs", query=query, body=body, headers=headers)
+        return AsyncJob(response.json(), self._transport)
+
+    async def validate(self, spec: Json | None = None, *, priority: Priority | None = None) -> Validation:
+        """Return the whole spec and the estimates of a job, without queueing it; `spec` is the body of a job."""
+        query = {"validate_only": True, "priority": priority}
+        body = given(spec=spec or {})["spec"]
+        return Validation((await self._transport.request("POST", "/jobs", query=query, body=body)).json())
+
+    def list(
+        self,
+        *,
+        state: State | Sequence[State] | None = None,
+        scheme: str | None = None,
+        label: str | Sequence[str] | None = None,
+        sort: Sort | None = None,
+        limit: int | None = None,
+    ) -> AsyncItems[AsyncJob]:
+        """Return jobs, newest first unless `sort` says otherwise; labels are `key:value` or `key`, all must hold."""
+        query = {"state": state, "scheme": scheme, "label": label, "sort": sort}
+        return AsyncItems(self._transport, Place("/jobs", self._job, query=query), limit)
+
+    async def get(self, job_id: str) -> AsyncJob:
+        """Return a job, with its metrics."""
+        return self._job((await self._transport.request("GET", "/jobs/{job_id}", {"job_id": job_id})).json())
+
+    async def edit(
+        self,
+        job_id: str,
+        *,
+        name: str | Unset | None = UNSET,
+        note: str | Unset | None = UNSET,
+        labels: Mapping[str, str | None] | None = None,
+        priority: Priority | None = None,
+        if_version: int | None = None,
+    ) -> AsyncJob:
+        """Change name, note, labels or priority; what is left out stays, and None removes a name, a note or a label.
+
+        With `if_version` only if the job still has that version; else raises `PreconditionFailed`.
+        """
+        body = changes(name=name, note=note, labels=labels, priority=priority)
+        path, headers = {"job_id": job_id}, condition(if_version)
+        response = await self._transport.request(
+            "PATCH", "/jobs/{job_id}", path, body=body, headers=headers, is_repeatable=if_version is None
+        )
+        return self._job(response.json())
+
+    async def cancel(self, job_id: str) -> AsyncJob:
+        """Cancel a job: at once if it waits, within a second if it runs. Its checkpoints stay."""
+        return self._job((await self._transport.request("POST", "/jobs/{job_id}/cancel", {"job_id": job_id})).json())
+
+    async def pause(self, job_id: str) -> AsyncJob:
+        """Pause a job: at once if it waits, at the end of the epoch if it runs."""
+        return self._job((await self._transport.request("POST", "/jobs/{job_id}/pause", {"job_id": job_id})).json())
+
+    async def resume(self, job_id: str) -> AsyncJob:
+        """Queue a paused job again; it goes on from its last checkpoint, to the same weights bit for bit."""
+        return self._job((await self._transport.request("POST", "/jobs/{job_id}/resume", {"job_id": job_id})).json())
+
+    async def retry(self, job_id: str) -> AsyncJob:
+        """Queue a failed job again; it goes on from its last checkpoint."""
+        return self._job((await self._transport.request("POST", "/jobs/{job_id}/retry", {"job_id": job_id})).json())
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a job with its model, checkpoints, metrics and events."""
+        await self._transport.request("DELETE", "/jobs/{job_id}", {"job_id": job_id}, is_repeatable=False)
+
+    async def delete_many(
+        self,
+        *,
+        dry_run: bool,
+        state: State | Sequence[State] | None = None,
+        scheme: str | None = None,
+        label: str | Sequence[str] | None = None,
+    ) -> DeletedJobs:
+        """Delete up to 1,000 jobs of a filter, or with `dry_run` only say which; those that must stay are `kept`."""
+        query = {"dry_run": dry_run, "state": state, "scheme": scheme, "label": label}
+        response = await self._transport.request("DELETE", "/jobs", query=query, is_repeatable=dry_run)
+        return DeletedJobs(response.json())
+
+    def metrics(self, job_id: str) -> AsyncItems[EpochMetrics]:
+        """Return the metrics of every committed epoch."""
+        return AsyncItems(self._transport, Place("/jobs/{job_id}/metrics", EpochMetrics, {"job_id": job_id}))
+
+    def diagnostics(self, job_id: str) -> AsyncItems[Diagnostics]:
+        """Return what every layer did, at the start and after each epoch."""
+        return AsyncItems(self._transport, Place("/jobs/{job_id}/diagnostics", Diagnostics, {"job_id": job_id}))
+
+    def checkpoints(self, job_id: str) -> AsyncItems[Checkpoint]:
+        """Return the stored weights of a job, oldest first."""
+        return AsyncItems(self._transport, Place("/jobs/{job_id}/checkpoints", Checkpoint, {"job_id": job_id}))
+
+    async def events(self, *job_ids: str, after: int | None = None) -> AsyncIterator[Event]:
+        """Yield the events of a job, of up to 100 jobs, or of all, after an id (None: all of them), as they happen.
+
+        After a broken connection they go on where they were. They end when the jobs have; those of all jobs never do.
+        """
+        if len(job_ids) == 1:
+            stream = streams.events(self._transport, "/jobs/{job_id}/events", {"job_id": job_ids[0]}, after=after)
+        else:
+            query = {"job": ",".join(job_ids) or None}
+            stream = streams.events(self._transport, "/events", {}, query, after=after)
+        async for event in stream:
+            yield event
+
+    def _job(self, data: dict[str, Any]) -> AsyncJob:
+        return AsyncJob(data, self._transport)

@@ -1,0 +1,1 @@
+"""The synchronous client. Written from `fanin._async` by `make_sync.py`: do not edit."""

@@ -1,0 +1,118 @@
+"""The commands on models and experiments: predict, models, download, experiments, compare."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fanin import Client, Comparison, Prediction
+from fanin.cli.arguments import fields, labels, seeds
+from fanin.cli.output import Output
+from fanin.html import interval_in_words
+from fanin.terminal import drawn_digit
+
+FAILED = 1
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands to the parser."""
+    predict = commands("predict", _predict, "read the digit in pictures, and draw what the network saw")
+    predict.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="PNG, JPEG, WebP, ..., or .npy")
+    predict.add_argument("--model", default="best", help="best (default), latest, an alias, a job, or JOB@EPOCH")
+    predict.add_argument(
+        "--fit", action="store_true", help="a photograph or a drawing: find, scale and centre the digit"
+    )
+    models = commands("models", _models, "list models, the newest first")
+    models.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    download = commands("download", _download, "write the weights of a model to a file")
+    download.add_argument("model", help="best, latest, an alias, a job, or JOB@EPOCH")
+    download.add_argument("--format", choices=["safetensors", "npz", "onnx"], help="default: that of the file's name")
+    download.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: MODEL.FORMAT")
+    experiments = commands("experiments", _experiments, "list experiments, the newest first")
+    experiments.add_argument("--label", action="append", help="only those with this label: KEY:VALUE or KEY")
+    experiments.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    compare = commands("compare", _compare, "compare schemes: of an experiment, or of a new one that is trained first")
+    compare.add_argument("what", nargs="+", metavar="EXPERIMENT|SCHEME", help="exp_..., or names of schemes to train")
+    compare.add_argument(
+        "--seeds", type=seeds, default=[0, 1, 2], help="seeds of a new one: 0,1,2 or 0-4 (default: 0-2)"
+    )
+    compare.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="fields of all its members")
+    compare.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="labels of a new one")
+    compare.add_argument("--baseline", help="test each group against this one instead of all pairs")
+
+
+def _predict(options: argparse.Namespace, client: Client, output: Output) -> int:
+    answers = []
+    for picture in options.pictures:
+        answer = client.predict(picture, options.model, fit=options.fit)
+        answers.append({"file": str(picture), **answer.to_dict()})
+        if not output.is_json:
+            output.write(_drawn(picture, answer, client))
+    if output.is_json:
+        output.show(answers, "")
+    return 0
+
+
+def _drawn(picture: Path, answer: Prediction, client: Client) -> str:
+    rows = answer.seen
+    if rows is None:  # not fitted: the service says what its network received
+        levels = client.models.path(answer.model.id, picture).layers[0].activations
+        rows = [[round(255 * value) for value in levels[28 * row : 28 * row + 28]] for row in range(28)]
+    probabilities = answer.probabilities or []
+    warnings = "".join(f"\n{picture}: {one.detail}" for one in answer.warnings or [])
+    head = f"{picture}: {answer.label}, {answer.probability:.1%} ({answer.model.scheme}, {answer.model.id})"
+    return f"{head}\n{drawn_digit(rows, probabilities, answer.label)}{warnings}"
+
+
+def _models(options: argparse.Namespace, client: Client, output: Output) -> int:
+    found = client.models.list(limit=options.limit).collect()
+    rows = [
+        [
+            model.id,
+            model.spec.init.scheme,
+            "x".join(str(width) for width in model.spec.architecture.hidden[:4]),
+            str(model.epoch),
+            "" if model.accuracy is None else f"{model.accuracy:.2%}",
+        ]
+        for model in found
+    ]
+    heads = ["id", "scheme", "hidden", "epoch", "accuracy"]
+    output.show_table([model.to_dict() for model in found], heads, rows, "There is no model yet: fanin submit --wait")
+    return 0
+
+
+def _download(options: argparse.Namespace, client: Client, output: Output) -> int:
+    model = client.models.get(options.model)
+    target = options.output or Path(f"{model.checkpoint}.{options.format or 'safetensors'}")
+    file = client.models.download(model.checkpoint, target, options.format)
+    size = file.stat().st_size
+    output.show({"file": str(file), "model": model.checkpoint, "bytes": size}, f"{file}: {size:,} bytes")
+    return 0
+
+
+def _experiments(options: argparse.Namespace, client: Client, output: Output) -> int:
+    found = client.experiments.list(label=options.label, limit=options.limit).collect()
+    rows = [
+        [one.id, one.name, ", ".join(f"{count} {state}" for state, count in one.states.items() if count)]
+        for one in found
+    ]
+    output.show_table([one.to_dict() for one in found], ["id", "name", "members"], rows, "There are no experiments.")
+    return 0
+
+
+def _compare(options: argparse.Namespace, client: Client, output: Output) -> int:
+    if len(options.what) == 1 and options.what[0].startswith("exp_"):
+        experiment = client.experiments.get(options.what[0])
+    else:
+        experiment = client.experiments.create(
+            base=fields(options.set), schemes=options.what, seeds=options.seeds, labels=labels(options.label)
+        ).wait(progress=not output.is_json)
+    comparison = experiment.comparison(baseline=options.baseline)
+    output.show(comparison.to_dict(), _in_words(comparison))
+    return 0 if experiment.states.get("succeeded") == len(experiment.members) else FAILED
+
+
+def _in_words(comparison: Comparison) -> str:
+    groups = [f"{group.name}: {interval_in_words(group.accuracy)}, {group.n} seeds" for group in comparison.groups]
+    return "\n".join(["Accuracy, with its 95 % interval:", *groups, *(pair.verdict for pair in comparison.pairs)])

@@ -1,0 +1,37 @@
+"""The comparison of an experiment's groups, as records, rows, or a table of pandas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fanin import answers
+from fanin.html import comparison_html
+
+
+class Comparison(answers.Comparison):
+    """The groups of an experiment with intervals (`groups`), and the tests of each pair (`pairs`)."""
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a dictionary a group: its name, seeds, accuracy with its 95 % interval, loss, what it differs in."""
+        return [
+            {
+                "group": group.name,
+                "n": group.n,
+                "accuracy": group.accuracy.mean,
+                "accuracy_sd": group.accuracy.sd,
+                "accuracy_low": group.accuracy.low,
+                "accuracy_high": group.accuracy.high,
+                "final_train_loss": None if group.final_train_loss is None else group.final_train_loss.mean,
+                **group.label,
+            }
+            for group in self.groups
+        ]
+
+    def to_pandas(self) -> Any:
+        """Return `to_rows()` as a `pandas.DataFrame`, a row a group. Raises `ImportError` without pandas."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_rows())
+
+    def _repr_html_(self) -> str:
+        return comparison_html(self)

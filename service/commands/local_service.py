@@ -110,6 +110,10 @@ class Termination:
         """Sleep. Raises `SystemExit` with the status of SIGTERM, 143, if it has arrived."""
         if not self._is_asked:
             time.sleep(seconds)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `SystemExit` with the status of SIGTERM, 143, if it has arrived."""
         if self._is_asked:
             raise SystemExit(128 + signal.SIGTERM)
 

@@ -1,6 +1,6 @@
 """`fanin reproduce`: test published claims by submitting recipes as experiments to a temporary service.
 
-It uses only the public API. Without a GPU, one single-threaded worker per core trains the members.
+It uses the client, and so only the public API. Without a GPU, one single-threaded worker per core trains the members.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import httpx
+from fanin import Client, Experiment, answers
+from fanin.answers import RecipeView
 from rich.console import Console
 
 from models.errors import FaninError
 from service.commands.local_service import LocalService, Termination, users_environment
 from service.processes.hardware import processor_name, usable_cores, visible_gpus
 from service.settings import Settings
-
-LOOK_INTERVAL_S = 1.0
 
 
 class NotReproduced(FaninError):
@@ -32,20 +31,21 @@ class NotReproduced(FaninError):
 class Tried(NamedTuple):
     """A recipe, its ended experiment, and the duration in seconds."""
 
-    recipe: dict[str, Any]
-    experiment: dict[str, Any]
+    recipe: RecipeView
+    experiment: answers.Experiment
     duration_s: float
 
     @property
     def answer(self) -> str:
         """Return yes, NO, or a question mark if the verdict is undecided."""
-        return {True: "yes", False: "NO", None: "?"}[self.experiment["verdict"]["holds"]]
+        verdict = self.experiment.verdict
+        return {True: "yes", False: "NO", None: "?"}[None if verdict is None else verdict.holds]
 
     @property
     def measured(self) -> str:
         """Return what was measured, or why the verdict is undecided."""
-        verdict = self.experiment["verdict"]
-        return str(verdict["measured"] or verdict["reason"])
+        verdict = self.experiment.verdict
+        return "" if verdict is None else str(verdict.measured or verdict.reason)
 
 
 def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: Path | None) -> int:
@@ -63,51 +63,46 @@ def reproduce(settings: Settings, names: Sequence[str], seeds: int | None, out: 
     with ExitStack() as stack:
         with console.status(f"Starting Fanin on {service.base_url} ..."):
             stack.enter_context(service)
-        client = stack.enter_context(httpx.Client(base_url=service.base_url, timeout=60))
+        client = stack.enter_context(Client(service.base_url))
         recipes = _chosen(client, names)
         tried = []
         for recipe in recipes:
             tried.append(_try(client, recipe, seeds, console, termination))
-            console.print(f"{recipe['name']:<4}{tried[-1].answer:<5}{tried[-1].measured}", markup=False, soft_wrap=True)
+            console.print(f"{recipe.name:<4}{tried[-1].answer:<5}{tried[-1].measured}", markup=False, soft_wrap=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page(tried, names, seeds))
         console.print(f"Written to {out}.")
-    return 0 if all(run.experiment["verdict"]["holds"] for run in tried) else 1
+    return 0 if all(run.answer == "yes" for run in tried) else 1
 
 
-def _chosen(client: httpx.Client, names: Sequence[str]) -> list[dict[str, Any]]:
-    known = {recipe["name"]: recipe for recipe in _answer(client.get("/recipes"))["data"]}
+def _chosen(client: Client, names: Sequence[str]) -> list[RecipeView]:
+    known = {recipe.name: recipe for recipe in client.experiments.recipes()}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise NotReproduced(f"There are no recipes {', '.join(unknown)}.", f"There are: {', '.join(known)}.")
-    return [known[name] for name in names] or [recipe for recipe in known.values() if not recipe["is_long"]]
+    return [known[name] for name in names] or [recipe for recipe in known.values() if not recipe.is_long]
 
 
-def _try(
-    client: httpx.Client, recipe: dict[str, Any], seeds: int | None, console: Console, termination: Termination
-) -> Tried:
-    overrides = {} if seeds is None else {"seeds": list(range(max(seeds, recipe["least_seeds"])))}
-    body = {"recipe": recipe["name"]} | overrides
+def _try(client: Client, recipe: RecipeView, seeds: int | None, console: Console, termination: Termination) -> Tried:
     started = time.monotonic()
-    experiment = _answer(client.post("/experiments", json=body))
+    chosen = None if seeds is None else range(max(seeds, recipe.least_seeds))
+    experiment = client.experiments.create(recipe=recipe.name, seeds=chosen)
     with console.status("") as status:
-        while not experiment["has_ended"]:
-            done = sum(member["state"] in ("succeeded", "failed") for member in experiment["members"])
-            status.update(f"{recipe['name']} {recipe['title']}: {done} of {len(experiment['members'])} members")
-            termination.sleep(LOOK_INTERVAL_S)
-            experiment = _answer(client.get(experiment["links"]["self"]))
-    failed = [member["job_id"] for member in experiment["members"] if member["state"] == "failed"]
+
+        def look(now: Experiment) -> None:
+            termination.check()
+            done = sum(member.state in ("succeeded", "failed") for member in now.members)
+            status.update(f"{recipe.name} {recipe.title}: {done} of {len(now.members)} members")
+
+        experiment = experiment.wait(progress=look)
+    failed = [member.job_id for member in experiment.members if member.state == "failed"]
     if failed:
-        reason = _answer(client.get(f"/jobs/{failed[0]}"))["error"]
-        raise NotReproduced(f"{recipe['name']}: a member failed: {reason['detail']}", reason["hint"])
+        reason = client.jobs.get(failed[0]).error
+        raise NotReproduced(
+            f"{recipe.name}: a member failed: {reason and reason.detail}", (reason and reason.hint) or ""
+        )
     return Tried(recipe, experiment, time.monotonic() - started)
-
-
-def _answer(response: httpx.Response) -> Any:
-    if response.is_error:
-        raise NotReproduced(f"{response.request.url} returned {response.status_code}: {response.text}")
-    return response.json()
 
 
 def page(tried: Sequence[Tried], names: Sequence[str], seeds: int | None) -> str:
@@ -128,21 +123,21 @@ def page(tried: Sequence[Tried], names: Sequence[str], seeds: int | None) -> str
     for run in tried:
         recipe = run.recipe
         cells = [
-            f"{recipe['name']} `{recipe['title']}`",
-            recipe["claim"],
-            recipe["source"],
-            recipe["expected"],
+            f"{recipe.name} `{recipe.title}`",
+            recipe.claim,
+            recipe.source,
+            recipe.expected,
             run.measured,
             run.answer,
-            str(len(run.experiment["members"])),
+            str(len(run.experiment.members)),
             f"{run.duration_s:.0f}",
         ]
         lines.append(_row(cells))
     for run in tried:
-        table = run.experiment["verdict"]["table"]
+        table = run.experiment.verdict and run.experiment.verdict.table
         if table:
             head, *rows = table
-            lines += ["", f"## {run.recipe['name']} `{run.recipe['title']}`", "", _row(head), _row(["---"] * len(head))]
+            lines += ["", f"## {run.recipe.name} `{run.recipe.title}`", "", _row(head), _row(["---"] * len(head))]
             lines += [_row(row) for row in rows]
     return "\n".join(lines) + "\n"
 

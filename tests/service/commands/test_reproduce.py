@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from fanin.answers import Experiment, RecipeView
 
 from service.commands.reproduce import Tried, page
 
 
-def tried(holds: bool | None, measured: str | None = "accuracy .9 | .8", reason: str | None = None) -> Tried:
+def tried(
+    holds: bool | None,
+    measured: str | None = "accuracy .9 | .8",
+    reason: str | None = None,
+    table: Sequence[Sequence[str]] = (),
+) -> Tried:
     recipe = {"name": "R3", "title": "zeros", "claim": "a claim", "source": "a source", "expected": "> .9"}
-    verdict: dict[str, Any] = {"holds": holds, "measured": measured, "reason": reason, "table": []}
-    return Tried(recipe, {"verdict": verdict, "members": [{}, {}]}, 12.4)
+    verdict: dict[str, Any] = {"holds": holds, "measured": measured, "reason": reason, "table": table}
+    return Tried(RecipeView(recipe), Experiment({"verdict": verdict, "members": [{}, {}]}), 12.4)
 
 
 @pytest.mark.parametrize(("holds", "says"), [(True, "| yes |"), (False, "| NO |")])
@@ -29,8 +36,7 @@ def test_what_cannot_be_said_is_said_to_be_so() -> None:
 
 
 def test_a_table_of_a_verdict_is_written_below() -> None:
-    one = tried(True)
-    one.experiment["verdict"]["table"] = [["depth", "error"], ["2", "4.1"]]
+    one = tried(True, table=[["depth", "error"], ["2", "4.1"]])
     written = page([one], ["R3"], None)
     assert "Written by `fanin reproduce R3` on" in written
     assert "## R3 `zeros`\n\n| depth | error |\n| --- | --- |\n| 2 | 4.1 |\n" in written

@@ -50,7 +50,7 @@ def test_an_answer_has_the_attributes_of_the_api_with_times_and_parts_as_objects
     assert "error" in dir(job)
     assert job == answers.Job(job.to_dict())
     assert job.experiment_id is None, "an attribute that may be null may be absent"
-    with pytest.raises(AttributeError, match="has no 'state'; it has: id, created_at"):
+    with pytest.raises(AttributeError, match=r"has no 'state'\. It has: id, created_at"):
         _ = job.state
     assert "job_1" in repr(job)
     assert len(repr(answers.Job({"id": "x" * 10_000}))) < 200
@@ -89,10 +89,32 @@ def test_an_image_may_come_in_every_form_that_python_has_for_it(
     assert [one.label for one in batch] == batch.labels
     assert np.array(batch.probabilities).shape == (7, 10)
     assert model.predict_batch(digit).labels == [found["array"].label]
+    for several in ([file, str(file)], [file.read_bytes()] * 2, [Image.fromarray(digit)] * 2):
+        assert model.predict_batch(several).labels == [found["array"].label] * 2
+    assert str(found["array"]).startswith(f"{found['array'].label} (")
+    names: list[Any] = [model, fanin.jobs.get(model.job_id), model.id]
+    for named in names:
+        assert fanin.predict(digit, named).label == found["array"].label
+        assert fanin.ask(digit, [named]).answers[0].label == found["array"].label
+        assert fanin.aliases.set("champion", named).model == model.checkpoint
+    assert model.predict(digit[None]).label == found["array"].label
     with pytest.raises(ValueError, match="7 images; predict_batch"):
         model.predict(few.test.images[:7])
     assert fanin.ask(digit, [model.id, "latest"]).answers[1].label == found["array"].label
     assert fanin.models.classify(model.id, file)[0].label == str(found["array"].label)
+
+
+def test_odd_pictures_and_tensors_become_bodies() -> None:
+    for mode in ("CMYK", "YCbCr", "HSV", "F", "I", "PA", "LA", "P", "1"):
+        assert body_of(Image.new("L", (28, 28)).convert(mode if mode != "PA" else "P")).media_type == "image/png"
+    with_gradient = torch.zeros(28, 28, requires_grad=True)
+    for image in (with_gradient, [with_gradient], torch.zeros(28, 28, dtype=torch.bfloat16)):
+        assert body_of(image).media_type == "application/x-npy"
+    rows = [[np.float32(0.5)] * 28] * 28
+    assert body_of(rows).content == body_of([[0.5] * 28] * 28).content
+    for wrong in ([np.zeros(3), np.zeros(4)], [["a"] * 28, object()]):
+        with pytest.raises((TypeError, ValueError)):
+            body_of(wrong)
 
 
 @pytest.mark.parametrize("thing", [None, 3, object(), {"a": 1}])
@@ -112,6 +134,12 @@ def test_an_own_png_is_read_as_it_was_written() -> None:
         assert picture_of(same) == shown
     for other in ([[0] * 27] * 28, [], np.zeros((2, 28, 28)), [["a"] * 3], 3):
         assert picture_of(other) is None
+
+
+@pytest.mark.parametrize(("name", "error"), [("", ValueError), (None, TypeError), (1.5, TypeError), (True, TypeError)])
+def test_what_is_no_name_is_refused_before_it_is_sent(name: Any, error: type[Exception]) -> None:
+    with Client() as client, pytest.raises(error, match="name"):
+        client.jobs.get(name)
 
 
 # -- torch -----------------------------------------------------------------------------------------------

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
+import stat
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fanin
@@ -98,6 +102,33 @@ def test_a_download_that_is_cut_goes_on_where_it_was(
     assert file.read_bytes() == whole
     assert proxy.cuts == 3
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_two_downloads_to_one_file_leave_one_whole_file(fanin: Client, bench: Bench, tmp_path: Path) -> None:
+    job_id = bench.trained()
+    whole = fanin.models.weights(job_id)
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / ".w.npz.part").symlink_to(tmp_path / "victim")
+    with ThreadPoolExecutor(4) as threads:
+        ended = [threads.submit(fanin.models.download, job_id, folder / "w.safetensors") for _ in range(8)]
+        assert {one.result() for one in ended} == {folder / "w.safetensors"}
+    assert (folder / "w.safetensors").read_bytes() == whole
+    assert not (tmp_path / "victim").exists()
+    assert stat.S_IMODE((folder / "w.safetensors").stat().st_mode) & 0o400
+    assert sorted(path.name for path in folder.iterdir()) == [".w.npz.part", "w.safetensors"]
+    with pytest.raises(IsADirectoryError, match="name a file"):
+        fanin.models.download(job_id, folder, "npz")
+
+
+def test_a_wait_keeps_its_time_over_a_service_that_hangs() -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    with Client(f"http://127.0.0.1:{silent.getsockname()[1]}") as client:
+        begun = time.monotonic()
+        with pytest.raises(fanin.WaitTimeout):
+            client.jobs._job({"id": "job_1", "state": "running"}).wait(1)
+        assert time.monotonic() - begun < 20, "and not the minute of a request, three times"
+    silent.close()
 
 
 def test_a_download_of_other_bytes_than_announced_leaves_no_file(tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ def test_a_submission_that_is_waited_for_has_the_status_of_its_job(run: Run) -> 
     job_id = queued.out.split()[0]
     assert f"Watch it: fanin watch {job_id}" in queued.out
     assert run("watch", job_id).status == 0
+    slow = run(
+        "submit", *QUICK, "--set", "optimizer.lr=0.01", "--init", "xavier_uniform", "--set", "init.gain=2", "--json"
+    )
+    assert slow.json["spec"]["optimizer"] == {"name": "adam", "lr": 0.01, "weight_decay": 0.0}
+    assert (slow.json["spec"]["init"]["scheme"], slow.json["spec"]["init"]["gain"]) == ("xavier_uniform", 2.0)
     late = run("submit", *QUICK, "--set", "epochs=500")
     assert run("watch", late.out.split()[0], "--timeout", "0").status == 1
     assert run("cancel", late.out.split()[0]).out.splitlines()[1].split()[1] in ("cancelled", "cancelling")
@@ -104,6 +109,7 @@ def test_lists_are_tables_or_json(run: Run, trained: str) -> None:
     assert heads == ["id", "state", "scheme", "epoch", "loss", "accuracy", "name"]
     assert (row[0], row[1], row[2], row[3], row[6]) == (trained, "succeeded", "he_normal", "2/2", "first")
     assert [job["id"] for job in run("jobs", "--label", "course", "--json").json] == [trained]
+    assert [job["id"] for job in run("jobs", "--label", "course=a", "--json").json] == [trained]
     assert run("jobs", "--label", "none").out == "There are no such jobs.\n"
     assert trained in run("models").out
     assert trained in [model["id"] for model in run("models", "--json").json]
@@ -130,6 +136,7 @@ def test_schemes_are_trained_and_compared_in_words(run: Run) -> None:
     assert "zeros: 10.00%" in done.out
     assert "he_normal is better than zeros: by " in done.out
     experiment = run("experiments", "--json", "--limit", "1").json[0]
+    assert f"{experiment['id']}: 6 trainings. Later: fanin compare {experiment['id']}" in done.err
     assert run("compare", experiment["id"]).out == done.out
     assert experiment["id"] in run("experiments").out
     assert run("watch", experiment["id"]).out.startswith(f"{experiment['id']}: 6 succeeded.")
@@ -140,6 +147,8 @@ def test_schemes_are_trained_and_compared_in_words(run: Run) -> None:
 def test_weights_are_downloaded(run: Run, lab: Service, trained: str, tmp_path: Path) -> None:
     done = run("download", trained, "-o", str(tmp_path / "model.onnx"))
     assert done.status == 0
+    assert run("download", trained, "-o", str(tmp_path / "model.pt")).err.startswith("fanin: 'model.pt' says no format")
+    assert "There is no folder" in run("download", trained, "-o", str(tmp_path / "none" / "model.npz")).err
     assert (tmp_path / "model.onnx").read_bytes() == lab.client.get(f"/models/{trained}/weights?format=onnx").content
 
 
@@ -149,9 +158,14 @@ def test_what_is_wrong_is_said_on_one_line_with_a_status_of_its_own(run: Run, mo
         (["submit", "--init", "nope"], 2, "'nope' is not one of"),
         (["submit", "--set", "epochs"], 2, "'epochs' is not FIELD=VALUE"),
         (["submit", "--label", "course"], 2, "'course' is not KEY=VALUE"),
+        (["submit", "--set", "init=1", "--set", "init.gain=2"], 2, "set as a whole already"),
+        (["submit", "--spec", "none.json"], 2, "none.json: No such file"),
+        (["compare", "exp_1", "zeros"], 2, "one experiment, or schemes to train, not both"),
+        (["compare", "zeros", "he_normal", "--baseline", "he"], 2, "'he' is none of zeros, he_normal"),
         (["compare", "zeros", "--seeds", "a"], 2, "no list of seeds"),
         (["jobs", "--url", "http://127.0.0.1:9"], 3, "cannot be reached"),
         (["jobs", "--url", "elsewhere"], 2, "begins with http://"),
+        (["jobs", "--url", "http://[::1"], 2, "cannot be read"),
     ):
         done = run(*arguments)
         assert (done.status, done.out) == (status, ""), arguments
@@ -194,6 +208,31 @@ def test_shells_complete_commands_and_options(shell: str, run: Run) -> None:
         assert done.stdout.split() == ["predict", "--preset"]
     else:
         subprocess.run([shell, "-n", "-c", script], check=True, timeout=30)
+
+
+def test_a_terminal_has_colours_and_ascii_has_no_error(lab: Service, trained: str) -> None:
+    if shutil.which("script") is None:
+        pytest.skip("needs script: apt-get install bsdutils")
+    environment = os.environ | {"FANIN_URL": lab.base_url, "TERM": "xterm"}
+    environment.pop("NO_COLOR", None)
+    command = ["script", "-qec", f"{FANIN} jobs --limit 100", "/dev/null"]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "\x1b[32msucceeded" in shown
+    assert "?[32m" not in shown
+    plain = environment | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    assert subprocess.run([FANIN, "compare", "--help"], env=plain, check=True, capture_output=True, timeout=60)
+
+
+def test_what_is_named_apart_is_merged_and_nothing_of_it_is_lost(run: Run, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"architecture": {"hidden": [10], "activation": "tanh"}, "data": "mnist_5k", "epochs": 0}')
+    job = run("submit", "--spec", str(spec), "--set", "architecture.hidden=[20]", "--json").json
+    assert job["spec"]["architecture"] == {"hidden": [20], "activation": "tanh"}
+    for options in (["--limit", "0"], ["--limit", "-3"]):
+        assert run("jobs", *options).status == 2
+    assert "more than 1000 seeds" in run("compare", "zeros", "--seeds", "0-9999999999").err
+    (tmp_path / "bad.json").write_text("{")
+    assert "bad.json is not JSON" in run("submit", "--spec", str(tmp_path / "bad.json")).err
 
 
 def test_a_reader_that_leaves_early_is_no_error(lab: Service, trained: str) -> None:

@@ -43,7 +43,8 @@ def test_the_synchronous_client_is_made_from_the_asynchronous_one() -> None:
 
 def test_every_operation_of_the_service_has_a_method() -> None:
     text = "\n".join(path.read_text() for path in (CLIENT / "fanin" / "_async").glob("*.py"))
-    called = {(method.lower(), path) for method, path in re.findall(r'\.request\(\s*"([A-Z]+)",\s*"([^"]+)"', text)}
+    calls = re.findall(r'\.(?:request|answer)\(\s*"([A-Z]+)",\s*"([^"]+)"', text)
+    called = {(method.lower(), path) for method, path in calls}
     called |= {("get", path) for path in re.findall(r'Place\(\s*"([^"]+)"', text)}
     called |= {("get", path) for path in re.findall(r'streams\.events\([^,]+, "([^"]+)"', text)}
     called |= {("get", path) for path in re.findall(r'self\._get\("([^"]+)"', text)}

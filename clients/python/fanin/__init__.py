@@ -18,6 +18,7 @@ from fanin._sync.models import Model
 from fanin.comparison import Comparison
 from fanin.errors import (
     ApiError,
+    BadAnswer,
     Conflict,
     ConnectionFailed,
     DownloadDamaged,
@@ -25,6 +26,7 @@ from fanin.errors import (
     InvalidRequest,
     MalformedRequest,
     MethodNotAllowed,
+    Moved,
     NotAllowed,
     NotAuthenticated,
     NotFound,
@@ -45,6 +47,7 @@ __all__ = [
     "AsyncExperiment",
     "AsyncJob",
     "AsyncModel",
+    "BadAnswer",
     "Client",
     "Comparison",
     "Conflict",
@@ -57,6 +60,7 @@ __all__ = [
     "MalformedRequest",
     "MethodNotAllowed",
     "Model",
+    "Moved",
     "NotAllowed",
     "NotAuthenticated",
     "NotFound",

@@ -1048,6 +1048,7 @@ class LinkOfPath(Record):
     """Number of the unit in the layer, from 0."""
 
     contribution: float
+    """The weight times the activation of the source."""
 
 
 class Liveness(Record):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fanin.record import Record
+
 Json = Mapping[str, Any]
 
 
@@ -13,20 +15,31 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: _plain(value) for name, value in fields.items() if value is not None}
 
 
+def id_of(thing: Any) -> str:
+    """Return a name, or that of a job, a model or an experiment. Raises `TypeError` and `ValueError` for no name."""
+    if not isinstance(thing, str | int):
+        thing = getattr(thing, "checkpoint", None) or getattr(thing, "id", None)
+    if not isinstance(thing, str | int) or isinstance(thing, bool):
+        raise TypeError("This is no name: pass an id, such as job.id, or a job, a model or an experiment.")
+    if thing in ("", ".", ".."):
+        raise ValueError(f"{thing!r} is no name: it is empty, or it means another path.")
+    return str(thing)
+
+
 def named(part: str | Json | None, key: str) -> Json | None:
     """Return a part of a spec that may be given by its name alone: `"he_normal"` is `{"scheme": "he_normal"}`."""
     return {key: part} if isinstance(part, str) else part
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "to_dict"):
+    if isinstance(value, Record):
         return value.to_dict()
+    if getattr(value, "ndim", None) == 0:  # a number of NumPy or torch
+        return value.item()
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return [_plain(one) for one in value]
-    if hasattr(value, "item"):  # a number of NumPy or torch
-        return value.item()
     return value
 
 

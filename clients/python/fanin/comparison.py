@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fanin import answers
-from fanin.html import comparison_html
+from fanin.html import comparison_html, interval_in_words
 
 
 class Comparison(answers.Comparison):
@@ -29,9 +29,19 @@ class Comparison(answers.Comparison):
 
     def to_pandas(self) -> Any:
         """Return `to_rows()` as a `pandas.DataFrame`, a row a group. Raises `ImportError` without pandas."""
-        import pandas as pd
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("to_pandas needs pandas: pip install pandas. to_rows() needs nothing.") from None
 
         return pd.DataFrame(self.to_rows())
+
+    def __str__(self) -> str:
+        groups = [
+            f"{group.name}: {interval_in_words(group.accuracy)}, {group.n} {'seed' if group.n == 1 else 'seeds'}"
+            for group in self.groups
+        ]
+        return "\n".join(["Accuracy, with its 95 % interval:", *groups, *(pair.verdict for pair in self.pairs)])
 
     def _repr_html_(self) -> str:
         return comparison_html(self)

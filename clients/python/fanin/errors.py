@@ -4,7 +4,9 @@ FaninError
 |-- ConnectionFailed            the service cannot be reached, or a connection broke
 |-- WaitTimeout                 a job or an experiment has not ended in time
 |-- DownloadDamaged             the bytes of a download are not those that the service announced
+|-- BadAnswer                   something answered that is not Fanin
 |-- ApiError                    the service answered with an error; `of_status` has the class of each status
+    |-- Moved                   300 to 399
     |-- MalformedRequest        400
     |-- NotAuthenticated        401
     |-- NotAllowed              403
@@ -42,6 +44,10 @@ class DownloadDamaged(FaninError):
     """The bytes of a download do not have the SHA-256 that the service announced."""
 
 
+class BadAnswer(FaninError):
+    """Something answered that is not Fanin: a page of a proxy, or another service."""
+
+
 class WrongField(NamedTuple):
     """One wrong field of a request."""
 
@@ -71,14 +77,27 @@ class ApiError(FaninError):
         self.title = str(problem.get("title", ""))
         self.detail = str(problem.get("detail") or problem.get("error") or f"The service answered {status}.")
         self.hint = str(problem.get("hint", ""))
-        self.errors = [WrongField(one["pointer"], one["detail"]) for one in problem.get("errors") or []]
+        fields = problem.get("errors")
+        self.errors = [
+            WrongField(str(one.get("pointer", "")), str(one.get("detail", "")))
+            for one in (fields if isinstance(fields, list) else [])
+            if isinstance(one, Mapping)
+        ]
         self.headers = headers
+        self._problem = dict(problem)
         super().__init__(self.detail)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.status, self._problem, dict(self.headers))
 
     @property
     def kind(self) -> str:
         """Return the name of the kind of problem, such as `not-found`."""
         return self.type.rsplit(":", 1)[-1]
+
+
+class Moved(ApiError):
+    """A redirection: the service is at another address."""
 
 
 class MalformedRequest(ApiError):
@@ -151,4 +170,6 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 
 def of_status(status: int) -> type[ApiError]:
     """Return the class of a status."""
+    if 300 <= status < 400:
+        return Moved
     return _BY_STATUS.get(status, ServiceFailed if status >= 500 else ApiError)

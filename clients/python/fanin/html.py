@@ -185,7 +185,8 @@ def prediction_html(answer: OneAnswer, picture: bytes | None) -> str:
     bars = "".join(_bar(digit, share, digit == answer.label) for digit, share in enumerate(answer.probabilities or []))
     warned = "".join(f"<li>{escape(one.detail)}</li>" for one in answer.warnings or [])
     who = f"<small>says {escape(answer.model.scheme)} <code>{escape(answer.model.id)}</code></small>"
-    said = f"<div><b style='font-size:150%'>{answer.label}</b> {who}<table style='{TABLE}'>{bars}</table></div>"
+    label = f"<b style='font-size:150%'>{escape(str(answer.label))}</b>"
+    said = f"<div>{label} {who}<table style='{TABLE}'>{bars}</table></div>"
     notes = f"<ul>{warned}</ul>" if warned else ""
     return f"<div style='display:flex;gap:16px;align-items:center'>{image}{said}</div>{notes}"
 
@@ -206,7 +207,8 @@ def model_html(model: Model) -> str:
         accuracy = f"accuracy <b>{model.accuracy:.2%}</b> on {escape(str(model.evaluated_on))}"
     layers = layers_in_words(spec.architecture.hidden)
     about = escape(f"{spec.init.scheme}, {layers}, {model.parameter_count:,} parameters")
-    return f"<div><b>Model</b> <code>{escape(model.id)}</code>, epoch {model.epoch}<br>{about}<br>{accuracy}</div>"
+    name = f"<b>Model</b> <code>{escape(model.id)}</code>, epoch {escape(str(model.epoch))}"
+    return f"<div>{name}<br>{about}<br>{accuracy}</div>"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, is_escaped: bool = False) -> str:

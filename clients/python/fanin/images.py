@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
+
 SIDE = 28
 JSON, NPY, OCTETS = "application/json", "application/x-npy", "application/octet-stream"
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 MAX_FILE_BYTES = 64 * 2**20
 
 
@@ -27,29 +30,62 @@ def body_of(image: Any) -> ImageBody:
     """Return an image, or a batch of them, as a body that the service reads.
 
     An image is a path (str or Path) or the bytes of a picture file, 784 bytes, an array of NumPy, a tensor of torch, a
-    picture of Pillow, or 28 lists of 28 numbers. Raises `TypeError` for anything else, and `OSError` for a file that
-    cannot be read.
+    picture of Pillow, or 28 lists of 28 numbers; several are a list of them, or an array [n, 28, 28]. Raises
+    `TypeError` for anything else, and `OSError` for a file that cannot be read.
     """
     if isinstance(image, str | os.PathLike):
         return ImageBody(_read(Path(image)), None)
     if isinstance(image, bytes | bytearray | memoryview):
         return ImageBody(bytes(image), None)
-    if hasattr(image, "save") and hasattr(image, "mode"):  # a picture of Pillow, which need not be installed
+    if _is_pillow(image):
         buffer = io.BytesIO()
-        image.save(buffer, format="PNG")
+        (image if image.mode in PNG_MODES else image.convert("RGB")).save(buffer, format="PNG")
         return ImageBody(buffer.getvalue(), "image/png")
     if hasattr(image, "detach"):  # a tensor of torch, perhaps on a GPU
-        image = image.detach().cpu().numpy()
+        image = _array(image)
     if hasattr(image, "__array__") or hasattr(image, "__array_interface__"):
         return ImageBody(_npy(image), NPY)
     if isinstance(image, Sequence):
-        if any(hasattr(one, "__array__") for one in image):
-            return ImageBody(_npy(image), NPY)
-        return ImageBody(json.dumps({"pixels": image}).encode(), JSON)
+        return _listed(image)
     raise TypeError(
         f"{type(image).__name__} is no image: send a path, the bytes of a picture, an array, a tensor, a picture of "
         "Pillow, or 28 lists of 28 numbers."
     )
+
+
+def _listed(images: Sequence[Any]) -> ImageBody:
+    if images and all(isinstance(one, str | os.PathLike | bytes | bytearray) or _is_pillow(one) for one in images):
+        return _form(images)
+    if any(hasattr(one, "__array__") for one in images):
+        return ImageBody(_npy([_array(one) if hasattr(one, "detach") else one for one in images]), NPY)
+    return ImageBody(json.dumps({"pixels": images}, default=_number).encode(), JSON)
+
+
+def _array(tensor: Any) -> Any:
+    """Return a tensor of torch as an array of NumPy; types that NumPy lacks become float32."""
+    plain = tensor.detach().cpu()
+    try:
+        return plain.numpy()
+    except TypeError:
+        return plain.float().numpy()
+
+
+def _number(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"An image has {type(value).__name__} among its numbers.")
+
+
+def _is_pillow(image: Any) -> bool:
+    """Return whether this is a picture of Pillow, which need not be installed."""
+    return hasattr(image, "save") and hasattr(image, "mode")
+
+
+def _form(images: Sequence[Any]) -> ImageBody:
+    """Return several pictures as a form with a file for each."""
+    files = [("image", (f"{number}", *body_of(image))) for number, image in enumerate(images)]
+    request = httpx.Request("POST", "http://form", files=files)
+    return ImageBody(request.read(), request.headers["Content-Type"])
 
 
 def _read(path: Path) -> bytes:
@@ -64,8 +100,11 @@ def _npy(array: Any) -> bytes:
         import numpy as np
     except ImportError:
         raise TypeError("Arrays are sent as .npy, which needs NumPy: pip install numpy.") from None
+    numbers = np.asarray(array)
+    if numbers.dtype == object:
+        raise TypeError("An image has rows of different lengths, or what is no number.")
     buffer = io.BytesIO()
-    np.save(buffer, np.asarray(array), allow_pickle=False)
+    np.save(buffer, numbers, allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -88,7 +127,7 @@ def picture_of(image: Any) -> bytes | None:
         if len(content) == SIDE * SIDE:
             return png_of([content[SIDE * row : SIDE * (row + 1)] for row in range(SIDE)])
         return content if content.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")) else None
-    if hasattr(image, "save") and hasattr(image, "mode"):
+    if _is_pillow(image):
         return body_of(image).content
     if hasattr(image, "tolist"):  # an array or a tensor
         image = image.tolist()

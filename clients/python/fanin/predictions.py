@@ -22,9 +22,13 @@ class Prediction(OneAnswer):
     @classmethod
     def of(cls, answer: Mapping[str, Any], image: Any = None) -> Prediction:
         """Return the prediction in an answer. Raises `ValueError` if it is of a batch."""
+        if len(answer.get("predictions", [None])) != 1:
+            raise ValueError(f"There are {len(answer['predictions'])} images; predict_batch is for more than one.")
         if "predictions" in answer:
-            count = len(answer["predictions"])
-            raise ValueError(f"There are {count} images; predict_batch is for more than one.")
+            answer = {
+                **{name: value for name, value in answer.items() if name != "predictions"},
+                **answer["predictions"][0],
+            }
         made = cls(answer)
         seen = answer.get("seen")
         try:
@@ -32,6 +36,10 @@ class Prediction(OneAnswer):
         except (OSError, TypeError, ValueError):  # a file that is gone: there is only no picture
             made._picture = None
         return made
+
+    def __str__(self) -> str:
+        warned = "".join(f"; {one.detail}" for one in self.warnings or [])
+        return f"{self.label} ({self.probability:.1%}), says {self.model.scheme} {self.model.id}{warned}"
 
     @property
     def probability(self) -> float:

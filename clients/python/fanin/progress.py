@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,8 +99,11 @@ class ByFunction:
         self._function = function
 
     def show(self, thing: Any) -> None:
-        """Call it."""
-        self._function(thing)
+        """Call it. Raises `TypeError` if it is to be awaited."""
+        result = self._function(thing)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError("progress is called and not awaited: pass a plain function.")
 
 
 def progress_bar(console: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import types
 import typing
@@ -28,14 +29,22 @@ class Record:
             raise AttributeError(name)
         kind = _kinds(type(self)).get(name)
         if name not in self._data and not _may_be_none(kind):
-            raise AttributeError(f"This answer of the service has no {name!r}; it has: {', '.join(self._data)}.")
+            more = (
+                "; refresh() fetches all of it" if hasattr(type(self), "refresh") and name in _kinds(type(self)) else ""
+            )
+            raise AttributeError(f"This answer of the service has no {name!r}{more}. It has: {', '.join(self._data)}.")
         value = _read(self._data.get(name), kind)
         self.__dict__[name] = value
         return value
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as the service sent it."""
-        return dict(self._data)
+        """Return the answer as the service sent it, as a copy."""
+        return copy.deepcopy(self._data)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the answer alone: a job that comes from another process has no connection."""
+        plain = next(one for one in type(self).__mro__ if one.__module__ in ("fanin.answers", __name__))
+        return plain, (self._data,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Record) and self._data == other._data

@@ -1,12 +1,24 @@
-"""Read a file of safetensors: a header in JSON, then the numbers. Nothing is unpickled."""
+"""Files of weights: their formats, and how safetensors are read: a header in JSON, then the numbers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 MAX_HEADER_BYTES = 4 * 2**20
+
+
+WeightsFormat = Literal["safetensors", "npz", "onnx"]
+_OF_NAME: dict[str, WeightsFormat] = {".safetensors": "safetensors", ".npz": "npz", ".onnx": "onnx"}
+
+
+def format_of(file: Path) -> WeightsFormat:
+    """Return the format of weights that a file's name says. Raises `ValueError` if it says none."""
+    if file.suffix.lower() not in _OF_NAME:
+        raise ValueError(f"{file.name!r} says no format: name it .safetensors, .npz or .onnx, or pass format=.")
+    return _OF_NAME[file.suffix.lower()]
 
 
 class StoredTensor(NamedTuple):

@@ -14,7 +14,12 @@ COLOUR_OF = {"succeeded": GREEN, "failed": RED, "cancelled": RED}
 
 def has_colours() -> bool:
     """Return whether standard output shows colours: a terminal, and NO_COLOR is not set (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
 
 
 def coloured(text: str, word: str) -> str:

@@ -46,7 +46,7 @@ class LinkOfPath(Answer):
     layer: int = Field(ge=2, description="Layer of the target.")
     source: int = Field(ge=0, description="Number of the unit in the layer below, from 0.")
     target: int = Field(ge=0, description="Number of the unit in the layer, from 0.")
-    contribution: float
+    contribution: float = Field(description="The weight times the activation of the source.")
 
 
 class Path(Answer):
@@ -71,8 +71,8 @@ class Path(Answer):
 async def get_distributions(services: ServicesDep, model_id: str, request: Request) -> Distributions:
     """Get histograms of the weights, their gradients, the activations, and the cosines between units, by layer.
 
-    They are taken from the checkpoint (`JOB@0`: before training) and the first 512 training images; a training records
-    none of them. Requests take turns with previews.
+    They are taken from the checkpoint that the name means (`JOB@0`: before training) and the first 512 training images;
+    a training records none of them. Requests take turns with previews.
     """
     row = await run_in_threadpool(find_model, services.engine, model_id)
     file = await run_in_threadpool(_file_of, services, row)
@@ -91,7 +91,7 @@ async def get_path(
 ) -> Path:
     """Get the activations of every layer for one image, and the strongest links from the answer back to the first.
 
-    The body and the options are those of POST /predict.
+    The body is that of POST /predict, and so are the options `fit`, `scale` and `shape`. The others change nothing.
     """
     query = read_query(request.scope["query_string"], model_id)
     content_type, _ = content_type_and_accept(request.scope)

@@ -62,7 +62,7 @@ function about() {
   return element(
     "p",
     { class: "faint" },
-    "64 bins each, over the range that holds all but a thousandth at each end. Numbers that are exactly 0 are counted apart. Gradients and activations are of the first 512 training images. A cosine of 1: two units are one and the same.",
+    "64 bins each, from the 0.1 % quantile to the 99.9 % quantile; the numbers beyond are in the first and the last bin. Numbers that are exactly 0 are counted apart. Gradients and activations are of the first 512 training images. A cosine of 1: two units are one and the same.",
   );
 }
 

@@ -18,7 +18,7 @@ export function insidePanel(signal) {
     element(
       "p",
       { class: "faint" },
-      "Lines: what a unit adds to one of the next layer, w · h; solid and orange if it adds, dashed and blue if it takes away. Drawn are the strongest, from the answer back to the first layer. Below: every unit of every layer.",
+      "A line is a weight times the activation of the unit on its left. Orange and solid: it raises the unit on its right. Blue and dashed: it lowers it. Only the strongest lines are drawn, from the answer back to the first hidden layer. Below them is every unit of every layer.",
     ),
     place,
   );

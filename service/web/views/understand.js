@@ -15,7 +15,7 @@ import { loadSamples, samplesPanel } from "../panels/samples.js";
 
 const PARTS = {
   weights: { title: "First weights", ofModel: { load: loadWeights, panel: weightTiles } },
-  layers: { title: "Inside its layers", ofModel: { load: loadWeights, panel: histogramsPanel } },
+  layers: { title: "Distributions", ofModel: { load: loadWeights, panel: histogramsPanel } },
   mistakes: { title: "Mistakes", ofModel: { load: loadEvaluation, panel: confusionPanel } },
   samples: { title: "Samples", ofModel: { load: loadSamples, panel: samplesPanel } },
   compare: { title: "Compare schemes" },

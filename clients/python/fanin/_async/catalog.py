@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fanin._async.pages import AsyncItems, Place
-from fanin._async.transport import AsyncTransport
+from fanin._async.transport import AsyncTransport, answer_in
 from fanin.answers import (
     DatasetView,
     Digit,
@@ -32,7 +32,7 @@ class AsyncSchemes:
 
     async def get(self, name: str) -> InitScheme:
         """Return a scheme."""
-        return InitScheme((await self._transport.request("GET", "/init-schemes/{name}", {"name": name})).json())
+        return InitScheme(await self._transport.answer("GET", "/init-schemes/{name}", {"name": name}))
 
     async def preview(
         self,
@@ -47,7 +47,7 @@ class AsyncSchemes:
         """Return what a scheme makes of a network before training: every layer measured and predicted, a verdict."""
         body = given(init=init, architecture=architecture, output_init=output_init, seed=seed, data=data)
         path = {"name": name}
-        return Preview((await self._transport.request("POST", "/init-schemes/{name}/preview", path, body=body)).json())
+        return Preview(await self._transport.answer("POST", "/init-schemes/{name}/preview", path, body=body))
 
     async def phase_diagram(
         self,
@@ -62,7 +62,7 @@ class AsyncSchemes:
         `width` is that of the networks in which the schemes are placed.
         """
         body = given(activation=activation, sigma_w=sigma_w, sigma_b=sigma_b, width=width)
-        return PhaseDiagram((await self._transport.request("POST", "/theory/phase", body=body)).json())
+        return PhaseDiagram(await self._transport.answer("POST", "/theory/phase", body=body))
 
 
 class AsyncDatasets:
@@ -78,7 +78,7 @@ class AsyncDatasets:
     async def digit(self, name: str = "mnist", index: int | Literal["random"] = "random") -> Digit:
         """Return a test digit with its label and its pixels."""
         path = {"name": name, "index": index}
-        return Digit((await self._transport.request("GET", "/datasets/{name}/test/{index}", path)).json())
+        return Digit(await self._transport.answer("GET", "/datasets/{name}/test/{index}", path))
 
     async def digit_png(self, name: str = "mnist", index: int | Literal["random"] = "random") -> bytes:
         """Return a test digit as a PNG."""
@@ -95,11 +95,11 @@ class AsyncService:
 
     async def health(self) -> Health:
         """Return whether the process answers."""
-        return Health((await self._transport.request("GET", "/healthz")).json())
+        return Health(await self._transport.answer("GET", "/healthz"))
 
     async def readiness(self) -> Readiness:
         """Return whether database, files and workers are ready. Raises `Unavailable` if not."""
-        return Readiness((await self._transport.request("GET", "/readyz")).json())
+        return Readiness(await self._transport.answer("GET", "/readyz"))
 
     def workers(self) -> AsyncItems[WorkerView]:
         """Return the workers, and what they do."""
@@ -155,17 +155,17 @@ class AsyncInferenceProtocol:
 
     async def infer(self, model: str, request: Mapping[str, Any], version: int | None = None) -> dict[str, Any]:
         """Send an inference request of the protocol, and return its response."""
-        path, body = {"model_name": model, "version": version}, dict(request)
+        path, body = {"model_name": model, "version": version or 0}, dict(request)
         if version is None:
             response = await self._transport.request("POST", "/v2/models/{model_name}/infer", path, body=body)
         else:
             response = await self._transport.request(
                 "POST", "/v2/models/{model_name}/versions/{version}/infer", path, body=body
             )
-        answer: dict[str, Any] = response.json()
+        answer: dict[str, Any] = answer_in(response)
         return answer
 
     async def _get(self, template: str, model: str = "", version: int | None = None) -> dict[str, Any]:
-        path = {"model_name": model, "version": version}
-        answer: dict[str, Any] = (await self._transport.request("GET", template, path)).json()
+        path = {"model_name": model or "-", "version": version or 0}
+        answer: dict[str, Any] = await self._transport.answer("GET", template, path)
         return answer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -14,7 +16,9 @@ from fanin._async.experiments import AsyncExperiments
 from fanin._async.jobs import AsyncJobs
 from fanin._async.models import AsyncAliases, AsyncModels, AsyncPredict, Scale
 from fanin._async.transport import AsyncTransport
+from fanin.address import address_of, key_of
 from fanin.answers import ManyAnswers
+from fanin.bodies import given
 from fanin.predictions import Prediction, Predictions
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -43,17 +47,21 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
-        address = (base_url or os.environ.get("FANIN_URL") or DEFAULT_URL).rstrip("/")
-        if not address.startswith(("http://", "https://")):
-            raise ValueError(f"{address!r} is no address of a service; it begins with http:// or https://.")
-        self._transport = transport = AsyncTransport(
+        if max_retries < 0 or timeout_s <= 0:
+            raise ValueError("max_retries is at least 0, and timeout_s more than 0.")
+        transport = AsyncTransport(
             http=http_client or httpx.AsyncClient(),
-            base_url=address,
-            api_key=api_key or os.environ.get("FANIN_API_KEY") or None,
+            base_url=address_of(base_url or os.environ.get("FANIN_URL") or DEFAULT_URL),
+            api_key=key_of(api_key if api_key is not None else os.environ.get("FANIN_API_KEY")),
             timeout_s=timeout_s,
             max_retries=max_retries,
             headers=dict(headers or {}),
         )
+        self._owns_connections = True
+        self._use(transport)
+
+    def _use(self, transport: AsyncTransport) -> None:
+        self._transport = transport
         self._predict = AsyncPredict(transport)
         self.jobs = AsyncJobs(transport)
         self.experiments = AsyncExperiments(transport)
@@ -76,16 +84,12 @@ class AsyncClient:
         max_retries: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncClient:
-        """Return a client with other options over the same connections."""
-        now = self._transport
-        return AsyncClient(
-            now.base_url,
-            api_key=now.api_key,
-            timeout_s=now.timeout_s if timeout_s is None else timeout_s,
-            max_retries=now.max_retries if max_retries is None else max_retries,
-            headers=now.headers if headers is None else headers,
-            http_client=now.http,
-        )
+        """Return a client with other options over the same connections, which only this client closes."""
+        changes = given(timeout_s=timeout_s, max_retries=max_retries, headers=headers)
+        other = copy(self)
+        other._owns_connections = False  # noqa: SLF001 - it is of this class
+        other._use(replace(self._transport, **changes))  # noqa: SLF001
+        return other
 
     async def predict(self, image: Any, model: str = "best", *, fit: bool = False, scale: Scale = "auto") -> Prediction:
         """Return what a model says of one image: a digit and ten probabilities.
@@ -123,14 +127,17 @@ class AsyncClient:
         """
         named = {name.lower() for name in headers or {}}
         is_repeatable = method.upper() in ("GET", "HEAD") or "idempotency-key" in named
+        if not path.startswith("/"):
+            raise ValueError(f"{path!r} is no path of the API: it begins with /, such as /jobs.")
         plain = path.replace("{", "{{").replace("}", "}}")
         return await self._transport.request(
             method, plain, query=query, body=body, content=content, headers=headers, is_repeatable=is_repeatable
         )
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._transport.http.aclose()
+        """Close the connections; a client of `with_options` leaves them open."""
+        if self._owns_connections:
+            await self._transport.http.aclose()
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from fanin import answers
@@ -11,7 +12,7 @@ from fanin._async import streams
 from fanin._async.clock import sleep
 from fanin._async.jobs import AsyncJob, AsyncJobs, Priority
 from fanin._async.pages import AsyncItems, Place
-from fanin._async.transport import AsyncTransport
+from fanin._async.transport import AsyncTransport, answer_in
 from fanin.answers import Event, ExperimentSummary, RecipeView
 from fanin.bodies import UNSET, Json, Unset, changes, condition, given
 from fanin.comparison import Comparison
@@ -40,7 +41,8 @@ class AsyncExperiment(answers.Experiment):
         with shown(progress) as display:
             while True:
                 try:
-                    experiment = await experiment.refresh()
+                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
+                    experiment = AsyncExperiment((await AsyncExperiments(once).get(self.id)).to_dict(), self._transport)
                     waiting.note_answer()
                 except FaninError as error:
                     waiting.note_silence(error)
@@ -133,7 +135,7 @@ class AsyncExperiments:
         )
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         response = await self._transport.request("POST", "/experiments", body=body, headers=headers)
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     def list(
         self, *, label: str | Sequence[str] | None = None, limit: int | None = None
@@ -145,7 +147,7 @@ class AsyncExperiments:
     async def get(self, experiment_id: str) -> AsyncExperiment:
         """Return an experiment with its members."""
         path = {"experiment_id": experiment_id}
-        return self._experiment((await self._transport.request("GET", "/experiments/{experiment_id}", path)).json())
+        return self._experiment(await self._transport.answer("GET", "/experiments/{experiment_id}", path))
 
     async def edit(
         self,
@@ -163,7 +165,7 @@ class AsyncExperiments:
         response = await self._transport.request(
             "PATCH", "/experiments/{experiment_id}", path, body=body, headers=headers, is_repeatable=if_version is None
         )
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     async def delete(self, experiment_id: str) -> None:
         """Delete an experiment with all its members, or nothing."""
@@ -174,7 +176,7 @@ class AsyncExperiments:
         """Cancel the members that have not ended."""
         path = {"experiment_id": experiment_id}
         response = await self._transport.request("POST", "/experiments/{experiment_id}/cancel", path)
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     async def refine(self, experiment_id: str) -> AsyncExperiment:
         """Add members at learning rates around the best one of each group."""
@@ -182,7 +184,7 @@ class AsyncExperiments:
         response = await self._transport.request(
             "POST", "/experiments/{experiment_id}/refine", path, is_repeatable=False
         )
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     async def comparison(
         self, experiment_id: str, *, baseline: str | None = None, rates: Literal["best", "all"] | None = None
@@ -190,7 +192,7 @@ class AsyncExperiments:
         """Return the groups of members with intervals, and tests of each pair, or of each against a baseline."""
         path, query = {"experiment_id": experiment_id}, {"baseline": baseline, "rates": rates}
         response = await self._transport.request("GET", "/experiments/{experiment_id}/comparison", path, query=query)
-        return Comparison(response.json())
+        return Comparison(answer_in(response))
 
     async def comparison_csv(
         self, experiment_id: str, *, table: Literal["members", "pairs"] = "members", baseline: str | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from fanin._async import streams
 from fanin._async.clock import sleep
 from fanin._async.models import AsyncModel
 from fanin._async.pages import AsyncItems, Place
-from fanin._async.transport import AsyncTransport
+from fanin._async.transport import AsyncTransport, answer_in
 from fanin.answers import Checkpoint, DeletedJobs, Diagnostics, EpochMetrics, Event, JobWithMetrics, Validation
 from fanin.bodies import UNSET, Json, Unset, changes, condition, given, named
 from fanin.errors import FaninError
@@ -58,8 +59,9 @@ class AsyncJob(JobWithMetrics):
         with shown(progress) as display:
             while True:
                 try:
-                    job = await job.refresh()
-                    waiting.note_answer()
+                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
+                    job = AsyncJob((await AsyncJobs(once).get(self.id)).to_dict(), self._transport)
+                    waiting.note_answer(job.state)
                 except FaninError as error:
                     waiting.note_silence(error)
                 display.show(job)
@@ -76,7 +78,7 @@ class AsyncJob(JobWithMetrics):
         """Return the job's model: of its last checkpoint, or of an epoch (0: before training)."""
         name = self.id if epoch is None else f"{self.id}@{epoch}"
         response = await self._transport.request("GET", "/models/{model_id}", {"model_id": name})
-        return AsyncModel(response.json(), self._transport)
+        return AsyncModel(answer_in(response), self._transport)
 
     async def diagnostics(self) -> LayerRecords:
         """Return what every layer did, at the start and after each epoch; shown as a heat map in a notebook."""
@@ -189,13 +191,13 @@ class AsyncJobs:
         body, key = {**given(spec=spec).get("spec", {}), **fields}, idempotency_key or uuid.uuid4().hex
         headers, query = {"Idempotency-Key": key}, {"priority": priority}
         response = await self._transport.request("POST", "/jobs", query=query, body=body, headers=headers)
-        return AsyncJob(response.json(), self._transport)
+        return AsyncJob(answer_in(response), self._transport)
 
     async def validate(self, spec: Json | None = None, *, priority: Priority | None = None) -> Validation:
         """Return the whole spec and the estimates of a job, without queueing it; `spec` is the body of a job."""
         query = {"validate_only": True, "priority": priority}
         body = given(spec=spec or {})["spec"]
-        return Validation((await self._transport.request("POST", "/jobs", query=query, body=body)).json())
+        return Validation(await self._transport.answer("POST", "/jobs", query=query, body=body))
 
     def list(
         self,
@@ -212,7 +214,7 @@ class AsyncJobs:
 
     async def get(self, job_id: str) -> AsyncJob:
         """Return a job, with its metrics."""
-        return self._job((await self._transport.request("GET", "/jobs/{job_id}", {"job_id": job_id})).json())
+        return self._job(await self._transport.answer("GET", "/jobs/{job_id}", {"job_id": job_id}))
 
     async def edit(
         self,
@@ -233,23 +235,23 @@ class AsyncJobs:
         response = await self._transport.request(
             "PATCH", "/jobs/{job_id}", path, body=body, headers=headers, is_repeatable=if_version is None
         )
-        return self._job(response.json())
+        return self._job(answer_in(response))
 
     async def cancel(self, job_id: str) -> AsyncJob:
         """Cancel a job: at once if it waits, within a second if it runs. Its checkpoints stay."""
-        return self._job((await self._transport.request("POST", "/jobs/{job_id}/cancel", {"job_id": job_id})).json())
+        return self._job(await self._transport.answer("POST", "/jobs/{job_id}/cancel", {"job_id": job_id}))
 
     async def pause(self, job_id: str) -> AsyncJob:
         """Pause a job: at once if it waits, at the end of the epoch if it runs."""
-        return self._job((await self._transport.request("POST", "/jobs/{job_id}/pause", {"job_id": job_id})).json())
+        return self._job(await self._transport.answer("POST", "/jobs/{job_id}/pause", {"job_id": job_id}))
 
     async def resume(self, job_id: str) -> AsyncJob:
         """Queue a paused job again; it goes on from its last checkpoint, to the same weights bit for bit."""
-        return self._job((await self._transport.request("POST", "/jobs/{job_id}/resume", {"job_id": job_id})).json())
+        return self._job(await self._transport.answer("POST", "/jobs/{job_id}/resume", {"job_id": job_id}))
 
     async def retry(self, job_id: str) -> AsyncJob:
         """Queue a failed job again; it goes on from its last checkpoint."""
-        return self._job((await self._transport.request("POST", "/jobs/{job_id}/retry", {"job_id": job_id})).json())
+        return self._job(await self._transport.answer("POST", "/jobs/{job_id}/retry", {"job_id": job_id}))
 
     async def delete(self, job_id: str) -> None:
         """Delete a job with its model, checkpoints, metrics and events."""
@@ -266,7 +268,7 @@ class AsyncJobs:
         """Delete up to 1,000 jobs of a filter, or with `dry_run` only say which; those that must stay are `kept`."""
         query = {"dry_run": dry_run, "state": state, "scheme": scheme, "label": label}
         response = await self._transport.request("DELETE", "/jobs", query=query, is_repeatable=dry_run)
-        return DeletedJobs(response.json())
+        return DeletedJobs(answer_in(response))
 
     def metrics(self, job_id: str) -> AsyncItems[EpochMetrics]:
         """Return the metrics of every committed epoch."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +13,9 @@ import httpx
 from fanin._async.clock import sleep
 from fanin._async.transport import AsyncTransport
 from fanin.answers import Event
-from fanin.errors import ConnectionFailed, Unavailable
+from fanin.errors import ApiError, BadAnswer, ConnectionFailed
 from fanin.event_stream import EventParser
-from fanin.retries import pause_s
+from fanin.retries import RETRIED_STATUSES, pause_s
 
 PATIENCE_S = 300.0
 """How long a service that does not answer is asked again."""
@@ -23,7 +24,7 @@ NO_MORE = 204
 
 @dataclass
 class _Progress:
-    """How far a stream has been read, and since when nothing has come."""
+    """How far a stream has been read, how often it broke since the last event, and when something came last."""
 
     last: int
     failures: int = 0
@@ -45,14 +46,21 @@ async def events(
     """
     progress = _Progress(after or 0)
     while not progress.has_ended:
+        why = "its stream ended"
         try:
-            async for event in _until_it_breaks(transport, template, path, query, progress):
-                yield event
-        except (httpx.TransportError, Unavailable) as error:  # noqa: PERF203 - each connection may break
-            progress.failures += 1
+            async with aclosing(_until_it_breaks(transport, template, path, query, progress)) as found:
+                async for event in found:
+                    yield event
+                    progress.heard_at = time.monotonic()  # the caller may have taken long
+        except (httpx.TransportError, ApiError) as error:
+            if isinstance(error, ApiError) and error.status not in RETRIED_STATUSES:
+                raise
+            why = str(error)
+        if not progress.has_ended and progress.failures > 0:
             if time.monotonic() - progress.heard_at > PATIENCE_S:
-                raise ConnectionFailed(f"The service does not answer any more: {error}") from error
+                raise ConnectionFailed(f"The service does not answer any more: {why}")
             await sleep(pause_s(progress.failures))
+        progress.failures += 1  # until the next event
 
 
 async def _until_it_breaks(
@@ -61,15 +69,19 @@ async def _until_it_breaks(
     path: Mapping[str, object],
     query: Mapping[str, Any] | None,
     progress: _Progress,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Yield the events of one connection. A stream that ends in order is asked for again: 204 says that it is over."""
     headers = {"Accept": "text/event-stream", "Last-Event-ID": str(progress.last)}
     async with transport.stream(template, path, query=query, headers=headers) as response:
-        progress.has_ended = response.status_code == NO_MORE
+        if response.status_code == NO_MORE:
+            progress.has_ended = True
+            return
+        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            raise BadAnswer(f"{response.url} is no stream of events. Is there a proxy before the service?")
         parser = EventParser()
         async for piece in response.aiter_raw():
-            progress.failures, progress.heard_at = 0, time.monotonic()
+            progress.heard_at = time.monotonic()
             for event in parser.feed(piece):
                 if event["id"] > progress.last:
-                    progress.last = event["id"]
+                    progress.last, progress.failures = event["id"], 0
                     yield Event(event)

@@ -14,8 +14,9 @@ import httpx
 
 from fanin import errors
 from fanin._async.clock import sleep
-from fanin.errors import ApiError, ConnectionFailed
-from fanin.retries import RETRIED_STATUSES, may_repeat_after, pause_s
+from fanin.bodies import id_of
+from fanin.errors import ApiError, BadAnswer, ConnectionFailed, Moved
+from fanin.retries import NEVER_ARRIVED, RETRIED_STATUSES, may_repeat_after, pause_s
 from fanin.version import VERSION
 
 USER_AGENT = f"fanin-client/{VERSION} Python/{platform.python_version()}"
@@ -31,6 +32,10 @@ class AsyncTransport:
     timeout_s: float
     max_retries: int
     headers: Mapping[str, str]
+
+    async def answer(self, method: str, template: str, path: Mapping[str, object] | None = None, **options: Any) -> Any:
+        """Return the object of JSON that a request is answered with. Raises as `request` does, and `BadAnswer`."""
+        return answer_in(await self.request(method, template, path, **options))
 
     async def request(
         self,
@@ -57,7 +62,7 @@ class AsyncTransport:
                 response = await self.http.send(request)
             except httpx.TransportError as error:
                 if is_last or not may_repeat_after(error, is_repeatable=is_repeatable):
-                    raise self._unreachable(error) from error
+                    raise self._failed(error) from error
                 await sleep(pause_s(attempt))
                 continue
             if is_last or not is_repeatable or response.status_code not in RETRIED_STATUSES:
@@ -80,9 +85,14 @@ class AsyncTransport:
         """
         whole = {"Accept-Encoding": "identity", **(headers or {})}  # the bytes are counted and compared
         request = self._built("GET", template, path, query, None, None, whole)
-        response = await self.http.send(request, stream=True)
         try:
-            if response.is_error:
+            response = await self.http.send(request, stream=True)
+        except httpx.TransportError as error:
+            if not may_repeat_after(error, is_repeatable=True):
+                raise self._failed(error) from error
+            raise
+        try:
+            if not response.is_success:
                 await response.aread()
             yield checked(response)
         finally:
@@ -98,19 +108,28 @@ class AsyncTransport:
         content: bytes | None,
         headers: Mapping[str, str] | None,
     ) -> httpx.Request:
-        sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **self.headers, **(headers or {})}
+        sent = httpx.Headers({"User-Agent": USER_AGENT, "Accept": "application/json"})
+        sent.update(self.headers)
         if self.api_key is not None:
             sent["Authorization"] = f"Bearer {self.api_key}"
         if body is not None:
             sent["Content-Type"], content = "application/json", json.dumps(body).encode()
+        sent.update(headers or {})
         asked = {name: _as_text(value) for name, value in (query or {}).items() if value is not None}
-        filled = template.format_map({name: quote(str(value), safe="@") for name, value in (path or {}).items()})
+        filled = template.format_map({name: quote(id_of(value), safe="@") for name, value in (path or {}).items()})
+        address = httpx.URL(self.base_url + filled)
         return self.http.build_request(
-            method, self.base_url + filled, params=asked, content=content, headers=sent, timeout=self.timeout_s
+            method, address.copy_merge_params(asked), content=content, headers=sent, timeout=self.timeout_s
         )
 
-    def _unreachable(self, error: httpx.TransportError) -> ConnectionFailed:
+    def _failed(self, error: httpx.TransportError) -> ConnectionFailed:
+        if isinstance(error, httpx.LocalProtocolError):  # its text may have a header, such as the key
+            return ConnectionFailed("The request cannot be sent: a header has characters that HTTP does not allow.")
         why = f"{type(error).__name__}: {error}".rstrip(": ")
+        if not isinstance(error, NEVER_ARRIVED):
+            return ConnectionFailed(
+                f"The connection to {self.base_url} broke off ({why}). The request may have been carried out."
+            )
         return ConnectionFailed(
             f"The service at {self.base_url} cannot be reached ({why}). Is it running? `fanin serve` starts one on "
             "this machine; FANIN_URL names another."
@@ -119,8 +138,11 @@ class AsyncTransport:
 
 def checked(response: httpx.Response) -> httpx.Response:
     """Return a response. Raises the class of `ApiError` of its status if that is an error."""
-    if not response.is_error:
+    if response.is_success:
         return response
+    if response.has_redirect_location:
+        where = f"This address has moved to {response.headers['Location'][:200]!r}: set FANIN_URL."
+        raise Moved(response.status_code, {"detail": where}, response.headers)
     try:
         problem = response.json()
     except ValueError:
@@ -129,7 +151,21 @@ def checked(response: httpx.Response) -> httpx.Response:
     raise known(response.status_code, problem if isinstance(problem, dict) else {}, response.headers)
 
 
+def answer_in(response: httpx.Response) -> dict[str, Any]:
+    """Return the object of JSON in a response. Raises `BadAnswer` if there is none: something else has answered."""
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        kind = response.headers.get("Content-Type", "no type")
+        raise BadAnswer(f"{response.url} answered {kind}, which is no answer of Fanin. Is there a proxy before it?")
+    return answer
+
+
 def _as_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("A filter is an empty list; leave it out to have all, or name something.")
     return [str(one) for one in value] if isinstance(value, list | tuple) else str(value)

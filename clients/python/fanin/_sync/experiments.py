@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from fanin import answers
@@ -11,7 +12,7 @@ from fanin._sync import streams
 from fanin._sync.clock import sleep
 from fanin._sync.jobs import Job, Jobs, Priority
 from fanin._sync.pages import Items, Place
-from fanin._sync.transport import Transport
+from fanin._sync.transport import Transport, answer_in
 from fanin.answers import Event, ExperimentSummary, RecipeView
 from fanin.bodies import UNSET, Json, Unset, changes, condition, given
 from fanin.comparison import Comparison
@@ -40,7 +41,8 @@ class Experiment(answers.Experiment):
         with shown(progress) as display:
             while True:
                 try:
-                    experiment = experiment.refresh()
+                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
+                    experiment = Experiment((Experiments(once).get(self.id)).to_dict(), self._transport)
                     waiting.note_answer()
                 except FaninError as error:
                     waiting.note_silence(error)
@@ -131,7 +133,7 @@ class Experiments:
         )
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         response = self._transport.request("POST", "/experiments", body=body, headers=headers)
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     def list(self, *, label: str | Sequence[str] | None = None, limit: int | None = None) -> Items[ExperimentSummary]:
         """Return short descriptions of the experiments, newest first."""
@@ -141,7 +143,7 @@ class Experiments:
     def get(self, experiment_id: str) -> Experiment:
         """Return an experiment with its members."""
         path = {"experiment_id": experiment_id}
-        return self._experiment((self._transport.request("GET", "/experiments/{experiment_id}", path)).json())
+        return self._experiment(self._transport.answer("GET", "/experiments/{experiment_id}", path))
 
     def edit(
         self,
@@ -159,7 +161,7 @@ class Experiments:
         response = self._transport.request(
             "PATCH", "/experiments/{experiment_id}", path, body=body, headers=headers, is_repeatable=if_version is None
         )
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     def delete(self, experiment_id: str) -> None:
         """Delete an experiment with all its members, or nothing."""
@@ -170,13 +172,13 @@ class Experiments:
         """Cancel the members that have not ended."""
         path = {"experiment_id": experiment_id}
         response = self._transport.request("POST", "/experiments/{experiment_id}/cancel", path)
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     def refine(self, experiment_id: str) -> Experiment:
         """Add members at learning rates around the best one of each group."""
         path = {"experiment_id": experiment_id}
         response = self._transport.request("POST", "/experiments/{experiment_id}/refine", path, is_repeatable=False)
-        return self._experiment(response.json())
+        return self._experiment(answer_in(response))
 
     def comparison(
         self, experiment_id: str, *, baseline: str | None = None, rates: Literal["best", "all"] | None = None
@@ -184,7 +186,7 @@ class Experiments:
         """Return the groups of members with intervals, and tests of each pair, or of each against a baseline."""
         path, query = {"experiment_id": experiment_id}, {"baseline": baseline, "rates": rates}
         response = self._transport.request("GET", "/experiments/{experiment_id}/comparison", path, query=query)
-        return Comparison(response.json())
+        return Comparison(answer_in(response))
 
     def comparison_csv(
         self, experiment_id: str, *, table: Literal["members", "pairs"] = "members", baseline: str | None = None

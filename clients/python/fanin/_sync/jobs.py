@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from fanin._sync import streams
 from fanin._sync.clock import sleep
 from fanin._sync.models import Model
 from fanin._sync.pages import Items, Place
-from fanin._sync.transport import Transport
+from fanin._sync.transport import Transport, answer_in
 from fanin.answers import Checkpoint, DeletedJobs, Diagnostics, EpochMetrics, Event, JobWithMetrics, Validation
 from fanin.bodies import UNSET, Json, Unset, changes, condition, given, named
 from fanin.errors import FaninError
@@ -56,8 +57,9 @@ class Job(JobWithMetrics):
         with shown(progress) as display:
             while True:
                 try:
-                    job = job.refresh()
-                    waiting.note_answer()
+                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
+                    job = Job((Jobs(once).get(self.id)).to_dict(), self._transport)
+                    waiting.note_answer(job.state)
                 except FaninError as error:
                     waiting.note_silence(error)
                 display.show(job)
@@ -74,7 +76,7 @@ class Job(JobWithMetrics):
         """Return the job's model: of its last checkpoint, or of an epoch (0: before training)."""
         name = self.id if epoch is None else f"{self.id}@{epoch}"
         response = self._transport.request("GET", "/models/{model_id}", {"model_id": name})
-        return Model(response.json(), self._transport)
+        return Model(answer_in(response), self._transport)
 
     def diagnostics(self) -> LayerRecords:
         """Return what every layer did, at the start and after each epoch; shown as a heat map in a notebook."""
@@ -187,13 +189,13 @@ class Jobs:
         body, key = {**given(spec=spec).get("spec", {}), **fields}, idempotency_key or uuid.uuid4().hex
         headers, query = {"Idempotency-Key": key}, {"priority": priority}
         response = self._transport.request("POST", "/jobs", query=query, body=body, headers=headers)
-        return Job(response.json(), self._transport)
+        return Job(answer_in(response), self._transport)
 
     def validate(self, spec: Json | None = None, *, priority: Priority | None = None) -> Validation:
         """Return the whole spec and the estimates of a job, without queueing it; `spec` is the body of a job."""
         query = {"validate_only": True, "priority": priority}
         body = given(spec=spec or {})["spec"]
-        return Validation((self._transport.request("POST", "/jobs", query=query, body=body)).json())
+        return Validation(self._transport.answer("POST", "/jobs", query=query, body=body))
 
     def list(
         self,
@@ -210,7 +212,7 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """Return a job, with its metrics."""
-        return self._job((self._transport.request("GET", "/jobs/{job_id}", {"job_id": job_id})).json())
+        return self._job(self._transport.answer("GET", "/jobs/{job_id}", {"job_id": job_id}))
 
     def edit(
         self,
@@ -231,23 +233,23 @@ class Jobs:
         response = self._transport.request(
             "PATCH", "/jobs/{job_id}", path, body=body, headers=headers, is_repeatable=if_version is None
         )
-        return self._job(response.json())
+        return self._job(answer_in(response))
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: at once if it waits, within a second if it runs. Its checkpoints stay."""
-        return self._job((self._transport.request("POST", "/jobs/{job_id}/cancel", {"job_id": job_id})).json())
+        return self._job(self._transport.answer("POST", "/jobs/{job_id}/cancel", {"job_id": job_id}))
 
     def pause(self, job_id: str) -> Job:
         """Pause a job: at once if it waits, at the end of the epoch if it runs."""
-        return self._job((self._transport.request("POST", "/jobs/{job_id}/pause", {"job_id": job_id})).json())
+        return self._job(self._transport.answer("POST", "/jobs/{job_id}/pause", {"job_id": job_id}))
 
     def resume(self, job_id: str) -> Job:
         """Queue a paused job again; it goes on from its last checkpoint, to the same weights bit for bit."""
-        return self._job((self._transport.request("POST", "/jobs/{job_id}/resume", {"job_id": job_id})).json())
+        return self._job(self._transport.answer("POST", "/jobs/{job_id}/resume", {"job_id": job_id}))
 
     def retry(self, job_id: str) -> Job:
         """Queue a failed job again; it goes on from its last checkpoint."""
-        return self._job((self._transport.request("POST", "/jobs/{job_id}/retry", {"job_id": job_id})).json())
+        return self._job(self._transport.answer("POST", "/jobs/{job_id}/retry", {"job_id": job_id}))
 
     def delete(self, job_id: str) -> None:
         """Delete a job with its model, checkpoints, metrics and events."""
@@ -264,7 +266,7 @@ class Jobs:
         """Delete up to 1,000 jobs of a filter, or with `dry_run` only say which; those that must stay are `kept`."""
         query = {"dry_run": dry_run, "state": state, "scheme": scheme, "label": label}
         response = self._transport.request("DELETE", "/jobs", query=query, is_repeatable=dry_run)
-        return DeletedJobs(response.json())
+        return DeletedJobs(answer_in(response))
 
     def metrics(self, job_id: str) -> Items[EpochMetrics]:
         """Return the metrics of every committed epoch."""

@@ -1,4 +1,4 @@
-"""Models: what they are worth, what they say of an image, what is inside of them, and their weights."""
+"""Models: their accuracy, their predictions, what their layers do, and their weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fanin import answers
 from fanin._sync.downloads import download
 from fanin._sync.pages import Items, Place
-from fanin._sync.transport import Transport
+from fanin._sync.transport import Transport, answer_in
 from fanin.answers import (
     Alias,
     Distributions,
@@ -21,13 +21,13 @@ from fanin.answers import (
     Samples,
     Score,
 )
-from fanin.bodies import condition, given
+from fanin.bodies import condition, given, id_of
 from fanin.html import model_html
 from fanin.images import ImageBody, body_of
 from fanin.predictions import Prediction, Predictions
+from fanin.safetensors import WeightsFormat, format_of
 
 Scale = Literal["auto", "255", "1"]
-WeightsFormat = Literal["safetensors", "npz", "onnx"]
 
 
 class Model(answers.Model):
@@ -62,9 +62,9 @@ class Model(answers.Model):
         """Return histograms of weights, gradients, activations and cosines between units, by layer."""
         return Models(self._transport).distributions(self.checkpoint)
 
-    def path(self, image: Any, *, fit: bool = False) -> Path:
+    def path(self, image: Any, *, fit: bool = False, scale: Scale = "auto") -> Path:
         """Return what each layer makes of an image, and the strongest links to the answer."""
-        return Models(self._transport).path(self.checkpoint, image, fit=fit)
+        return Models(self._transport).path(self.checkpoint, image, fit=fit, scale=scale)
 
     def weights(self, format: WeightsFormat = "safetensors") -> bytes:
         """Return the file of the weights."""
@@ -89,26 +89,26 @@ class Models:
         self._transport = transport
 
     def list(self, *, limit: int | None = None) -> Items[Model]:
-        """Return the models of jobs that have succeeded, newest first."""
+        """Return the models, newest first: of every job that has a checkpoint, also while it is trained."""
         return Items(self._transport, Place("/models", self._model), limit)
 
     def get(self, model_id: str = "best") -> Model:
         """Return a model: `best`, `latest`, an alias, a job's id, or JOB@EPOCH."""
-        return self._model((self._transport.request("GET", "/models/{model_id}", {"model_id": model_id})).json())
+        return self._model(self._transport.answer("GET", "/models/{model_id}", {"model_id": model_id}))
 
     def predict(self, model_id: str, image: Any, *, fit: bool = False, scale: Scale = "auto") -> Prediction:
         """Return what a model says of one image; see `client.predict`."""
         body, query = body_of(image), given(fit=fit or None, scale=None if scale == "auto" else scale)
         path = {"model_id": model_id}
         response = self._transport.request("POST", "/models/{model_id}/predict", path, query=query, **sent(body))
-        return Prediction.of(response.json(), image)
+        return Prediction.of(answer_in(response), image)
 
     def predict_batch(self, model_id: str, images: Any, *, fit: bool = False, scale: Scale = "auto") -> Predictions:
         """Return what a model says of several images; see `client.predict_batch`."""
         body, query = body_of(images), given(fit=fit or None, scale=None if scale == "auto" else scale)
         path = {"model_id": model_id}
         response = self._transport.request("POST", "/models/{model_id}/predict", path, query=query, **sent(body))
-        return Predictions.of(response.json())
+        return Predictions.of(answer_in(response))
 
     def classify(self, model_id: str, image: Any) -> Sequence[Score]:
         """Return the digits with their scores, best first, in the form of Hugging Face's inference route."""
@@ -119,7 +119,7 @@ class Models:
     def evaluation(self, model_id: str) -> Evaluation:
         """Return the accuracy on the test images with its interval, calibration, and the confusion matrix."""
         path = {"model_id": model_id}
-        return Evaluation((self._transport.request("GET", "/models/{model_id}/evaluation", path)).json())
+        return Evaluation(self._transport.answer("GET", "/models/{model_id}/evaluation", path))
 
     def mistakes(
         self, model_id: str, *, label: int | None = None, answer: int | None = None, limit: int | None = None
@@ -132,13 +132,14 @@ class Models:
     def distributions(self, model_id: str) -> Distributions:
         """Return histograms of weights, gradients, activations and cosines between units, by layer."""
         path = {"model_id": model_id}
-        return Distributions((self._transport.request("GET", "/models/{model_id}/distributions", path)).json())
+        return Distributions(self._transport.answer("GET", "/models/{model_id}/distributions", path))
 
-    def path(self, model_id: str, image: Any, *, fit: bool = False) -> Path:
+    def path(self, model_id: str, image: Any, *, fit: bool = False, scale: Scale = "auto") -> Path:
         """Return what each layer makes of an image, and the strongest links to the answer."""
-        path, query, body = {"model_id": model_id}, given(fit=fit or None), body_of(image)
+        query, body = given(fit=fit or None, scale=None if scale == "auto" else scale), body_of(image)
+        path = {"model_id": model_id}
         response = self._transport.request("POST", "/models/{model_id}/path", path, query=query, **sent(body))
-        return Path(response.json())
+        return Path(answer_in(response))
 
     def samples(
         self,
@@ -150,9 +151,9 @@ class Models:
         start: Literal["noise", "digits"] | None = None,
         seed: int | None = None,
     ) -> Samples:
-        """Return pictures that a deep belief network dreams: Gibbs chains of its top machine."""
+        """Return samples of a deep belief network, as pictures: Gibbs chains of its top machine."""
         path, query = {"model_id": model_id}, given(count=count, steps=steps, every=every, start=start, seed=seed)
-        return Samples((self._transport.request("GET", "/models/{model_id}/samples", path, query=query)).json())
+        return Samples(self._transport.answer("GET", "/models/{model_id}/samples", path, query=query))
 
     def likelihood(
         self,
@@ -167,7 +168,7 @@ class Models:
         path = {"model_id": model_id}
         query = given(machines=machines, chains=chains, temperatures=temperatures, seed=seed)
         response = self._transport.request("GET", "/models/{model_id}/likelihood", path, query=query)
-        return Likelihood(response.json())
+        return Likelihood(answer_in(response))
 
     def weights(self, model_id: str, format: WeightsFormat = "safetensors") -> bytes:
         """Return the file of a model's weights; `download` writes it to the disk and checks it."""
@@ -180,12 +181,11 @@ class Models:
     def download(self, model_id: str, target: str | FilePath, format: WeightsFormat | None = None) -> FilePath:
         """Write the file of a model's weights, and return its path.
 
-        The format is that of the file's name, else safetensors. The file appears whole and checked against the digest
+        The format is that of the file's name. The file appears whole and checked against the digest
         that the service announces, or not at all; a broken connection continues where it was.
         """
         file = FilePath(target)
-        of_name = {".npz": "npz", ".onnx": "onnx"}.get(file.suffix, "safetensors")
-        return download(self._transport, model_id, format or of_name, file)
+        return download(self._transport, model_id, format or format_of(file), file)
 
     def _model(self, data: dict[str, Any]) -> Model:
         return Model(data, self._transport)
@@ -203,7 +203,7 @@ class Aliases:
 
     def get(self, name: str) -> Alias:
         """Return an alias."""
-        return Alias((self._transport.request("GET", "/aliases/{name}", {"name": name})).json())
+        return Alias(self._transport.answer("GET", "/aliases/{name}", {"name": name}))
 
     def set(self, name: str, model: str, *, if_version: int | None = None, only_new: bool = False) -> Alias:
         """Let a name mean the checkpoint that `model` is now.
@@ -213,9 +213,14 @@ class Aliases:
         """
         headers = condition(if_version) | ({"If-None-Match": "*"} if only_new else {})
         response = self._transport.request(
-            "PUT", "/aliases/{name}", {"name": name}, body={"model": model}, headers=headers, is_repeatable=not headers
+            "PUT",
+            "/aliases/{name}",
+            {"name": name},
+            body={"model": id_of(model)},
+            headers=headers,
+            is_repeatable=not headers,
         )
-        return Alias(response.json())
+        return Alias(answer_in(response))
 
     def delete(self, name: str, *, if_version: int | None = None) -> None:
         """Delete an alias; its model stays."""
@@ -231,19 +236,21 @@ class Predict:
 
     def one(self, image: Any, model: str, *, fit: bool, scale: Scale) -> Prediction:
         """Return what a model says of one image."""
-        return Prediction.of(self._answer(image, model=model, fit=fit, scale=scale), image)
+        return Prediction.of(self._answer(image, model=id_of(model), fit=fit, scale=scale), image)
 
     def batch(self, images: Any, model: str, *, fit: bool, scale: Scale) -> Predictions:
         """Return what a model says of several images."""
-        return Predictions.of(self._answer(images, model=model, fit=fit, scale=scale))
+        return Predictions.of(self._answer(images, model=id_of(model), fit=fit, scale=scale))
 
     def many(self, image: Any, models: Sequence[str], *, fit: bool, scale: Scale) -> ManyAnswers:
         """Return what several models say."""
-        return ManyAnswers(self._answer(image, models=",".join(models), fit=fit, scale=scale))
+        if isinstance(models, str):
+            raise TypeError("models is a list of names; predict is for one.")
+        return ManyAnswers(self._answer(image, models=",".join(id_of(model) for model in models), fit=fit, scale=scale))
 
     def _answer(self, image: Any, *, fit: bool, scale: Scale, **which: str) -> dict[str, Any]:
         query = given(fit=fit or None, scale=None if scale == "auto" else scale, **which)
-        answer = (self._transport.request("POST", "/predict", query=query, **sent(body_of(image)))).json()
+        answer = self._transport.answer("POST", "/predict", query=query, **sent(body_of(image)))
         assert isinstance(answer, dict)
         return answer
 

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from fanin._sync.transport import Transport
+from fanin._sync.transport import Transport, answer_in
+from fanin.errors import BadAnswer
 
 Item = TypeVar("Item")
 PAGE_ITEMS = 100
@@ -39,12 +40,18 @@ class Items(Generic[Item]):
         """Yield the items in the list's order."""
         left, after = self._limit, None
         while left is None or left > 0:
+            before = after
             items, after = self._page(after, left)
+            if after is not None and after == before:
+                raise BadAnswer("The list has no end: its next page is the same one.")
             for item in items:
                 yield item
             left = None if left is None else left - len(items)
             if after is None:
                 return
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._place.template!r}: iterate over it, or use collect() or first())"
 
     def collect(self) -> list[Item]:
         """Return all items as a list."""
@@ -60,11 +67,13 @@ class Items(Generic[Item]):
         size = PAGE_ITEMS if most is None else min(PAGE_ITEMS, most)
         of_page = {"limit": size, "after": after} if has_pages else {}
         response = self._transport.request("GET", template, path, query={**query, **of_page})
-        items = response.json()["data"]
+        items = answer_in(response).get("data")
+        if not isinstance(items, list):
+            raise BadAnswer(f"{response.url} answered no list.")
         return [read(item) for item in items[:most]], next_cursor(response)
 
 
 def next_cursor(response: httpx.Response) -> str | None:
     """Return the cursor of the next page, from the Link header; None after the last one."""
     address = response.links.get("next", {}).get("url")
-    return None if address is None else parse_qs(urlsplit(address).query)["after"][0]
+    return None if address is None else parse_qs(urlsplit(address).query).get("after", [None])[0]

@@ -22,6 +22,8 @@ def fields(pairs: Iterable[str]) -> dict[str, Any]:
         *parents, last = name.split(".")
         for parent in parents:
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise argparse.ArgumentTypeError(f"{pair!r} sets a part of {parent!r}, which is set as a whole already")
         place[last] = _value(value)
     return found
 
@@ -31,6 +33,22 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec with changes: a part that both have as an object is merged."""
+    result = dict(base)
+    for name, value in changes.items():
+        before = result.get(name)
+        result[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return result
+
+
+def count(text: str) -> int:
+    """Return a number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 def labels(pairs: Iterable[str]) -> dict[str, str] | None:
@@ -44,6 +62,11 @@ def labels(pairs: Iterable[str]) -> dict[str, str] | None:
     return found or None
 
 
+def listed_labels(texts: list[str] | None) -> list[str] | None:
+    """Return labels as lists read them, KEY:VALUE; KEY=VALUE is read too."""
+    return None if texts is None else [text if ":" in text else text.replace("=", ":", 1) for text in texts]
+
+
 def seeds(text: str) -> list[int]:
     """Return the seeds in `0,1,5` or `0-4`."""
     found: list[int] = []
@@ -51,9 +74,10 @@ def seeds(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds, such as 0,1,2 or 0-4")
-        found += range(int(first), int(last if dash else first) + 1)
-        if len(found) > MAX_SEEDS:
+        numbers = range(int(first), int(last if dash else first) + 1)
+        if len(found) + len(numbers) > MAX_SEEDS:
             raise argparse.ArgumentTypeError(f"{text!r} are more than {MAX_SEEDS} seeds")
+        found += numbers
     return found
 
 
@@ -61,7 +85,10 @@ def spec_in(file: Path | None) -> dict[str, Any]:
     """Return the spec in a file of JSON; empty without a file. Raises `ValueError` and `OSError`."""
     if file is None:
         return {}
-    content = json.loads(file.read_text())
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{file} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise argparse.ArgumentTypeError(f"{file} holds no JSON object.")
     return content

@@ -31,7 +31,7 @@ def script(shell: str, parsers: Mapping[str, argparse.ArgumentParser], others: M
 {cases}
     *) words= ;;
     esac
-    case $word in -*) ;; *) COMPREPLY=($(compgen -f -- "$word")); return ;; esac
+    case $word in -*) ;; *) mapfile -t COMPREPLY < <(compgen -f -- "$word"); compopt -o filenames; return ;; esac
   fi
   COMPREPLY=($(compgen -W "$words" -- "$word"))
 }}

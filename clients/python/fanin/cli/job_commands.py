@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fanin import Client, Job
-from fanin.cli.arguments import fields, labels, spec_in
+from fanin.cli.arguments import count, fields, labels, listed_labels, merged, spec_in
 from fanin.cli.output import Output
 
 FAILED = 1
@@ -16,7 +16,7 @@ ACTIONS = {"cancel": "cancel", "pause": "pause", "resume": "resume", "retry": "r
 
 def add_to(commands: Any) -> None:
     """Add the commands to the parser."""
-    submit = commands("submit", _submit, "queue a training; with --wait, show it until it has ended")
+    submit = commands("submit", _submit, "queue a training (15 epochs unless you say otherwise); with --wait, show it")
     submit.add_argument("--preset", metavar="PRESET", help="mnist_nn_xavier or mnist_nn_deep")
     submit.add_argument("--init", metavar="SCHEME", help="the initialization scheme, such as he_normal")
     submit.add_argument("--spec", type=Path, metavar="FILE", help="a spec as JSON, as GET /jobs/{id} shows it")
@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
     jobs.add_argument("--scheme", help="only those of this scheme")
     jobs.add_argument("--label", action="append", help="only those with this label: KEY:VALUE or KEY")
     jobs.add_argument("--sort", help="-accuracy, loss, created_at, ...")
-    jobs.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    jobs.add_argument("--limit", type=count, default=20, help="how many (default: 20)")
     for name, text in (
         ("cancel", "cancel jobs; their checkpoints stay"),
         ("pause", "pause jobs at the end of their epoch"),
@@ -45,16 +45,21 @@ def add_to(commands: Any) -> None:
 
 
 def _submit(options: argparse.Namespace, client: Client, output: Output) -> int:
-    body = spec_in(options.spec) | fields(options.set)
+    body = merged(spec_in(options.spec), fields(options.set))
+    if options.init:
+        body = merged(body, {"init": {"scheme": options.init}})
+    if isinstance(body.get("optimizer"), dict):
+        body["optimizer"] = {"name": "adam", **body["optimizer"]}  # `--set optimizer.lr=0.01` alone
     job = client.jobs.create(
         spec=body,
         preset=options.preset,
-        init=options.init,
         name=options.name,
         labels=labels(options.label),
         priority=options.priority,
     )
-    if not options.wait:
+    if options.wait:
+        output.note(f"{job.id} is {job.state}. Later: fanin watch {job.id}")
+    else:
         output.show(job.to_dict(), f"{job.id} is {job.state}. Watch it: fanin watch {job.id}")
         return 0
     return _ended(job.wait(progress=not output.is_json), output)
@@ -83,7 +88,11 @@ def _ended(job: Job, output: Output) -> int:
 
 def _jobs(options: argparse.Namespace, client: Client, output: Output) -> int:
     found = client.jobs.list(
-        state=options.state, scheme=options.scheme, label=options.label, sort=options.sort, limit=options.limit
+        state=options.state,
+        scheme=options.scheme,
+        label=listed_labels(options.label),
+        sort=options.sort,
+        limit=options.limit,
     ).collect()
     heads = ["id", "state", "scheme", "epoch", "loss", "accuracy", "name"]
     rows = [

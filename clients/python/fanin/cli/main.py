@@ -7,19 +7,32 @@ command or the request is wrong. 3: the service cannot be reached, or failed. 13
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from fanin import Client, ConnectionFailed, DownloadDamaged, FaninError, ServiceFailed, WaitTimeout, __version__
+from fanin import (
+    BadAnswer,
+    Client,
+    ConnectionFailed,
+    DownloadDamaged,
+    FaninError,
+    Moved,
+    ServiceFailed,
+    WaitTimeout,
+    __version__,
+)
 from fanin.cli import job_commands, model_commands
 from fanin.cli.completion import SHELLS, script
 from fanin.cli.output import Output
 from fanin.terminal import printable
 
 NOT_SUCCEEDED, WRONG_USE, OUT_OF_REACH, INTERRUPTED = 1, 2, 3, 130
+OUTSIDE = (ConnectionFailed, ServiceFailed, DownloadDamaged, BadAnswer, Moved)
+"""Errors of the service, or of what is before it."""
 Run = Callable[[argparse.Namespace, Client, Output], int]
 OF_THE_SERVICE = ("serve", "worker", "api", "demo", "doctor", "migrate", "backup", "reproduce")
 """What people may ask for where only the client is installed."""
@@ -40,24 +53,40 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "completion":
         print(script(options.shell, parsers, server_help()))
         return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII has no bars
     try:
         with Client(options.url) as client:
-            return int(options.run(options, client, Output(is_json=options.json)))
+            return _run(options, client)
     except KeyboardInterrupt:
+        print("fanin: interrupted. What was submitted goes on.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (FaninError, OSError, ValueError, TypeError, argparse.ArgumentTypeError) as error:
-        print(f"fanin: {printable(str(error))}", file=sys.stderr)
+        print(f"fanin: {printable(_in_words(error))}", file=sys.stderr)
         return status_of(error)
+
+
+def _run(options: argparse.Namespace, client: Client) -> int:
+    status = int(options.run(options, client, Output(is_json=options.json)))
+    if sys.stdout is not None:
+        sys.stdout.flush()  # here, where a reader that has left is handled
+    return status
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def status_of(error: Exception) -> int:
     """Return the exit status of an error."""
     if isinstance(error, WaitTimeout):
         return NOT_SUCCEEDED
-    return OUT_OF_REACH if isinstance(error, ConnectionFailed | ServiceFailed | DownloadDamaged) else WRONG_USE
+    return OUT_OF_REACH if isinstance(error, OUTSIDE) else WRONG_USE
 
 
 def server_commands() -> Mapping[str, EntryPoint]:

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fanin import Client, Comparison, Prediction
-from fanin.cli.arguments import fields, labels, seeds
+from fanin import Client, Prediction
+from fanin.cli.arguments import count, fields, labels, listed_labels, seeds
 from fanin.cli.output import Output
-from fanin.html import interval_in_words
+from fanin.html import layers_in_words
 from fanin.terminal import drawn_digit
 
 FAILED = 1
@@ -24,14 +24,16 @@ def add_to(commands: Any) -> None:
         "--fit", action="store_true", help="a photograph or a drawing: find, scale and centre the digit"
     )
     models = commands("models", _models, "list models, the newest first")
-    models.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    models.add_argument("--limit", type=count, default=20, help="how many (default: 20)")
     download = commands("download", _download, "write the weights of a model to a file")
     download.add_argument("model", help="best, latest, an alias, a job, or JOB@EPOCH")
-    download.add_argument("--format", choices=["safetensors", "npz", "onnx"], help="default: that of the file's name")
+    download.add_argument(
+        "--format", choices=["safetensors", "npz", "onnx"], help="default: that of the file's name, else safetensors"
+    )
     download.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: MODEL.FORMAT")
     experiments = commands("experiments", _experiments, "list experiments, the newest first")
     experiments.add_argument("--label", action="append", help="only those with this label: KEY:VALUE or KEY")
-    experiments.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    experiments.add_argument("--limit", type=count, default=20, help="how many (default: 20)")
     compare = commands("compare", _compare, "compare schemes: of an experiment, or of a new one that is trained first")
     compare.add_argument("what", nargs="+", metavar="EXPERIMENT|SCHEME", help="exp_..., or names of schemes to train")
     compare.add_argument(
@@ -71,13 +73,13 @@ def _models(options: argparse.Namespace, client: Client, output: Output) -> int:
         [
             model.id,
             model.spec.init.scheme,
-            "x".join(str(width) for width in model.spec.architecture.hidden[:4]),
-            str(model.epoch),
+            layers_in_words(model.spec.architecture.hidden),
+            f"{model.epoch}{'' if model.final else ' (not final)'}",
             "" if model.accuracy is None else f"{model.accuracy:.2%}",
         ]
         for model in found
     ]
-    heads = ["id", "scheme", "hidden", "epoch", "accuracy"]
+    heads = ["id", "scheme", "network", "epoch", "accuracy"]
     output.show_table([model.to_dict() for model in found], heads, rows, "There is no model yet: fanin submit --wait")
     return 0
 
@@ -92,7 +94,7 @@ def _download(options: argparse.Namespace, client: Client, output: Output) -> in
 
 
 def _experiments(options: argparse.Namespace, client: Client, output: Output) -> int:
-    found = client.experiments.list(label=options.label, limit=options.limit).collect()
+    found = client.experiments.list(label=listed_labels(options.label), limit=options.limit).collect()
     rows = [
         [one.id, one.name, ", ".join(f"{count} {state}" for state, count in one.states.items() if count)]
         for one in found
@@ -102,17 +104,19 @@ def _experiments(options: argparse.Namespace, client: Client, output: Output) ->
 
 
 def _compare(options: argparse.Namespace, client: Client, output: Output) -> int:
-    if len(options.what) == 1 and options.what[0].startswith("exp_"):
-        experiment = client.experiments.get(options.what[0])
+    known = [name for name in options.what if name.startswith("exp_")]
+    if known and len(options.what) > 1:
+        raise argparse.ArgumentTypeError("Name one experiment, or schemes to train, not both.")
+    if known:
+        experiment = client.experiments.get(known[0])
     else:
+        if options.baseline is not None and options.baseline not in options.what:
+            raise argparse.ArgumentTypeError(f"The baseline {options.baseline!r} is none of {', '.join(options.what)}.")
         experiment = client.experiments.create(
             base=fields(options.set), schemes=options.what, seeds=options.seeds, labels=labels(options.label)
-        ).wait(progress=not output.is_json)
+        )
+        output.note(f"{experiment.id}: {len(experiment.members)} trainings. Later: fanin compare {experiment.id}")
+        experiment = experiment.wait(progress=not output.is_json)
     comparison = experiment.comparison(baseline=options.baseline)
-    output.show(comparison.to_dict(), _in_words(comparison))
+    output.show(comparison.to_dict(), str(comparison))
     return 0 if experiment.states.get("succeeded") == len(experiment.members) else FAILED
-
-
-def _in_words(comparison: Comparison) -> str:
-    groups = [f"{group.name}: {interval_in_words(group.accuracy)}, {group.n} seeds" for group in comparison.groups]
-    return "\n".join(["Accuracy, with its 95 % interval:", *groups, *(pair.verdict for pair in comparison.pairs)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,12 +18,19 @@ class Output:
 
     def show(self, answer: Any, words: str) -> None:
         """Print an answer."""
-        self.write(json.dumps(answer, indent=2, ensure_ascii=False) if self.is_json else words)
+        self.write(words) if not self.is_json else print(json.dumps(answer, indent=2, ensure_ascii=False))
 
     def show_table(self, answer: Any, heads: Sequence[str], rows: Iterable[Sequence[str]], none: str) -> None:
         """Print a list as a table; in words if it is empty."""
-        self.show(answer, table(heads, rows) if answer else none)
+        if self.is_json or not answer:
+            self.show(answer, none)
+        else:
+            print(table(heads, rows))  # its cells are clean, and it may have colours
+
+    def note(self, text: str) -> None:
+        """Write a line on standard error, beside the answer."""
+        print(printable(text), file=sys.stderr, flush=True)
 
     def write(self, text: str) -> None:
         """Print lines, without characters that would steer the terminal."""
-        print("\n".join(printable(line) for line in text.split("\n")) if not self.is_json else text)
+        print("\n".join(printable(line) for line in text.split("\n")))

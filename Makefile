@@ -68,6 +68,13 @@ test-long: .venv/ready ## the slowest tests too: outages and kills on both datab
 test-clients: .venv/ready ## generate clients from openapi.json with other projects' generators, and use them (1 minute)
 	@FANIN_TEST_GENERATORS=1 $(BIN)/python -m pytest -q tests/e2e/test_generated_clients.py
 
+.PHONY: test-engine
+test-engine: .venv/ready ## run the contract of the queue engine (DBOS) against its newest version (1 minute)
+	@rm -rf var/engine
+	@$(BIN)/python -m pip install --quiet --no-deps --target var/engine dbos
+	@PYTHONPATH=var/engine FANIN_TEST_ENGINE=1 $(BIN)/python -c 'from importlib.metadata import version; print("dbos", version("dbos"))'
+	@PYTHONPATH=var/engine FANIN_TEST_ENGINE=1 $(BIN)/python -m pytest -q tests/service/queue
+
 .PHONY: check
 check: .venv/ready ## lint, format, types, and who imports whom
 	@$(BIN)/ruff check .
@@ -178,6 +185,10 @@ soak: .venv/ready ## predict, submit, listen and train at once, and watch memory
 .PHONY: chaos
 chaos: .venv/ready ## kill workers, machines and the API 200 times at random and count what was lost (30 minutes)
 	@$(BIN)/python -m benchmarks.chaos
+
+.PHONY: scale
+scale: .venv/ready ## 300 jobs while worker machines go 0, 3, 1, 3 and 0, on SQLite and PostgreSQL (20 minutes)
+	@$(BIN)/python -m benchmarks.scale
 
 .PHONY: load
 load: .venv/ready ## submit 1,000 tiny jobs by 16 clients to 4 workers, on SQLite and PostgreSQL (5 minutes)

@@ -230,9 +230,9 @@ class Cluster:
         assert ended() is None, machine.output()
         return machine
 
-    def start_worker(self, name: str, slots: int = 1, *, wait: bool = True) -> Machine:
-        """Start a machine that trains, and wait until all its workers are ready."""
-        machine = self._started(name, ("worker", "--slots", str(slots)))
+    def start_worker(self, name: str, slots: int = 1, *options: str, wait: bool = True) -> Machine:
+        """Start a machine that trains, with more options of `fanin worker`, and wait until its workers are ready."""
+        machine = self._started(name, ("worker", "--slots", str(slots), *options))
         if wait:
             wait_until(lambda: machine.output().count("is ready on") >= slots, START_LIMIT_S, f"the workers of {name}")
         return machine

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -64,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     for working in (serve, worker):
         working.add_argument("--slots", help="worker processes: auto, or a number (FANIN_SLOTS)")
     slot = add_command(commands, "slot", _slot)
+    for ending in (worker, slot):
+        ending.add_argument(
+            "--exit-when-idle", type=_positive, metavar="SECONDS", help="end after so long without a run"
+        )
+        ending.add_argument("--max-runs", type=_positive, metavar="N", help="end after so many runs")
     slot.add_argument("name", help="name of the slot, such as cpu-0")
     slot.add_argument("--threads", type=int, default=usable_cores(), help="CPU threads (default: all cores)")
     for child in (api, slot):
@@ -99,6 +105,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _listening_settings(options)
     set_up_logging(settings, "serve")
     migrate_now_or_later(settings)
+    shutil.rmtree(settings.home / "metrics", ignore_errors=True)  # counts begin with the service
     environment = {
         "FANIN_HOST": settings.host,
         "FANIN_PORT": str(settings.port),
@@ -117,7 +124,8 @@ def _serve(options: argparse.Namespace) -> int:
 def _worker(options: argparse.Namespace) -> int:
     settings = read_settings(slots=options.slots)
     set_up_logging(settings, "worker")
-    children = slot_children(settings)
+    limits = (("--exit-when-idle", options.exit_when_idle), ("--max-runs", options.max_runs))
+    children = slot_children(settings, [word for name, value in limits if value for word in (name, str(value))])
     print(f"Workers of {settings.node}: {', '.join(child.name for child in children)}. Ctrl-C stops them.", flush=True)
     return _supervisor(children).run()
 
@@ -132,12 +140,12 @@ def _supervisor(children: list[Child]) -> Supervisor:
 def _api(options: argparse.Namespace) -> int:
     # The product of a single image is too small for several BLAS threads; large batches use the API's own threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    settings = _listening_settings(options)
     import uvicorn
 
     from service.app import create_application
     from service.http.server_protocol import protocol_within
 
-    settings = _listening_settings(options)
     set_up_logging(settings, "api")
     if options.supervised:
         end_with_parent()
@@ -177,10 +185,11 @@ def _slot(options: argparse.Namespace) -> int:
         # The API, and heartbeats while another worker starts, then still get a core when they need it. It comes before
         # the import of torch, which occupies a core for seconds.
         os.nice(settings.cpu_niceness)
-    from service.training.worker import GpuUnusable, Worker
+    from service.training.worker import GpuUnusable, Worker, WorkerLimits
 
     try:
-        worker = Worker(settings, options.name, options.threads)
+        limits = WorkerLimits(options.exit_when_idle, options.max_runs)
+        worker = Worker(settings, options.name, options.threads, limits)
     except GpuUnusable as error:  # the driver may recover; other slots continue
         log.error("%s", error)  # noqa: TRY400 - a traceback adds nothing
         return EXIT_TRY_AGAIN

@@ -38,6 +38,9 @@ class Child:
     name: str
     arguments: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    may_end: bool = False
+    """Whether it is done if it exits with status 0; otherwise it is started again."""
+    is_done: bool = False
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_again_at: float = 0.0
@@ -69,12 +72,12 @@ class Supervisor:
         self._is_stopping = True
 
     def run(self) -> int:
-        """Run until `stop`, or until a child exits with `EXIT_WRONG_USE`; return the exit status."""
+        """Run until `stop`, until all children are done, or one exits with `EXIT_WRONG_USE`; return the exit status."""
         status = 0
         try:
             for child in self._children:
                 child.start()
-            while status == 0 and not self._is_stopping:
+            while status == 0 and not self._is_stopping and not all(child.is_done for child in self._children):
                 time.sleep(LOOK_INTERVAL_S)
                 if not self._is_stopping:  # else children that a signal has ended too would be started again
                     status = max(self._look_after(child) for child in self._children)
@@ -84,12 +87,18 @@ class Supervisor:
 
     def _look_after(self, child: Child) -> int:
         process, instant = child.process, time.monotonic()
+        if child.is_done:
+            return 0
         if process is not None:
             code = process.poll()
             if code is None:
                 return 0
             if code == EXIT_WRONG_USE:
                 return EXIT_WRONG_USE
+            if code == 0 and child.may_end:
+                log.info("%s is done", child.name)
+                child.is_done = True
+                return 0
             child.failures = 1 if instant - child.started_at > STABLE_AFTER_S else child.failures + 1
             pause = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (child.failures - 1))
             log.warning("%s ended with status %d; it starts again in %.1f s", child.name, code, pause)
@@ -130,8 +139,11 @@ def end_with_parent() -> None:
     threading.Thread(target=wait_for_end, name="parent-watch", daemon=True).start()
 
 
-def slot_children(settings: Settings) -> list[Child]:
-    """Return one worker process per device slot: each GPU, or CPU slots that share the cores."""
+def slot_children(settings: Settings, limits: Sequence[str] = ()) -> list[Child]:
+    """Return one worker process per device slot: each GPU, or CPU slots that share the cores.
+
+    `limits` are more arguments of `fanin slot`, which say when a worker is done.
+    """
     gpus = visible_gpus()
     count = settings.slots if settings.slots != "auto" else max(1, len(gpus))
     threads = settings.slot_threads if settings.slot_threads != "auto" else max(1, usable_cores() // count)
@@ -140,6 +152,6 @@ def slot_children(settings: Settings) -> list[Child]:
         slot = f"cuda-{index}" if index < len(gpus) else f"cpu-{index}"
         visible = {"CUDA_VISIBLE_DEVICES": gpus[index] if index < len(gpus) else ""}
         environment = visible | worker_environment(settings.home)
-        arguments = ["slot", slot, "--threads", str(threads)]
-        children.append(Child(f"worker-{slot}", arguments, environment))
+        arguments = ["slot", slot, "--threads", str(threads), *limits]
+        children.append(Child(f"worker-{slot}", arguments, environment, may_end=bool(limits)))
     return children

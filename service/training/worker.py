@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -54,13 +55,22 @@ class GpuUnusable(ServiceError):
     """This slot is a GPU that torch cannot use."""
 
 
+class WorkerLimits(NamedTuple):
+    """When a worker is done: after so long without a run, after so many runs; None: never."""
+
+    idle_s: float | None = None
+    runs: int | None = None
+
+
 class Worker:
     """One device slot of this machine; `slot` is a name such as `cpu-0` or `cuda-1`.
 
     Raises `GpuUnusable` rather than train on the CPU, where a job meant for a GPU may take an hour.
     """
 
-    def __init__(self, settings: Settings, slot: str, threads: int) -> None:
+    def __init__(self, settings: Settings, slot: str, threads: int, limits: WorkerLimits | None = None) -> None:
+        self._limits = limits or WorkerLimits()
+        self._runs_made = 0
         self._settings = settings
         self._slot = slot
         self._is_working = False
@@ -129,7 +139,12 @@ class Worker:
         while True:
             # All training happens in this one thread: every thread that trains gets its own OpenMP team. With more
             # threads than cores the teams stop spinning at barriers, which doubled the time of an epoch.
-            run_id, done = self._inbox.get()
+            try:
+                run_id, done = self._inbox.get(timeout=self._limits.idle_s)
+            except queue.Empty:
+                log.info("no run for %g s", self._limits.idle_s)
+                self._leave(None)
+                continue
             self._run_id = run_id
             if not self._draining:
                 self._make_attempt(context, run_id)
@@ -137,12 +152,17 @@ class Worker:
                 self._leave(run_id or None)
             self._run_id = None
             done.set()
+            if self._runs_made == self._limits.runs:
+                log.info("%d runs are done", self._runs_made)
+                self._leave(None)
 
     def _make_attempt(self, context: WorkerContext, run_id: str) -> None:
         # Crash-only: a run that did not end stays marked as taken and is requeued later. So this process ends without
         # unwinding its threads. Any moment is safe, because files are written before rows.
         try:
-            if not make_attempt(context, run_id):
+            if make_attempt(context, run_id):
+                self._runs_made += 1
+            else:
                 self._drop_runs_without_work(context.engine)
         except Drained:
             self._leave(run_id)
@@ -164,9 +184,11 @@ class Worker:
         """End the process cleanly: requeue its run and delete its heartbeat."""
         log.info("worker %s stops", self._name.name)
         try:
+            self._draining = True
             self._heartbeat.stop()
-            if run_id is not None:
-                self._deliveries.hand_back(run_id)
+            mine = [run for run, worker in self._deliveries.taken().items() if worker == self._name.name]
+            for taken in {*mine, *([] if run_id is None else [run_id])}:
+                self._deliveries.hand_back(taken)  # one may have been delivered at this moment
         finally:
             os._exit(0)
 

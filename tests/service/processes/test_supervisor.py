@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,31 @@ def test_what_dies_is_started_again_after_pauses_that_grow(monkeypatch: pytest.M
     assert pauses[0] == pytest.approx(0.5, abs=0.2)
     assert pauses == sorted(pauses)
     assert pauses[-1] == pytest.approx(MAX_BACK_OFF_S, abs=0.2)
+
+
+def test_workers_that_may_end_are_told_so_and_the_service_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "visible_gpus", list)
+    first, second = slot_children(Settings(slots=2), ["--max-runs", "1"])
+    assert first.arguments[-2:] == second.arguments[-2:] == ["--max-runs", "1"]
+    assert first.may_end
+    assert not slot_children(Settings())[0].may_end
+    children = [Scripted(name, ["pass"], may_end=True) for name in ("one", "two")]
+    assert Supervisor(children).run() == 0
+    assert all(child.is_done for child in children)
+
+
+def test_a_worker_that_may_end_and_fails_is_started_again(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    fails_once = (
+        "import pathlib, sys\n"
+        f"mark = pathlib.Path({str(mark)!r})\n"
+        "again = mark.exists()\n"
+        "mark.touch()\n"
+        "sys.exit(0 if again else 1)"
+    )
+    child = Scripted("worker", [fails_once], may_end=True)
+    assert Supervisor([child]).run() == 0
+    assert child.failures == 1
 
 
 def test_what_cannot_work_ends_the_service_and_all_others() -> None:

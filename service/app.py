@@ -33,6 +33,7 @@ from service.api.routes import (
     health,
     inside,
     jobs,
+    metrics,
     mistakes,
     models,
     oip,
@@ -50,6 +51,7 @@ from service.http.access import Access
 from service.http.answers import JsonResponse
 from service.http.guard import Guard
 from service.http.known_query import refuse_unknown_query
+from service.http.measures import DATABASE, SHARING_INTERVAL_S, SharedMeasures
 from service.http.middleware import AnswerHead, InvalidateModelCache
 from service.inference import oip as oip_protocol
 from service.inference.batching import MicroBatcher
@@ -60,7 +62,7 @@ from service.processes.hardware import usable_cores
 from service.queue.admission import JobLimits
 from service.queue.submission import Queue
 from service.settings import Settings
-from service.store.engine import open_engine
+from service.store.engine import open_engine, time_statements
 
 DESCRIPTION = """Train MNIST digit classifiers with a chosen weight-initialization scheme on a worker queue, keep
 every checkpoint, and predict digits with any of them.
@@ -99,6 +101,7 @@ ROUTERS = (
     theory.router,
     workers.router,
     health.router,
+    metrics.router,
 )
 
 
@@ -152,11 +155,13 @@ def _lifespan_of(settings: Settings) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = open_engine(settings.sqlalchemy_url)
+        time_statements(engine, DATABASE.of().note)
         artifacts = Artifacts(settings.artifacts_folder)
         hub = EventHub(engine, settings.max_streams)
         previews = Previews(settings.data_dir)
         predictors = Predictors(artifacts, settings.predictor_cache_bytes)
         answering = MicroBatcher(ModelResolver(engine, predictors), usable_cores())
+        measures = SharedMeasures(settings.home / "metrics" if settings.api_processes > 1 else None)
         app.state.services = Services(
             engine=engine,
             queue=_queue(engine, settings),
@@ -167,8 +172,11 @@ def _lifespan_of(settings: Settings) -> Any:
             readiness=ReadinessChecks(engine, settings.artifacts_folder, settings.data_dir, settings.worker_ttl_s),
             data_dir=settings.data_dir,
             worker_ttl_s=settings.worker_ttl_s,
+            measures=measures,
         )
-        poller = asyncio.create_task(hub.run())
+        tasks = [asyncio.create_task(hub.run())]
+        if settings.api_processes > 1:
+            tasks.append(asyncio.create_task(_share(measures)))
         # Objects created so far live until exit; scanning them in each full collection would delay requests by 40 ms.
         gc.collect()
         gc.freeze()
@@ -177,12 +185,19 @@ def _lifespan_of(settings: Settings) -> Any:
         finally:
             await previews.end()
             answering.close()
-            poller.cancel()
-            with suppress(asyncio.CancelledError):
-                await poller
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             engine.dispose()
 
     return lifespan
+
+
+async def _share(measures: SharedMeasures) -> None:
+    while True:
+        await asyncio.to_thread(measures.share)
+        await asyncio.sleep(SHARING_INTERVAL_S)
 
 
 def _queue(engine: Engine, settings: Settings) -> Queue:

@@ -17,6 +17,7 @@ from service.api.readiness import ReadinessChecks
 from service.artifacts import Artifacts
 from service.errors import NotFound
 from service.http.json_body import EXPERIMENT_BYTES, SPEC_BYTES, json_object_within
+from service.http.measures import SharedMeasures
 from service.http.problems import Problem
 from service.inference.batching import MicroBatcher
 from service.queue.submission import Queue
@@ -41,6 +42,7 @@ class Services:
     readiness: ReadinessChecks
     data_dir: Path
     worker_ttl_s: float
+    measures: SharedMeasures
 
 
 def _parts(request: Request) -> Services:

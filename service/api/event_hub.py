@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import Unavailable
+from service.http.measures import STREAMS
 from service.store.events import EventRow, deleted_of, events_after, last_event_id
 from service.store.jobs import ENDED, EVENT_OF, open_jobs
 
@@ -66,11 +67,13 @@ class EventHub:
     def _listening(self, job_ids: Collection[str] | None) -> Iterator[asyncio.Event]:
         news = asyncio.Event()
         self._listeners[news] = job_ids
+        STREAMS.add(1)
         self._anyone.set()
         try:
             yield news
         finally:
             del self._listeners[news]
+            STREAMS.add(-1)
 
     async def run(self) -> None:
         """Read the database while there are listeners; runs until it is cancelled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import BodyTooLarge
 from service.http.access import Access
 from service.http.content_encoding import DecodeContent
+from service.http.measures import note_request
 from service.http.numbers import MAX_DIGITS
 from service.http.problems import log_hang_up, problem_for
 
@@ -29,7 +31,7 @@ INSPECTED = frozenset(
 
 
 class Guard:
-    """Checks a request before any other code reads it, and answers every error that is raised for it (ASGI).
+    """Checks a request before any other code reads it, answers every error of it, and measures it (ASGI).
 
     A request that `access` refuses gets 401 or 403. A body over the limit gets 413, by its declared length or when more
     bytes than that arrive; the limit holds for what comes out of a compressed one as well. An unexpected error gets
@@ -49,11 +51,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         has_started = has_ended = False
+        begun = time.perf_counter()
 
         async def guarded_send(message: Message) -> None:
             nonlocal has_started, has_ended
             if message["type"] == "http.response.start":
                 has_started = True
+                note_request(scope, message["status"], time.perf_counter() - begun)
                 message["headers"] = [*message.get("headers", ()), NOSNIFF]
             else:
                 has_ended = not message.get("more_body", False)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.inference.compiled_forward import Floats
 from models.inference.input_checks import input_warnings
 from service.errors import Unavailable
+from service.http.measures import note_predictions
 from service.inference.decoding import Decoding
 from service.inference.model_resolver import MAX_NAMES, ModelResolver, ResolvedModel
 
@@ -99,7 +100,9 @@ class MicroBatcher:
         """
         if len(images) > SMALL_BATCH:
             served = await self.find(name)
-            return BatchPrediction(served, await self.by_pieces(served.predictor.predict, images))
+            predicted = await self.by_pieces(served.predictor.predict, images)
+            note_predictions(served.id, len(images))
+            return BatchPrediction(served, predicted)
         waiting = self._waiting.get(name)
         if waiting is not None:
             future: asyncio.Future[BatchPrediction] = asyncio.get_running_loop().create_future()
@@ -145,6 +148,7 @@ class MicroBatcher:
             served = self._served.cached(name) or await self._served.resolve(name)
             together = np.concatenate([images, *(request.images for request in others)]) if others else images
             probabilities = served.predictor.predict(together)
+            note_predictions(served.id, len(together))
             result = BatchPrediction(served, probabilities, JsonFragments.of(together, probabilities))
         except BaseException as error:
             for _, future in others:

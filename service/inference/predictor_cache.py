@@ -8,6 +8,7 @@ from collections import OrderedDict
 from models.checkpoint import decode
 from models.inference.predictor import Predictor
 from service.artifacts import Artifacts
+from service.http.measures import FILES
 from service.store.checkpoints import CheckpointRow, ModelRow
 
 
@@ -48,7 +49,8 @@ class Predictors:
             return self._loaded.get(key)
 
     def _read(self, row: CheckpointRow) -> Predictor:
-        return Predictor.of(decode(self._artifacts.read(row.weights_path, row.weights_file_sha256)))
+        with FILES.timed():
+            return Predictor.of(decode(self._artifacts.read(row.weights_path, row.weights_file_sha256)))
 
     def _drop_oldest(self) -> None:
         used = sum(predictor.memory_bytes for predictor in self._loaded.values())

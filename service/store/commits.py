@@ -17,6 +17,7 @@ from service.store.file_hold import files_are_held
 from service.store.jobs import JobState
 from service.store.outcomes import outcome_in
 from service.store.tables import checkpoints, jobs, pretrain_epochs
+from service.store.work_counts import add_work
 
 ALL_DONE = {"percent": 100.0, "time_left_s": 0.0}
 """The progress of a job that has ended, in fewer epochs than expected if it ran out of patience."""
@@ -46,16 +47,36 @@ class CheckpointCommit:
     checkpoints_kept: int | None = None
 
 
-def commit_checkpoints(engine: Engine, attempt: Attempt, commits: Sequence[CheckpointCommit]) -> list[Committed]:
+def commit_checkpoints(
+    engine: Engine, attempt: Attempt, commits: Sequence[CheckpointCommit], before_us: int = 0
+) -> list[Committed]:
     """Commit checkpoints of an attempt's jobs, one each, with their records: all in one transaction.
 
     A job whose checkpoint is final ends, and one that is to pause is paused. Nothing is committed of a job that no
     longer runs, because it is being cancelled. Committing the same files again changes nothing, so that a commit whose
-    answer was lost may be repeated. Raises `Fenced` if a newer attempt has begun.
+    answer was lost may be repeated. `before_us` are the microseconds that the commit before took. Raises `Fenced` if a
+    newer attempt has begun.
     """
     with writing(engine) as connection:
         fence(connection, attempt, attempts_without_checkpoint=0)
-        return [_commit_checkpoint(connection, commit) for commit in commits]
+        results = [_commit_checkpoint(connection, commit) for commit in commits]
+        epochs = [
+            metrics
+            for commit, committed in zip(commits, results, strict=True)
+            if committed.is_kept
+            for metrics in commit.records.epochs
+        ]
+        add_work(
+            connection,
+            {
+                "epochs": len(epochs),
+                "epoch_us": round(1e6 * sum(metrics.duration_s for metrics in epochs)),
+                "images": round(sum(metrics.duration_s * metrics.images_per_s for metrics in epochs)),
+                "commits": 1,
+                "commit_us": before_us,
+            },
+        )
+        return results
 
 
 def _commit_checkpoint(connection: Connection, commit: CheckpointCommit) -> Committed:

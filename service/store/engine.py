@@ -77,6 +77,18 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def time_statements(engine: Engine, note: Callable[[float], object]) -> None:
+    """Call `note` with the seconds of each statement of an engine."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _begin(_connection: Any, _cursor: Any, _statement: Any, _parameters: Any, context: Any, _many: Any) -> None:
+        context.fanin_begun = time.perf_counter()
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _end(_connection: Any, _cursor: Any, _statement: Any, _parameters: Any, context: Any, _many: Any) -> None:
+        note(time.perf_counter() - context.fanin_begun)
+
+
 def _make_private(file: Path) -> None:
     """Create a database file that only its owner can read; SQLite gives its other files the same permissions."""
     file.parent.mkdir(parents=True, exist_ok=True)

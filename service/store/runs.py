@@ -29,6 +29,7 @@ from service.store.epoch_records import EpochRecords, forget_epochs_of_job_after
 from service.store.events import append_event
 from service.store.jobs import JobState
 from service.store.tables import jobs, runs
+from service.store.work_counts import add_work
 
 
 def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0) -> Attempt:
@@ -47,6 +48,8 @@ def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0)
             .values(attempt=number, attempts_without_checkpoint=barren, worker=worker, last_error=None)
         )
         _apply_pending_actions(connection, run_id)
+        if run.worker is not None:
+            add_work(connection, {"recoveries": 1})
         members = tuple(
             Member(row.id, row.state, TrainSpec.model_validate(row.spec))
             for row in connection.execute(

@@ -97,34 +97,34 @@ def leave(engine: Engine, name: str, instance: str) -> None:
 def forget(engine: Engine, names: Collection[str], ttl_s: float) -> None:
     """Delete the rows of dead workers that have not been heard of for `ttl_s`."""
     with writing(engine) as connection:
-        connection.execute(delete(workers).where(workers.c.name.in_(names), ~_heard(ttl_s)))
+        connection.execute(delete(workers).where(workers.c.name.in_(names), ~heard_within(ttl_s)))
 
 
 def silent(engine: Engine, names: Collection[str], ttl_s: float) -> list[str]:
     """Return those of `names` that have had no heartbeat for `ttl_s`, or none at all, sorted."""
     with engine.connect() as connection:
-        heard = select(workers.c.name).where(_heard(ttl_s))
+        heard = select(workers.c.name).where(heard_within(ttl_s))
         return sorted(set(names) - set(connection.execute(heard).scalars()))
 
 
 def is_live(connection: Connection, name: str | None, ttl_s: float) -> bool:
     """Return whether a worker has had a heartbeat within `ttl_s`."""
-    heard = select(workers.c.name).where(workers.c.name == name, _heard(ttl_s))
+    heard = select(workers.c.name).where(workers.c.name == name, heard_within(ttl_s))
     return connection.execute(heard).first() is not None
 
 
 def some_gpu_is_live(connection: Connection, ttl_s: float) -> bool:
     """Return whether a worker with a GPU has had a heartbeat within `ttl_s`."""
-    heard = select(workers.c.name).where(workers.c.device_kind == "cuda", _heard(ttl_s))
+    heard = select(workers.c.name).where(workers.c.device_kind == "cuda", heard_within(ttl_s))
     return connection.execute(heard).first() is not None
 
 
 def count_live(connection: Connection, ttl_s: float) -> int:
     """Return how many workers have had a heartbeat within `ttl_s`."""
-    return int(connection.execute(select(func.count()).where(_heard(ttl_s))).scalar_one())
+    return int(connection.execute(select(func.count()).where(heard_within(ttl_s))).scalar_one())
 
 
-def _heard(ttl_s: float) -> ColumnElement[bool]:
+def heard_within(ttl_s: float) -> ColumnElement[bool]:
     """Return the condition that a worker has had a heartbeat within `ttl_s`, as `WorkerRow.is_live`."""
     return workers.c.beat_at.between(now() - ttl_s, now() + ttl_s)
 

@@ -17,6 +17,7 @@ from service.errors import Fenced, NotFound, Unavailable
 from service.store import runs
 from service.store.attempts import Attempt
 from service.store.outages import retry_while_unreachable
+from service.store.work_counts import note_work
 from service.training.context import Drained, WorkerContext
 from service.training.failure_reasons import failure_reason
 from service.training.run_attempt import RunAttempt
@@ -66,6 +67,7 @@ def _attempted(context: WorkerContext, attempt: Attempt) -> bool:
         return True
     except Fenced as error:
         log.info("%s: attempt %d stopped: %s", run_id, attempt.number, error)
+        retry_while_unreachable(lambda: note_work(engine, {"fences": 1}))
     except Drained:
         runs.uncount_attempt(engine, attempt)
         raise

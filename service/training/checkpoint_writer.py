@@ -8,6 +8,7 @@ where it needs the result: after the last epoch or a divergence, before a pause 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class CheckpointWriter:
         self._context, self._attempt, self._data, self._monitor = context, attempt, data, monitor
         self._pool = ThreadPoolExecutor(1, "commits")
         self._running: Future[EndedJobs] | None = None
+        self._last_commit_us = 0
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +87,7 @@ class CheckpointWriter:
 
     def _commit_group(self, group: Sequence[PendingCheckpoint]) -> EndedJobs:
         """Write the files of all, wait until they are on the disk, and commit all rows in one transaction."""
+        begun = time.monotonic()
         self._context.fault_hook("write_files")
         files = [self._files_of(ready) for ready in group]
         digests = self._context.artifacts.write_all(
@@ -102,7 +105,8 @@ class CheckpointWriter:
             )
             for ready, own in zip(group, files, strict=True)
         ]
-        results = commit_all(self._context, self._attempt, commits)
+        results = commit_all(self._context, self._attempt, commits, self._last_commit_us)
+        self._last_commit_us = round(1e6 * (time.monotonic() - begun))
         self._monitor.moved()
         for ready, committed in zip(group, results, strict=True):
             if committed.is_kept:

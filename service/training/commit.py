@@ -12,14 +12,16 @@ from service.training.context import WorkerContext
 
 
 def commit_all(
-    context: WorkerContext, attempt: Attempt, checkpoint_commits: Sequence[CheckpointCommit]
+    context: WorkerContext, attempt: Attempt, checkpoint_commits: Sequence[CheckpointCommit], before_us: int = 0
 ) -> list[Committed]:
     """Commit by `commits.commit_checkpoints`; end cancelled jobs, and delete files that no row points to.
 
     Waits while the database is out of reach. Raises `Fenced`.
     """
     context.fault_hook("commit")
-    results = retry_while_unreachable(lambda: commits.commit_checkpoints(context.engine, attempt, checkpoint_commits))
+    results = retry_while_unreachable(
+        lambda: commits.commit_checkpoints(context.engine, attempt, checkpoint_commits, before_us)
+    )
     for committed, of_job in zip(results, checkpoint_commits, strict=True):
         if committed.state == "cancelling":
             # Cancelled since the monitor's last query; after the last epoch nothing else would end the job.

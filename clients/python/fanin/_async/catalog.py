@@ -101,6 +101,11 @@ class AsyncService:
         """Return whether database, files and workers are ready. Raises `Unavailable` if not."""
         return Readiness(await self._transport.answer("GET", "/readyz"))
 
+    async def metrics(self) -> str:
+        """Return the metrics of the service in the text format of Prometheus."""
+        headers = {"Accept": "text/plain"}
+        return (await self._transport.request("GET", "/metrics", headers=headers)).text
+
     def workers(self) -> AsyncItems[WorkerView]:
         """Return the workers, and what they do."""
         return AsyncItems(self._transport, Place("/workers", WorkerView, has_pages=False))

@@ -101,6 +101,11 @@ class Service:
         """Return whether database, files and workers are ready. Raises `Unavailable` if not."""
         return Readiness(self._transport.answer("GET", "/readyz"))
 
+    def metrics(self) -> str:
+        """Return the metrics of the service in the text format of Prometheus."""
+        headers = {"Accept": "text/plain"}
+        return (self._transport.request("GET", "/metrics", headers=headers)).text
+
     def workers(self) -> Items[WorkerView]:
         """Return the workers, and what they do."""
         return Items(self._transport, Place("/workers", WorkerView, has_pages=False))

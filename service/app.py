@@ -139,7 +139,8 @@ def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Return an application behind the guard, with the key and the limits of `settings`."""
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     hosts = settings.allowed_hosts if settings.host in EVERY_ADDRESS else (*settings.allowed_hosts, settings.host)
-    guard = Guard(app, Access(key, hosts, settings.cors_origins), settings.max_body_bytes)
+    access = Access(key, hosts, settings.cors_origins)
+    guard = Guard(app, access, settings.max_body_bytes, logs_access=settings.access_log)
     if not settings.cors_origins:
         return guard
     return CORSMiddleware(
@@ -147,7 +148,7 @@ def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Model", "X-Warnings"],
+        expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Model", "X-Request-Id", "X-Warnings"],
     )
 
 
@@ -169,7 +170,9 @@ def _lifespan_of(settings: Settings) -> Any:
             hub=hub,
             artifacts=artifacts,
             previews=previews,
-            readiness=ReadinessChecks(engine, settings.artifacts_folder, settings.data_dir, settings.worker_ttl_s),
+            readiness=ReadinessChecks(
+                engine, settings.artifacts_folder, settings.data_dir, settings.worker_ttl_s, settings.build
+            ),
             data_dir=settings.data_dir,
             worker_ttl_s=settings.worker_ttl_s,
             measures=measures,

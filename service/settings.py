@@ -109,6 +109,13 @@ class Settings(BaseSettings):
     )
     max_streams: int = Field(500, ge=1, description="Most event streams of an API process.")
     predictor_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for models per API process, in bytes.")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="Lines of text, or of JSON; auto: text if standard error is a terminal, else JSON."
+    )
+    access_log: bool = Field(False, description="Log a line for each request.")
+    build: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._+:/@-]{1,100}$", description="Name of this build, which GET /readyz shows."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
 
     @field_validator("home", "data_dir", "artifacts_dir")

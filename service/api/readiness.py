@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 import uuid
+from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import Field
@@ -34,6 +35,8 @@ class Readiness(Answer):
     """The parts that were checked; a process that is not ready answers 503 with the reason."""
 
     status: str = "ok"
+    version: str = Field(description="Version of Fanin.")
+    build: str | None = Field(None, description="Name of the build (FANIN_BUILD), if it has one.")
     database: str = Field("ok", description="A row was written.")
     artifacts: str = Field(description="ok: a file was written; read-only: only workers can write files.")
     disk_free_bytes: int = Field(description="Free bytes on the disk of the checkpoints.")
@@ -44,7 +47,10 @@ class Readiness(Answer):
 class ReadinessChecks:
     """Checks of one API process; a result is reused for `CHECKED_FOR_S`, so that frequent questions cost nothing."""
 
-    def __init__(self, engine: Engine, artifacts_folder: Path, data_dir: Path, worker_ttl_s: float) -> None:
+    def __init__(
+        self, engine: Engine, artifacts_folder: Path, data_dir: Path, worker_ttl_s: float, build: str | None = None
+    ) -> None:
+        self._build = build
         self._engine = engine
         self._folder = artifacts_folder
         self._data_dir = data_dir
@@ -87,7 +93,14 @@ class ReadinessChecks:
             raise cause_of(error) from None
         artifacts, free_bytes = self._check_folder()
         data = "mnist" if is_here(self._data_dir) else "mnist_5k"
-        return Readiness(artifacts=artifacts, disk_free_bytes=free_bytes, data=data, workers=live)
+        return Readiness(
+            version=version("fanin"),
+            build=self._build,
+            artifacts=artifacts,
+            disk_free_bytes=free_bytes,
+            data=data,
+            workers=live,
+        )
 
     def _check_folder(self) -> tuple[str, int]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from http import HTTPStatus
 
@@ -15,8 +16,12 @@ from service.http.content_encoding import DecodeContent
 from service.http.measures import note_request
 from service.http.numbers import MAX_DIGITS
 from service.http.problems import log_hang_up, problem_for
+from service.log_context import begin_request
+
+log = logging.getLogger(__name__)
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
+REQUEST_ID = b"x-request-id"
 INSPECTED = frozenset(
     {
         b"authorization",
@@ -39,7 +44,8 @@ class Guard:
     reached it. Nothing is answered to a client that has hung up.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, access: Access, limit_bytes: int, *, logs_access: bool = False) -> None:
+        self._logs_access = logs_access
         self._app = app
         self._decoding = DecodeContent(app, limit_bytes)
         self._access = access
@@ -52,13 +58,14 @@ class Guard:
             return
         has_started = has_ended = False
         begun = time.perf_counter()
+        request_id = begin_request(next((value for name, value in scope["headers"] if name == REQUEST_ID), None))
 
         async def guarded_send(message: Message) -> None:
             nonlocal has_started, has_ended
             if message["type"] == "http.response.start":
                 has_started = True
-                note_request(scope, message["status"], time.perf_counter() - begun)
-                message["headers"] = [*message.get("headers", ()), NOSNIFF]
+                self._note(scope, message["status"], time.perf_counter() - begun)
+                message["headers"] = [*message.get("headers", ()), NOSNIFF, (REQUEST_ID, request_id.encode())]
             else:
                 has_ended = not message.get("more_body", False)
             await send(message)
@@ -75,6 +82,12 @@ class Guard:
             if has_started:
                 raise
             await problem_for(scope, error)(scope, receive, guarded_send)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        note_request(scope, status, seconds)
+        if self._logs_access:
+            client = (scope.get("client") or ("?",))[0]
+            log.info("%s %s %d %.1f ms %s", scope["method"], scope["path"], status, 1e3 * seconds, client)
 
     def _check_headers(self, scope: Scope) -> tuple[bool, bool]:
         """Return whether the body's length is declared, and whether the body has a content coding.

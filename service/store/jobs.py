@@ -13,6 +13,7 @@ from models.diagnostics.report import Diagnostics
 from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
 from service.errors import NotFound
+from service.log_context import request_id
 from service.store.descriptions import Description, insert_labels, labels_of
 from service.store.engine import now
 from service.store.events import EventType, append_event
@@ -130,7 +131,8 @@ def insert_job(connection: Connection, request: JobRequest, run_id: str | None =
         )
     )
     insert_labels(connection, new.job_id, description.labels)
-    append_event(connection, new.job_id, "job.queued")
+    by_request = request_id()
+    append_event(connection, new.job_id, "job.queued", **({"request_id": by_request} if by_request else {}))
     return new
 
 

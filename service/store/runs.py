@@ -28,7 +28,7 @@ from service.store.engine import now, writing
 from service.store.epoch_records import EpochRecords, forget_epochs_of_job_after, insert_records
 from service.store.events import append_event
 from service.store.jobs import JobState
-from service.store.tables import jobs, runs
+from service.store.tables import events, jobs, runs
 from service.store.work_counts import add_work
 
 
@@ -66,6 +66,17 @@ def _end_of_previous(number: int, worker: str | None, run: Any) -> dict[str, Any
         return None
     silent = {"type": "worker-died", "detail": "It ended without reporting an error: killed, or out of memory."}
     return {"attempt": number, "worker": worker} | (run.last_error or silent)
+
+
+def requests_of(engine: Engine, job_ids: Collection[str]) -> dict[str, str]:
+    """Return the ids of the requests that jobs came with, by job; not of jobs that came without."""
+    first = select(events.c.job_id, events.c.data).where(events.c.job_id.in_(job_ids), events.c.type == "job.queued")
+    found: dict[str, str] = {}
+    with engine.connect() as connection:
+        for job_id, data in connection.execute(first.order_by(events.c.id)):
+            if "request_id" in data:
+                found.setdefault(job_id, data["request_id"])
+    return found
 
 
 def without_work(engine: Engine, run_ids: Collection[str]) -> set[str]:

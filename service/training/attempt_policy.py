@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.data.mnist import DataSet
 from models.errors import DataDamaged, DataMissing, FaninError, Interrupted
 from service.errors import Fenced, NotFound, Unavailable
+from service.log_context import working_on
 from service.store import runs
 from service.store.attempts import Attempt
 from service.store.outages import retry_while_unreachable
@@ -50,8 +51,12 @@ def make_attempt(context: WorkerContext, run_id: str) -> bool:
     if not attempt.members:
         log.info("%s: nothing left to do", run_id)
         return False
-    if _attempted(context, attempt):
-        _tell_released(context, attempt)
+    job_ids = [member.job_id for member in attempt.members]
+    with working_on(run=run_id, attempt=attempt.number, jobs=job_ids):
+        for job_id, request_id in retry_while_unreachable(lambda: runs.requests_of(engine, job_ids)).items():
+            log.info("%s came with the request %s", job_id, request_id)
+        if _attempted(context, attempt):
+            _tell_released(context, attempt)
     return True
 
 

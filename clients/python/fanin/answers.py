@@ -1587,6 +1587,12 @@ class Readiness(Record):
 
     status: str
 
+    version: str
+    """Version of Fanin."""
+
+    build: str | None
+    """Name of the build (FANIN_BUILD), if it has one."""
+
     database: str
     """A row was written."""
 

@@ -193,6 +193,8 @@ MODELS: dict[str, Any] = {
     "healthz": {"status": "ok"},
     "readyz": {
         "status": "ok",
+        "version": "0.1.0",
+        "build": None,
         "database": "ok",
         "artifacts": "ok",
         "disk_free_bytes": 70_677_872_640,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,15 @@ def test_health_and_readiness(api: httpx.Client) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
     ready = api.get("/readyz").json()
     assert ready.pop("disk_free_bytes") > 0
-    assert ready == {"status": "ok", "database": "ok", "artifacts": "ok", "data": "mnist_5k", "workers": 0}
+    assert ready.pop("version") == version("fanin")
+    assert ready == {
+        "status": "ok",
+        "build": None,
+        "database": "ok",
+        "artifacts": "ok",
+        "data": "mnist_5k",
+        "workers": 0,
+    }
 
 
 def test_a_service_without_tables_is_alive_but_not_ready(tmp_path: Path) -> None:
@@ -168,3 +178,26 @@ def test_answers_in_json_end_with_a_newline(
     answer = api.request(method, path, content=content, headers=headers)
     assert answer.content.endswith(b"}\n") or answer.content.endswith(b"]\n")
     assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+def test_every_response_has_the_id_of_its_request(api: httpx.Client) -> None:
+    assert api.get("/jobs", headers={"X-Request-Id": "class-7:a"}).headers["x-request-id"] == "class-7:a"
+    made = {api.get(path).headers["x-request-id"] for path in ("/jobs", "/no/such", "/jobs/x", "/healthz")}
+    assert len(made) == 4
+    assert api.get("/jobs", headers={"X-Request-Id": "a b"}).headers["x-request-id"] not in ("a b", *made)
+
+
+def test_a_job_tells_the_request_that_it_came_with(api: httpx.Client) -> None:
+    job = api.post("/jobs", json={"epochs": 0}, headers={"X-Request-Id": "submission-1"}).json()
+    (event,) = api.get(f"/jobs/{job['id']}/events").json()["data"]
+    assert (event["type"], event["data"]) == ("job.queued", {"request_id": "submission-1"})
+
+
+def test_requests_are_logged_if_that_is_wanted(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    for wanted in (False, True):
+        caplog.clear()
+        with caplog.at_level("INFO"), Api(settings.model_copy(update={"access_log": wanted})) as api:
+            api.get("/jobs?label=secret-label")
+        lines = [record.getMessage() for record in caplog.records if record.name == "service.http.guard"]
+        assert len(lines) == wanted
+        assert not lines or re.fullmatch(r"GET /jobs 200 \d+\.\d ms 127\.0\.0\.1", lines[0])

@@ -110,7 +110,7 @@ def _parser(parsers: dict[str, argparse.ArgumentParser], server: Mapping[str, En
         epilog=_epilog(server),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"fanin-client {__version__}")
+    parser.add_argument("--version", action="version", version=_versions(server))
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command", title="commands")
 
     def command(name: str, run: Run, text: str) -> argparse.ArgumentParser:
@@ -125,6 +125,11 @@ def _parser(parsers: dict[str, argparse.ArgumentParser], server: Mapping[str, En
     completing: Any = commands.add_parser("completion", help="print a script that lets your shell complete commands")
     completing.add_argument("shell", choices=SHELLS, help='bash: eval "$(fanin completion bash)"')
     return parser
+
+
+def _versions(server: Mapping[str, EntryPoint]) -> str:
+    of_service = next((entry.dist for entry in server.values() if entry.dist is not None), None)
+    return f"fanin-client {__version__}" + (f", fanin {of_service.version}" if of_service is not None else "")
 
 
 def _epilog(server: Mapping[str, EntryPoint]) -> str:

@@ -10,26 +10,26 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-_PROCESS = secrets.token_hex(4)
+_PROCESS = secrets.token_hex(4).encode()
 _numbers = itertools.count(1)
-_request: ContextVar[str | None] = ContextVar("request_id", default=None)
+_request: ContextVar[bytes | None] = ContextVar("request_id", default=None)
 _work: dict[str, object] = {}
 
 
-def begin_request(sent: bytes | None) -> str:
+def begin_request(sent: bytes | None) -> bytes:
     """Return the id of a request, and note it for the lines and the events that come of it.
 
     It is that of its X-Request-Id, if that has up to 64 letters, digits and ._:-, else a new one.
     """
-    taken = sent is not None and REQUEST_ID.fullmatch(sent) is not None
-    request_id = sent.decode() if taken and sent is not None else f"{_PROCESS}-{next(_numbers):x}"
-    _request.set(request_id)
-    return request_id
+    taken = sent if sent is not None and REQUEST_ID.fullmatch(sent) else b"%s-%x" % (_PROCESS, next(_numbers))
+    _request.set(taken)
+    return taken
 
 
 def request_id() -> str | None:
     """Return the id of the request that is answered now, if there is one."""
-    return _request.get()
+    current = _request.get()
+    return None if current is None else current.decode()
 
 
 @contextmanager
@@ -45,5 +45,5 @@ def working_on(**work: object) -> Iterator[None]:
 def log_fields() -> dict[str, object]:
     """Return the fields of a line that is written now."""
     found = dict(_work)
-    current = _request.get()
+    current = request_id()
     return found if current is None else {"request_id": current, **found}

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 REQUEST_ID = b"x-request-id"
+OF_SCOPE = "fanin.request_id"
 INSPECTED = frozenset(
     {
         b"authorization",
@@ -31,6 +32,7 @@ INSPECTED = frozenset(
         b"content-length",
         b"content-encoding",
         b"transfer-encoding",
+        REQUEST_ID,
     }
 )
 
@@ -58,14 +60,13 @@ class Guard:
             return
         has_started = has_ended = False
         begun = time.perf_counter()
-        request_id = begin_request(next((value for name, value in scope["headers"] if name == REQUEST_ID), None))
 
         async def guarded_send(message: Message) -> None:
             nonlocal has_started, has_ended
             if message["type"] == "http.response.start":
                 has_started = True
                 self._note(scope, message["status"], time.perf_counter() - begun)
-                message["headers"] = [*message.get("headers", ()), NOSNIFF, (REQUEST_ID, request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), NOSNIFF, (REQUEST_ID, scope[OF_SCOPE])]
             else:
                 has_ended = not message.get("more_body", False)
             await send(message)
@@ -96,6 +97,7 @@ class Guard:
         the body comes in chunks.
         """
         found = {name: value for name, value in scope["headers"] if name in INSPECTED}
+        scope[OF_SCOPE] = begin_request(found.get(REQUEST_ID))
         self._access.check(scope["method"], scope["path"], found)
         declared = found.get(b"content-length", b"")
         # Of bytes, `isdigit` knows the digits 0 to 9 alone.

@@ -70,7 +70,7 @@ def test_a_line_of_json_has_its_message_whole_and_alone() -> None:
 
 def test_a_line_says_what_it_is_about() -> None:
     def of_request() -> dict[str, Any]:
-        assert begin_request(b"abc-1") == "abc-1"
+        assert begin_request(b"abc-1") == b"abc-1"
         return in_json("x")
 
     assert contextvars.Context().run(of_request)["request_id"] == "abc-1"
@@ -82,7 +82,7 @@ def test_a_line_says_what_it_is_about() -> None:
 
 @pytest.mark.parametrize("sent", [None, b"", b"a b", b"x" * 65, b"caf\xe9", b"a\nb"])
 def test_an_id_that_cannot_be_one_is_replaced(sent: bytes | None) -> None:
-    ids = {contextvars.Context().run(begin_request, sent) for _ in range(3)}
+    ids = {contextvars.Context().run(begin_request, sent).decode() for _ in range(3)}
     assert len(ids) == 3
     assert all(one.isascii() and 10 <= len(one) <= 20 for one in ids)
 

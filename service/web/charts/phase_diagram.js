@@ -8,6 +8,7 @@ import { fillLater } from "../lib/notices.js";
 import { inkOf } from "../lib/palette.js";
 import { chart, draw } from "./plotly_chart.js";
 
+const ON_MAP = "#111"; // the map has the same colours in both themes, and the line lies on its brightest
 const ACTIVATIONS = ["tanh", "relu", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
 const MOST_LAYERS = 100; // what reaches deeper is drawn alike
 
@@ -107,7 +108,7 @@ function tracesOf(diagram) {
       x: diagram.critical_line.map((point) => point.sigma_w),
       y: diagram.critical_line.map((point) => point.sigma_b),
       mode: diagram.critical_line.length > 1 ? "lines" : "markers",
-      line: { color: ink, width: 2 },
+      line: { color: ON_MAP, width: 2 },
       marker: { color: ink, symbol: "x", size: 12 },
       hovertemplate: "critical: σ_w %{x:.3f}, σ_b %{y:.3f}<extra></extra>",
     },

@@ -44,6 +44,7 @@ from service.api.routes import (
     workers,
 )
 from service.api.routes import job_actions as job_actions
+from service.api.routes import job_logs as job_logs
 from service.api.routes import web_page as page
 from service.artifacts import Artifacts
 from service.http import problems
@@ -84,6 +85,7 @@ BODY_MODELS = (
 ROUTERS = (
     jobs.router,
     job_actions.router,
+    job_logs.router,
     edits.router,
     events.router,
     experiments.router,

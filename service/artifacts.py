@@ -19,6 +19,7 @@ from models.errors import CheckpointDamaged
 from service.errors import Unavailable
 
 JOBS = "jobs"
+LOGS = "logs"
 FILES_AT_ONCE = 4
 CHECKED_KEPT = 10_000
 PIECE_BYTES = 256 * 1024
@@ -41,6 +42,16 @@ def attempt_folder(job_id: str, run_id: str, attempt: int, token: str) -> str:
     `token` is random: after a restore of an older database, an attempt has the number of one that left files.
     """
     return attempt_prefix(job_id, run_id, attempt) + token
+
+
+def log_path(job_id: str, attempt: int) -> str:
+    """Return the path of the log of an attempt at a job."""
+    return f"{job_folder(job_id)}/{LOGS}/{attempt:06d}.log"
+
+
+def is_log(path: str) -> bool:
+    """Return whether a file is a log of an attempt: no row points to it."""
+    return path.split("/")[2:3] == [LOGS]
 
 
 class StoredFile(NamedTuple):
@@ -149,6 +160,24 @@ class Artifacts:
                 self._checked.clear()
             self._checked[path] = state, sha256
         return StoredFile(file, found.st_size, sha256)
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write a file that may be written again, such as a log: it appears whole, and may be lost with the power."""
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            part.write_bytes(content)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def read_log(self, path: str) -> bytes | None:
+        """Return the content of a file that may be written again; None if there is none."""
+        try:
+            return (self._root / path).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""

@@ -71,7 +71,7 @@ def set_up_logging(settings: Settings, process_name: str) -> None:
     otherwise.
     """
     is_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
-    formatter = _text_formatter(process_name) if is_text else JsonFormatter(process_name)
+    formatter = text_formatter(process_name) if is_text else JsonFormatter(process_name)
     folder = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     file = RotatingFileHandler(folder / f"{process_name}.log", maxBytes=FILE_BYTES, backupCount=FILES_KEPT)
@@ -86,7 +86,8 @@ def set_up_logging(settings: Settings, process_name: str) -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed byte of a form
 
 
-def _text_formatter(process_name: str) -> logging.Formatter:
+def text_formatter(process_name: str) -> logging.Formatter:
+    """Return the formatter of lines of text, with times in UTC."""
     formatter = OneLineFormatter(
         f"%(asctime)s %(levelname)s {process_name}[%(process)d] %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"
     )

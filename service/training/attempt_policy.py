@@ -19,6 +19,7 @@ from service.store import runs
 from service.store.attempts import Attempt
 from service.store.outages import retry_while_unreachable
 from service.store.work_counts import note_work
+from service.training.attempt_log import AttemptLog
 from service.training.context import Drained, WorkerContext
 from service.training.failure_reasons import failure_reason
 from service.training.run_attempt import RunAttempt
@@ -52,7 +53,9 @@ def make_attempt(context: WorkerContext, run_id: str) -> bool:
         log.info("%s: nothing left to do", run_id)
         return False
     job_ids = [member.job_id for member in attempt.members]
-    with working_on(run=run_id, attempt=attempt.number, jobs=job_ids):
+    kept = AttemptLog(context.artifacts, attempt.number, job_ids, context.worker)
+    with working_on(run=run_id, attempt=attempt.number, jobs=job_ids), kept:
+        log.info("%s: attempt %d begins on %s", run_id, attempt.number, context.worker)
         for job_id, request_id in retry_while_unreachable(lambda: runs.requests_of(engine, job_ids)).items():
             log.info("%s came with the request %s", job_id, request_id)
         if _attempted(context, attempt):

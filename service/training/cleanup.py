@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from service.artifacts import JOBS, Artifacts, attempt_prefix, job_folder
+from service.artifacts import JOBS, Artifacts, attempt_prefix, is_log, job_folder
 from service.errors import IllegalTransition, ModelInUse, NotFound
 from service.store import checkpoints, idempotency
 from service.store.checkpoints import JobFiles
@@ -124,7 +124,7 @@ def _orphans(job_id: str, listed: list[str], files: JobFiles) -> list[str]:
     """Return the files that no row points to and that no current attempt can still commit."""
     if not files.is_known:
         return []
-    orphans = [path for path in listed if path not in files.paths]
+    orphans = [path for path in listed if path not in files.paths and not is_log(path)]
     if not files.is_open:
         return orphans
     being_written = attempt_prefix(job_id, files.run_id, files.attempt)

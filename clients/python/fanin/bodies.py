@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from fanin.record import Record
 
 Json = Mapping[str, Any]
+Priority = Literal["high", "normal", "low"]
+State = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
+Sort = Literal["created_at", "-created_at", "accuracy", "-accuracy", "loss", "-loss"]
 
 
 def given(**fields: Any) -> dict[str, Any]:

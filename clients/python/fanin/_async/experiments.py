@@ -10,11 +10,11 @@ from typing import Any, Literal
 from fanin import answers
 from fanin._async import streams
 from fanin._async.clock import sleep
-from fanin._async.jobs import AsyncJob, AsyncJobs, Priority
+from fanin._async.jobs import AsyncJob, AsyncJobs
 from fanin._async.pages import AsyncItems, Place
 from fanin._async.transport import AsyncTransport, answer_in
 from fanin.answers import Event, ExperimentSummary, RecipeView
-from fanin.bodies import UNSET, Json, Unset, changes, condition, given
+from fanin.bodies import UNSET, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
 from fanin.errors import FaninError
 from fanin.html import experiment_html

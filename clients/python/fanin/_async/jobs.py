@@ -13,18 +13,14 @@ from fanin._async.models import AsyncModel
 from fanin._async.pages import AsyncItems, Place
 from fanin._async.transport import AsyncTransport, answer_in
 from fanin.answers import Checkpoint, DeletedJobs, Diagnostics, EpochMetrics, Event, JobWithMetrics, Validation
-from fanin.bodies import UNSET, Json, Unset, changes, condition, given, named
+from fanin.bodies import UNSET, Json, Priority, Sort, State, Unset, changes, condition, given, named
 from fanin.errors import FaninError
 from fanin.html import job_html
 from fanin.layers import LayerRecords
 from fanin.progress import shown
 from fanin.waiting import Waiting
 
-Priority = Literal["high", "normal", "low"]
-State = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
-Sort = Literal["created_at", "-created_at", "accuracy", "-accuracy", "loss", "-loss"]
 ENDED = ("cancelled", "succeeded", "failed")
-PATH = "/jobs/{job_id}"
 
 
 class AsyncJob(JobWithMetrics):
@@ -87,6 +83,10 @@ class AsyncJob(JobWithMetrics):
     def checkpoints(self) -> AsyncItems[Checkpoint]:
         """Return the stored weights, oldest first."""
         return AsyncJobs(self._transport).checkpoints(self.id)
+
+    async def logs(self, attempt: int | None = None) -> str:
+        """Return what the worker has logged in an attempt (None: the last one)."""
+        return await AsyncJobs(self._transport).logs(self.id, attempt=attempt)
 
     async def cancel(self) -> AsyncJob:
         """Cancel the job; its checkpoints stay."""
@@ -195,8 +195,7 @@ class AsyncJobs:
 
     async def validate(self, spec: Json | None = None, *, priority: Priority | None = None) -> Validation:
         """Return the whole spec and the estimates of a job, without queueing it; `spec` is the body of a job."""
-        query = {"validate_only": True, "priority": priority}
-        body = given(spec=spec or {})["spec"]
+        query, body = {"validate_only": True, "priority": priority}, given(spec=spec or {})["spec"]
         return Validation(await self._transport.answer("POST", "/jobs", query=query, body=body))
 
     def list(
@@ -267,8 +266,12 @@ class AsyncJobs:
     ) -> DeletedJobs:
         """Delete up to 1,000 jobs of a filter, or with `dry_run` only say which; those that must stay are `kept`."""
         query = {"dry_run": dry_run, "state": state, "scheme": scheme, "label": label}
-        response = await self._transport.request("DELETE", "/jobs", query=query, is_repeatable=dry_run)
-        return DeletedJobs(answer_in(response))
+        return DeletedJobs(await self._transport.answer("DELETE", "/jobs", query=query, is_repeatable=dry_run))
+
+    async def logs(self, job_id: str, *, attempt: int | None = None) -> str:
+        """Return the last 256 KiB that the worker has logged in an attempt at a job (None: the last one)."""
+        path, query, headers = {"job_id": job_id}, {"attempt": attempt}, {"Accept": "text/plain"}
+        return (await self._transport.request("GET", "/jobs/{job_id}/logs", path, query=query, headers=headers)).text
 
     def metrics(self, job_id: str) -> AsyncItems[EpochMetrics]:
         """Return the metrics of every committed epoch."""
@@ -287,11 +290,9 @@ class AsyncJobs:
 
         After a broken connection they go on where they were. They end when the jobs have; those of all jobs never do.
         """
+        stream = streams.events(self._transport, "/events", {}, {"job": ",".join(job_ids) or None}, after)
         if len(job_ids) == 1:
             stream = streams.events(self._transport, "/jobs/{job_id}/events", {"job_id": job_ids[0]}, after=after)
-        else:
-            query = {"job": ",".join(job_ids) or None}
-            stream = streams.events(self._transport, "/events", {}, query, after=after)
         async for event in stream:
             yield event
 

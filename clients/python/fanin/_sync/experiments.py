@@ -10,11 +10,11 @@ from typing import Any, Literal
 from fanin import answers
 from fanin._sync import streams
 from fanin._sync.clock import sleep
-from fanin._sync.jobs import Job, Jobs, Priority
+from fanin._sync.jobs import Job, Jobs
 from fanin._sync.pages import Items, Place
 from fanin._sync.transport import Transport, answer_in
 from fanin.answers import Event, ExperimentSummary, RecipeView
-from fanin.bodies import UNSET, Json, Unset, changes, condition, given
+from fanin.bodies import UNSET, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
 from fanin.errors import FaninError
 from fanin.html import experiment_html

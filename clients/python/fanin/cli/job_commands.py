@@ -34,6 +34,9 @@ def add_to(commands: Any) -> None:
     jobs.add_argument("--label", action="append", help="only those with this label: KEY:VALUE or KEY")
     jobs.add_argument("--sort", help="-accuracy, loss, created_at, ...")
     jobs.add_argument("--limit", type=count, default=20, help="how many (default: 20)")
+    logs = commands("logs", _logs, "print what the worker has logged of a job")
+    logs.add_argument("id", metavar="JOB", help="job_...")
+    logs.add_argument("--attempt", type=count, metavar="N", help="of this attempt (default: the last one)")
     for name, text in (
         ("cancel", "cancel jobs; their checkpoints stay"),
         ("pause", "pause jobs at the end of their epoch"),
@@ -108,6 +111,12 @@ def _jobs(options: argparse.Namespace, client: Client, output: Output) -> int:
         for job in found
     ]
     output.show_table([job.to_dict() for job in found], heads, rows, "There are no such jobs.")
+    return 0
+
+
+def _logs(options: argparse.Namespace, client: Client, output: Output) -> int:
+    text = client.jobs.logs(options.id, attempt=options.attempt)
+    output.show({"job": options.id, "log": text}, text.rstrip("\n"))
     return 0
 
 

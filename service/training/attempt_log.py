@@ -1,0 +1,84 @@
+"""The log of an attempt, kept beside the checkpoints of its jobs: what a worker on another machine has to say.
+
+The last 256 KiB of lines of an attempt are kept for each job, without the lines that are about other jobs of its run.
+They are written every few seconds, and when the attempt ends; a worker that is killed loses the lines since.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from service.artifacts import Artifacts, log_path
+from service.logs import text_formatter
+
+log = logging.getLogger(__name__)
+
+MAX_LOG_BYTES = 256 * 1024
+WRITTEN_EVERY_S = 2.0
+FEW = 8
+"""The logs of a run with more jobs are written at its end alone."""
+
+
+class AttemptLog(logging.Handler):
+    """Keeps the lines that this process logs during an attempt, and writes them for each job of it."""
+
+    def __init__(self, artifacts: Artifacts, number: int, job_ids: Sequence[str], worker: str) -> None:
+        super().__init__()
+        self.setFormatter(text_formatter(worker))
+        self._artifacts, self._number, self._job_ids = artifacts, number, job_ids
+        self._lines: deque[str] = deque()
+        self._bytes = 0
+        self._has_news = False
+        self._ended = threading.Event()
+        self._writer: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, and drop the oldest ones beyond the limit."""
+        line = self.format(record) + "\n"
+        self._lines.append(line)
+        self._bytes += len(line)
+        self._has_news = True
+        while self._bytes > MAX_LOG_BYTES and len(self._lines) > 1:
+            self._bytes -= len(self._lines.popleft())
+
+    def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self)
+        if len(self._job_ids) <= FEW:
+            self._writer = threading.Thread(target=self._write_again, name="attempt-log", daemon=True)
+            self._writer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logging.getLogger().removeHandler(self)
+        self._ended.set()
+        if self._writer is not None:
+            self._writer.join()
+        self._write()
+
+    def _write_again(self) -> None:
+        while not self._ended.wait(WRITTEN_EVERY_S):
+            self._write()
+
+    def _write(self) -> None:
+        if not self._has_news:
+            return
+        self._has_news = False
+        self.acquire()
+        try:
+            lines = list(self._lines)
+        finally:
+            self.release()
+        for job_id in self._job_ids:
+            others = [other for other in self._job_ids if other != job_id]
+            own = [line for line in lines if job_id in line or not any(other in line for other in others)]
+            try:
+                self._artifacts.replace(log_path(job_id, self._number), "".join(own).encode(errors="replace"))
+            except OSError as error:  # the checkpoints go there too, and say it with more weight
+                log.warning("the log of %s cannot be written: %s", job_id, error)

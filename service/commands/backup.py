@@ -72,7 +72,7 @@ def backup(settings: Settings, destination: Path) -> str:
     try:
         with _files_held(source):
             jobs, files = _copy_database(source, part / DATABASE)
-            missing = _copy_files(settings.artifacts_folder, part / ARTIFACTS, files)
+            missing = copy_files(settings.artifacts_folder, part / ARTIFACTS, files)
         part.rename(destination)
     except OSError as error:
         raise BackupFailed(f"The backup failed: {error.strerror}: {error.filename or part}.") from error
@@ -125,7 +125,7 @@ def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = Fa
             )
     with _opened(backup_folder) as source, snapshot(source) as rows:
         files = [file for file in files_of_rows(rows) if file not in lost]
-        _copy_files(backup_folder / ARTIFACTS, settings.artifacts_folder, files)
+        copy_files(backup_folder / ARTIFACTS, settings.artifacts_folder, files)
         client = client_of(target)
         with writing(target) as connection:
             counts = copy_rows(rows, connection)
@@ -190,7 +190,7 @@ def _opened(backup_folder: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _copy_files(source: Path, target: Path, files: Sequence[FileOfRow]) -> int:
+def copy_files(source: Path, target: Path, files: Sequence[FileOfRow]) -> int:
     """Copy files that are not there yet, and flush them to the disk; return how many are missing in `source`."""
     missing = 0
     for file in files:

@@ -1,4 +1,4 @@
-"""The commands `fanin backup`, `fanin verify` and `fanin restore` on the command line."""
+"""The commands `fanin backup`, `verify`, `restore` and `move` on the command line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     checking.add_argument("backup", nargs="?", type=Path, help="folder of a backup (default: the service's own files)")
     bringing = add_command(commands, "restore", _restore)
     bringing.add_argument("backup", type=Path, help="folder of a backup")
+    moving = add_command(commands, "move", _move)
+    moving.add_argument("--to", required=True, metavar="URL", help="postgresql://USER@HOST/DATABASE or sqlite:///PATH")
+    moving.add_argument("--artifacts", type=Path, metavar="DIR", help="folder of the files there (default: the same)")
     bringing.add_argument("--accept-damage", action="store_true", help="restore even if files of weights are damaged")
 
 
@@ -37,6 +40,18 @@ def _verify(options: argparse.Namespace) -> int:
         print(f"DAMAGED  {kind} of {file.job_id}@{file.epoch}: {reason}")
     print(f"{verified.files} files checked, {len(verified.damaged)} missing or damaged.")
     return 1 if verified.damaged else 0
+
+
+def _move(options: argparse.Namespace) -> int:
+    from service.commands.move import move, target_of
+
+    settings = read_settings()
+    target = target_of(settings, options.to, options.artifacts)
+    print(move(settings, target))
+    print(
+        f"Start the service with FANIN_DATABASE_URL={options.to.partition('@')[2] or options.to} and its user's name."
+    )
+    return 0
 
 
 def _restore(options: argparse.Namespace) -> int:

@@ -14,5 +14,6 @@ COMMANDS = {
     "backup": "copy all jobs and their files, while the service runs or not",
     "verify": "compare every checkpoint file with its hash",
     "restore": "put a backup into an empty database",
+    "move": "take all jobs to another database, with the service stopped",
     "demo": "start a service, train, predict, stop: the workflow in two minutes",
 }

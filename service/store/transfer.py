@@ -72,7 +72,7 @@ def has_jobs(connection: Connection) -> bool:
     return connection.execute(select(jobs.c.id).limit(1)).first() is not None
 
 
-def requeue_open_jobs(connection: Connection) -> dict[str, int]:
+def requeue_open_jobs(connection: Connection, by: str = "restore") -> dict[str, int]:
     """Give the jobs that have not ended a new run, and return the ids of the new runs with their priorities.
 
     Pending cancels and pauses are carried out. The caller enqueues the runs in the same transaction. A new run has
@@ -91,7 +91,7 @@ def requeue_open_jobs(connection: Connection) -> dict[str, int]:
             new_id = insert_run(connection, run.attempt, run.pins)
             connection.execute(update(jobs).where(*waiting).values(run_id=new_id, state="queued"))
             for member in members:
-                append_event(connection, member.id, "job.queued", by="restore")
+                append_event(connection, member.id, "job.queued", by=by)
             new_runs[new_id] = min(member.priority for member in members)
         close_run_if_done(connection, run.id)
     return new_runs

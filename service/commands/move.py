@@ -1,0 +1,85 @@
+"""`fanin move`: take all jobs to another database, such as from SQLite to PostgreSQL, with the service stopped.
+
+Files are copied first, then all rows in one transaction. An interrupted move can be made again: the source is only
+read, and the target has either no job or all of them.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+
+from service.commands.backup import copy_files
+from service.commands.startup import migrate_all
+from service.errors import ServiceError
+from service.queue.engine import client_of, enqueue
+from service.settings import Settings, read_settings
+from service.store.engine import open_engine, writing
+from service.store.migration import require_tables
+from service.store.outages import check_connection
+from service.store.transfer import copy_rows, files_of_rows, has_jobs, requeue_open_jobs, snapshot
+from service.store.workers import count_live
+
+
+class MoveFailed(ServiceError):
+    """The jobs cannot be taken to this target now."""
+
+
+def move(settings: Settings, target: Settings) -> str:
+    """Copy the database and the files of `settings` to those of `target`, and return what was moved as a sentence.
+
+    Paused jobs stay paused; jobs that had not ended are queued again there, and go on from their last checkpoint. The
+    files are copied only if the target has another folder for them. Raises `MoveFailed`, `Unavailable`, and
+    `DatabaseNotReady` if the tables of the source are of another version.
+    """
+    if target.sqlalchemy_url == settings.sqlalchemy_url:
+        raise MoveFailed("The target is the database of this service already.", "Name another one: --to URL.")
+    with ExitStack() as stack:
+        source = _opened(stack, settings)
+        check_connection(source)
+        require_tables(source)
+        with source.connect() as connection:
+            if count_live(connection, settings.worker_ttl_s):
+                raise MoveFailed(
+                    "A worker is alive: what it commits from now on would be left behind.",
+                    f"Stop the service and all workers, wait {settings.worker_ttl_s:g} s, and move again.",
+                )
+        migrate_all(target)
+        engine = _opened(stack, target)
+        with engine.connect() as connection:
+            if has_jobs(connection):
+                raise MoveFailed("The target has jobs already.", "Name an empty database; a move overwrites nothing.")
+        with snapshot(source) as rows:
+            return _copied(rows, engine, (settings.artifacts_folder, target.artifacts_folder))
+
+
+def _opened(stack: ExitStack, settings: Settings) -> Engine:
+    engine = open_engine(settings.sqlalchemy_url)
+    stack.callback(engine.dispose)
+    return engine
+
+
+def _copied(rows: Connection, engine: Engine, folders: tuple[Path, Path]) -> str:
+    """Copy files between two folders if they are not one, and then all rows; return what was moved as a sentence."""
+    files = files_of_rows(rows)
+    missing = 0 if folders[0] == folders[1] else copy_files(*folders, files)
+    client = client_of(engine)
+    with writing(engine) as connection:
+        counts = copy_rows(rows, connection)
+        new_runs = requeue_open_jobs(connection, by="move")
+        for run_id, priority in new_runs.items():
+            enqueue(client, connection, run_id, priority)
+    lost = f" {missing} files were missing before: `fanin verify` names them." if missing else ""
+    return f"{counts['jobs']} jobs with {len(files) - missing} files are moved; {len(new_runs)} runs are queued.{lost}"
+
+
+def target_of(settings: Settings, database_url: str, artifacts: Path | None) -> Settings:
+    """Return the settings with another database, and with another folder of files unless that is None.
+
+    Raises `WrongSettings` for an address that is none.
+    """
+    return read_settings(
+        home=settings.home, database_url=database_url, artifacts_dir=artifacts or settings.artifacts_folder
+    )

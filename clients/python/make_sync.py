@@ -21,6 +21,8 @@ WORDS = (
     (r"\bAsyncGenerator\[Event, None\]", "Generator[Event, None, None]"),
     (r"\bAsyncGenerator\b", "Generator"),
     (r"\baclosing\b", "closing"),
+    (r"\bAwaitable\[Thing\]", "Thing"),
+    (r"import Awaitable, Callable", "import Callable"),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\bhttpx\.AsyncClient\b", "httpx.Client"),
     (r"\bAsync([A-Z]\w+)", r"\1"),

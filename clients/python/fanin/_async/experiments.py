@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from fanin import answers
 from fanin._async import streams
-from fanin._async.clock import sleep
 from fanin._async.jobs import AsyncJob, AsyncJobs
 from fanin._async.pages import AsyncItems, Place
 from fanin._async.transport import AsyncTransport, answer_in
+from fanin._async.waits import until_ended
 from fanin.answers import Event, ExperimentSummary, RecipeView
 from fanin.bodies import UNSET, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
-from fanin.errors import FaninError
 from fanin.html import experiment_html
-from fanin.progress import shown
 from fanin.waiting import Waiting
 
 
@@ -37,19 +34,13 @@ class AsyncExperiment(answers.Experiment):
         self, timeout_s: float | None = None, *, progress: bool | Callable[[AsyncExperiment], object] = False
     ) -> AsyncExperiment:
         """Wait until all members have ended, and return the experiment; see `job.wait`."""
-        waiting, experiment = Waiting(f"The experiment {self.id}", timeout_s), self
-        with shown(progress) as display:
-            while True:
-                try:
-                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
-                    experiment = AsyncExperiment((await AsyncExperiments(once).get(self.id)).to_dict(), self._transport)
-                    waiting.note_answer()
-                except FaninError as error:
-                    waiting.note_silence(error)
-                display.show(experiment)
-                if experiment.has_ended:
-                    return experiment
-                await sleep(waiting.pause_s())
+
+        async def fetch(transport: AsyncTransport) -> AsyncExperiment:
+            return AsyncExperiment((await AsyncExperiments(transport).get(self.id)).to_dict(), self._transport)
+
+        return await until_ended(
+            self, self._transport, fetch, Waiting(f"The experiment {self.id}", timeout_s), progress
+        )
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         """Yield the events of all members after an id (None: all), as they happen, until all have ended."""

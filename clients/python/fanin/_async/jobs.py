@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from fanin._async import streams
-from fanin._async.clock import sleep
 from fanin._async.models import AsyncModel
 from fanin._async.pages import AsyncItems, Place
 from fanin._async.transport import AsyncTransport, answer_in
+from fanin._async.waits import until_ended
 from fanin.answers import Checkpoint, DeletedJobs, Diagnostics, EpochMetrics, Event, JobWithMetrics, Validation
 from fanin.bodies import UNSET, Json, Priority, Sort, State, Unset, changes, condition, given, named
-from fanin.errors import FaninError
 from fanin.html import job_html
 from fanin.layers import LayerRecords
-from fanin.progress import shown
 from fanin.waiting import Waiting
 
 ENDED = ("cancelled", "succeeded", "failed")
@@ -51,19 +48,11 @@ class AsyncJob(JobWithMetrics):
         each time that it was fetched. An outage of up to five minutes is waited for.
         Raises `WaitTimeout` after `timeout_s`; the job then goes on.
         """
-        waiting, job = Waiting(f"The job {self.id}", timeout_s), self
-        with shown(progress) as display:
-            while True:
-                try:
-                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
-                    job = AsyncJob((await AsyncJobs(once).get(self.id)).to_dict(), self._transport)
-                    waiting.note_answer(job.state)
-                except FaninError as error:
-                    waiting.note_silence(error)
-                display.show(job)
-                if job.has_ended:
-                    return job
-                await sleep(waiting.pause_s())
+
+        async def fetch(transport: AsyncTransport) -> AsyncJob:
+            return AsyncJob((await AsyncJobs(transport).get(self.id)).to_dict(), self._transport)
+
+        return await until_ended(self, self._transport, fetch, Waiting(f"The job {self.id}", timeout_s), progress)
 
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         """Yield the job's events after an id (None: all), as they happen, until it has ended."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from fanin import answers
 from fanin._sync import streams
-from fanin._sync.clock import sleep
 from fanin._sync.jobs import Job, Jobs
 from fanin._sync.pages import Items, Place
 from fanin._sync.transport import Transport, answer_in
+from fanin._sync.waits import until_ended
 from fanin.answers import Event, ExperimentSummary, RecipeView
 from fanin.bodies import UNSET, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
-from fanin.errors import FaninError
 from fanin.html import experiment_html
-from fanin.progress import shown
 from fanin.waiting import Waiting
 
 
@@ -37,19 +34,11 @@ class Experiment(answers.Experiment):
         self, timeout_s: float | None = None, *, progress: bool | Callable[[Experiment], object] = False
     ) -> Experiment:
         """Wait until all members have ended, and return the experiment; see `job.wait`."""
-        waiting, experiment = Waiting(f"The experiment {self.id}", timeout_s), self
-        with shown(progress) as display:
-            while True:
-                try:
-                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
-                    experiment = Experiment((Experiments(once).get(self.id)).to_dict(), self._transport)
-                    waiting.note_answer()
-                except FaninError as error:
-                    waiting.note_silence(error)
-                display.show(experiment)
-                if experiment.has_ended:
-                    return experiment
-                sleep(waiting.pause_s())
+
+        def fetch(transport: Transport) -> Experiment:
+            return Experiment((Experiments(transport).get(self.id)).to_dict(), self._transport)
+
+        return until_ended(self, self._transport, fetch, Waiting(f"The experiment {self.id}", timeout_s), progress)
 
     def events(self, after: int | None = None) -> Iterator[Event]:
         """Yield the events of all members after an id (None: all), as they happen, until all have ended."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from fanin._sync import streams
-from fanin._sync.clock import sleep
 from fanin._sync.models import Model
 from fanin._sync.pages import Items, Place
 from fanin._sync.transport import Transport, answer_in
+from fanin._sync.waits import until_ended
 from fanin.answers import Checkpoint, DeletedJobs, Diagnostics, EpochMetrics, Event, JobWithMetrics, Validation
 from fanin.bodies import UNSET, Json, Priority, Sort, State, Unset, changes, condition, given, named
-from fanin.errors import FaninError
 from fanin.html import job_html
 from fanin.layers import LayerRecords
-from fanin.progress import shown
 from fanin.waiting import Waiting
 
 ENDED = ("cancelled", "succeeded", "failed")
@@ -49,19 +46,11 @@ class Job(JobWithMetrics):
         each time that it was fetched. An outage of up to five minutes is waited for.
         Raises `WaitTimeout` after `timeout_s`; the job then goes on.
         """
-        waiting, job = Waiting(f"The job {self.id}", timeout_s), self
-        with shown(progress) as display:
-            while True:
-                try:
-                    once = replace(self._transport, max_retries=0, timeout_s=waiting.look_s(self._transport.timeout_s))
-                    job = Job((Jobs(once).get(self.id)).to_dict(), self._transport)
-                    waiting.note_answer(job.state)
-                except FaninError as error:
-                    waiting.note_silence(error)
-                display.show(job)
-                if job.has_ended:
-                    return job
-                sleep(waiting.pause_s())
+
+        def fetch(transport: Transport) -> Job:
+            return Job((Jobs(transport).get(self.id)).to_dict(), self._transport)
+
+        return until_ended(self, self._transport, fetch, Waiting(f"The job {self.id}", timeout_s), progress)
 
     def events(self, after: int | None = None) -> Iterator[Event]:
         """Yield the job's events after an id (None: all), as they happen, until it has ended."""

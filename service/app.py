@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -64,6 +65,8 @@ from service.queue.admission import JobLimits
 from service.queue.submission import Queue
 from service.settings import Settings
 from service.store.engine import open_engine, time_statements
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = """Train MNIST digit classifiers with a chosen weight-initialization scheme on a worker queue, keep
 every checkpoint, and predict digits with any of them.
@@ -201,7 +204,10 @@ def _lifespan_of(settings: Settings) -> Any:
 
 async def _share(measures: SharedMeasures) -> None:
     while True:
-        await asyncio.to_thread(measures.share)
+        try:
+            await asyncio.to_thread(measures.share)
+        except OSError as error:  # the numbers of this process are then missing in the answers of the others
+            log.warning("the metrics of this process cannot be shared: %s", error)
         await asyncio.sleep(SHARING_INTERVAL_S)
 
 

@@ -51,7 +51,7 @@ def log_path(job_id: str, attempt: int) -> str:
 
 def is_log(path: str) -> bool:
     """Return whether a file is a log of an attempt: no row points to it."""
-    return path.split("/")[2:3] == [LOGS]
+    return path.split("/")[2:3] == [LOGS] and path.endswith(".log")
 
 
 class StoredFile(NamedTuple):

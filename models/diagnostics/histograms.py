@@ -9,14 +9,11 @@ from torch import Tensor
 
 from models.diagnostics.distributions import BINS, OUTER, Histogram, LayerDistributions
 from models.diagnostics.layer_statistics import passed
-from models.diagnostics.statistics import quantiles
 
 if TYPE_CHECKING:
     from models.diagnostics.measure import Probe
     from models.network.stack import NetworkStack
 
-RANGE_VALUES = 65_536
-"""So many of the numbers give the range of a histogram."""
 MAX_COMPARED_UNITS = 256
 NARROW = 1e-3
 """Half the width of a histogram of equal numbers, relative to them."""
@@ -45,7 +42,7 @@ def histogram(values: Tensor, ends: tuple[float, float] | None = None) -> Histog
     low, high = ends or _range_of(rest)
     counts = torch.zeros(BINS, dtype=torch.int64)
     if len(rest):
-        places = ((rest - low) / (high - low) * BINS).long().clamp_(0, BINS - 1)
+        places = ((rest - low) / (high - low) * BINS).clamp_(0, BINS - 1).long()  # a long would overflow first
         counts = torch.bincount(places, minlength=BINS)
     return Histogram(
         low=low,
@@ -72,6 +69,7 @@ def unit_cosines(weight: Tensor) -> Histogram | None:
 def _range_of(values: Tensor) -> tuple[float, float]:
     if len(values) == 0:
         return 0.0, 0.0
-    low, high = quantiles(values[None], (OUTER, 1 - OUTER), RANGE_VALUES)[0].tolist()
+    outer = int(OUTER * len(values))
+    low, high = (float(torch.kthvalue(values, place).values) for place in (outer + 1, len(values) - outer))
     room = NARROW * max(abs(low), abs(high)) if high - low <= NARROW * max(abs(low), abs(high)) else 0.0
     return low - room, high + room

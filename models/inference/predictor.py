@@ -105,7 +105,7 @@ class Predictor:
                 z = np.dot(h, weight) + bias
                 h = z if number == len(self._layers) - 1 else self._activation(z)
                 layers.append(h[0])
-        _checked(h, bool(np.isfinite(h).all()))
+        _checked(h, all(bool(np.isfinite(values).all()) for values in layers))
         return layers
 
     def incoming(self, layer: int, units: NDArray[np.int64]) -> Floats:

@@ -8,30 +8,32 @@ from typing import Annotated
 from fastapi import Header, Response
 
 from service.errors import PreconditionFailed
-from service.store.descriptions import Versions
+from service.store.descriptions import ANY_VERSION, Versions
 
 IfMatch = Annotated[
-    str | None,
+    list[str] | None,
     Header(alias="If-Match", description="Only if the resource has one of these ETags (*: if it exists); else 412."),
 ]
-
 
 _ETAG = re.compile(r'(?:W/)?(?:"([^"\s]+)"|([^"\s]+))', re.ASCII)
 """An ETag (RFC 9110, section 8.8.3); also without quotes, as some clients send it."""
 
 
-def versions_in(etags: str | None) -> Versions | None:
-    """Return the versions in a list of ETags (RFC 9110, section 13.1.1), or `*`; None without a list.
+def versions_in(etags: list[str] | None) -> Versions | None:
+    """Return the versions in lists of ETags (RFC 9110, section 13.1.1), or `*`; None without a list.
 
-    Raises `PreconditionFailed` if it is none.
+    Several lines of the header are one list, and its empty parts mean nothing (5.3, 5.6.1). A `*` in quotes is an ETag
+    that nothing has. Raises `PreconditionFailed` if it is no list.
     """
     if etags is None:
         return None
-    found = [_ETAG.fullmatch(part.strip()) for part in etags.split(",")]
-    versions = tuple(match[1] or match[2] for match in found if match is not None)
-    if len(versions) < len(found):
+    parts = [part.strip() for line in etags for part in line.split(",") if part.strip()]
+    found = [_ETAG.fullmatch(part) for part in parts]
+    versions = tuple('"*"' if match[1] == ANY_VERSION else match[1] or match[2] for match in found if match is not None)
+    if not versions or len(versions) < len(found):
         raise PreconditionFailed(
-            f"If-Match {etags[:100]!r} is not a list of ETags.", 'Send an ETag as GET returned it: If-Match: "3".'
+            f"If-Match {', '.join(etags)[:100]!r} is not a list of ETags.",
+            'Send an ETag as GET returned it: If-Match: "3".',
         )
     return versions
 

@@ -20,12 +20,16 @@ class AnswerHead:
             return
         headers = [(name, value) for name, value in scope["headers"] if name != b"accept"]
 
+        as_get = {**scope, "method": "GET", "headers": headers}
+
         async def without_body(message: Message) -> None:
+            if "route" in as_get:
+                scope["route"] = as_get["route"]  # the request is measured by its route
             if message["type"] == "http.response.body":
                 message["body"] = b""
             await send(message)
 
-        await self._app({**scope, "method": "GET", "headers": headers}, receive, without_body)
+        await self._app(as_get, receive, without_body)
 
 
 class InvalidateModelCache:

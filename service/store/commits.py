@@ -17,7 +17,7 @@ from service.store.file_hold import files_are_held
 from service.store.jobs import JobState
 from service.store.outcomes import outcome_in
 from service.store.tables import checkpoints, jobs, pretrain_epochs
-from service.store.work_counts import add_work
+from service.store.work_counts import Work, add_work
 
 ALL_DONE = {"percent": 100.0, "time_left_s": 0.0}
 """The progress of a job that has ended, in fewer epochs than expected if it ran out of patience."""
@@ -29,6 +29,8 @@ class Committed(NamedTuple):
     state: JobState
     is_kept: bool
     unused_paths: list[str]
+    is_new: bool = False
+    """Whether this transaction has stored it, and not one before whose answer was lost."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +62,25 @@ def commit_checkpoints(
     with writing(engine) as connection:
         fence(connection, attempt, attempts_without_checkpoint=0)
         results = [_commit_checkpoint(connection, commit) for commit in commits]
-        epochs = [
-            metrics
-            for commit, committed in zip(commits, results, strict=True)
-            if committed.is_kept
-            for metrics in commit.records.epochs
-        ]
-        add_work(
-            connection,
-            {
-                "epochs": len(epochs),
-                "epoch_us": round(1e6 * sum(metrics.duration_s for metrics in epochs)),
-                "images": round(sum(metrics.duration_s * metrics.images_per_s for metrics in epochs)),
-                "commits": 1,
-                "commit_us": before_us,
-            },
-        )
+        _count_work(connection, commits, results, before_us)
         return results
+
+
+def _count_work(
+    connection: Connection, commits: Sequence[CheckpointCommit], results: Sequence[Committed], before_us: int
+) -> None:
+    new = [commit for commit, committed in zip(commits, results, strict=True) if committed.is_new]
+    if not new:
+        return
+    epochs = [metrics for commit in new for metrics in commit.records.epochs]
+    work: dict[Work, int] = {
+        "epochs": len(epochs),
+        "epoch_us": round(1e6 * sum(metrics.duration_s for metrics in epochs)),
+        "images": round(sum(metrics.duration_s * metrics.images_per_s for metrics in epochs)),
+        "commits": 1,
+        "commit_us": before_us,
+    }
+    add_work(connection, work)
 
 
 def _commit_checkpoint(connection: Connection, commit: CheckpointCommit) -> Committed:
@@ -98,7 +102,8 @@ def _commit_checkpoint(connection: Connection, commit: CheckpointCommit) -> Comm
         unused += _forget_pretraining(connection, job_id)
     left_in = _leave_if_over(connection, commit, state)
     # Files that a backup may be copying are left to the sweep.
-    return Committed(left_in, is_kept=True, unused_paths=[] if files_are_held(connection) else unused)
+    unused = [] if files_are_held(connection) else unused
+    return Committed(left_in, is_kept=True, unused_paths=unused, is_new=True)
 
 
 def _update_job(connection: Connection, commit: CheckpointCommit) -> None:

@@ -48,8 +48,6 @@ def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0)
             .values(attempt=number, attempts_without_checkpoint=barren, worker=worker, last_error=None)
         )
         _apply_pending_actions(connection, run_id)
-        if run.worker is not None:
-            add_work(connection, {"recoveries": 1})
         members = tuple(
             Member(row.id, row.state, TrainSpec.model_validate(row.spec))
             for row in connection.execute(
@@ -57,6 +55,8 @@ def begin_attempt(engine: Engine, run_id: str, worker: str, process_id: int = 0)
             )
         )
         close_run_if_done(connection, run_id)
+        if members and run.worker is not None and run.last_error is None:
+            add_work(connection, {"recoveries": 1})
         previous = _end_of_previous(run.attempt, run.worker, run)
         return Attempt(run_id, number, barren, run.pins, members, previous, worker, process_id)
 

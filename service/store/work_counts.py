@@ -32,8 +32,9 @@ def add_work(connection: Connection, work: dict[Work, int]) -> None:
 
 def note_work(engine: Engine, work: dict[Work, int]) -> None:
     """Add to the sums in a transaction of its own."""
-    with writing(engine) as connection:
-        add_work(connection, work)
+    if any(work.values()):
+        with writing(engine) as connection:
+            add_work(connection, work)
 
 
 def work_done(connection: Connection) -> dict[str, int]:

@@ -7,6 +7,7 @@ They are written every few seconds, and when the attempt ends; a worker that is 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -19,9 +20,10 @@ from service.logs import text_formatter
 log = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 256 * 1024
+JOB_ID = re.compile(rb"\bjob_[0-9a-z]+")
 WRITTEN_EVERY_S = 2.0
 FEW = 8
-"""The logs of a run with more jobs are written at its end alone."""
+"""Of a run with more jobs the logs are written at its end alone, and its lines have the number of jobs."""
 
 
 class AttemptLog(logging.Handler):
@@ -31,7 +33,7 @@ class AttemptLog(logging.Handler):
         super().__init__()
         self.setFormatter(text_formatter(worker))
         self._artifacts, self._number, self._job_ids = artifacts, number, job_ids
-        self._lines: deque[str] = deque()
+        self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._has_news = False
         self._ended = threading.Event()
@@ -39,7 +41,11 @@ class AttemptLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line, and drop the oldest ones beyond the limit."""
-        line = self.format(record) + "\n"
+        try:
+            line = self.format(record).encode(errors="replace") + b"\n"
+        except Exception:  # noqa: BLE001 - a line that cannot be formatted must not end a training
+            self.handleError(record)
+            return
         self._lines.append(line)
         self._bytes += len(line)
         self._has_news = True
@@ -75,10 +81,18 @@ class AttemptLog(logging.Handler):
             lines = list(self._lines)
         finally:
             self.release()
-        for job_id in self._job_ids:
-            others = [other for other in self._job_ids if other != job_id]
-            own = [line for line in lines if job_id in line or not any(other in line for other in others)]
+        for job_id, own in _by_job(lines, self._job_ids).items():
             try:
-                self._artifacts.replace(log_path(job_id, self._number), "".join(own).encode(errors="replace"))
+                self._artifacts.replace(log_path(job_id, self._number), b"".join(own))
             except OSError as error:  # the checkpoints go there too, and say it with more weight
                 log.warning("the log of %s cannot be written: %s", job_id, error)
+
+
+def _by_job(lines: Sequence[bytes], job_ids: Sequence[str]) -> dict[str, list[bytes]]:
+    """Return the lines for each job: those about it, and those about none."""
+    found: dict[str, list[bytes]] = {job_id: [] for job_id in job_ids}
+    for line in lines:
+        named = {name.decode() for name in JOB_ID.findall(line)} & found.keys()
+        for job_id in named or job_ids:
+            found[job_id].append(line)
+    return found

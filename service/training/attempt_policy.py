@@ -19,7 +19,7 @@ from service.store import runs
 from service.store.attempts import Attempt
 from service.store.outages import retry_while_unreachable
 from service.store.work_counts import note_work
-from service.training.attempt_log import AttemptLog
+from service.training.attempt_log import FEW, AttemptLog
 from service.training.context import Drained, WorkerContext
 from service.training.failure_reasons import failure_reason
 from service.training.run_attempt import RunAttempt
@@ -54,7 +54,8 @@ def make_attempt(context: WorkerContext, run_id: str) -> bool:
         return False
     job_ids = [member.job_id for member in attempt.members]
     kept = AttemptLog(context.artifacts, attempt.number, job_ids, context.worker)
-    with working_on(run=run_id, attempt=attempt.number, jobs=job_ids), kept:
+    shown = job_ids if len(job_ids) <= FEW else len(job_ids)
+    with working_on(run=run_id, attempt=attempt.number, jobs=shown), kept:
         log.info("%s: attempt %d begins on %s", run_id, attempt.number, context.worker)
         for job_id, request_id in retry_while_unreachable(lambda: runs.requests_of(engine, job_ids)).items():
             log.info("%s came with the request %s", job_id, request_id)

@@ -11,8 +11,11 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data.mnist import DataSet
@@ -23,6 +26,7 @@ from service.store.checkpoints import NewCheckpoint
 from service.store.commits import CheckpointCommit
 from service.store.epoch_records import EpochRecords
 from service.store.jobs import JobState
+from service.store.work_counts import note_work
 from service.training.commit import commit_all
 from service.training.context import WorkerContext
 from service.training.monitor import TrainingMonitor
@@ -64,6 +68,8 @@ class CheckpointWriter:
 
     def __exit__(self, *_exception: object) -> None:
         self._pool.shutdown()
+        with suppress(SQLAlchemyError):  # a measure is not worth a wait for the database
+            note_work(self._context.engine, {"commit_us": self._last_commit_us})
 
     @property
     def idle(self) -> bool:
@@ -105,7 +111,8 @@ class CheckpointWriter:
             )
             for ready, own in zip(group, files, strict=True)
         ]
-        results = commit_all(self._context, self._attempt, commits, self._last_commit_us)
+        before_us, self._last_commit_us = self._last_commit_us, 0
+        results = commit_all(self._context, self._attempt, commits, before_us)
         self._last_commit_us = round(1e6 * (time.monotonic() - begun))
         self._monitor.moved()
         for ready, committed in zip(group, results, strict=True):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.data.mnist import DataSet, Digits, load
 from models.errors import FaninError
@@ -26,7 +27,7 @@ from models.training.triton.availability import note_failure
 from models.training.triton.plan import MANY
 from models.vocabulary import DataChoice
 from service.artifacts import Artifacts
-from service.errors import ServiceError
+from service.errors import ServiceError, Unavailable
 from service.processes.hardware import processor_name
 from service.processes.supervisor import EXIT_TRY_AGAIN
 from service.processes.worker_environment import prepare_interpreter
@@ -34,7 +35,7 @@ from service.queue.delivery import Deliveries
 from service.queue.engine import POLLING_INTERVAL_S, forget_ended
 from service.settings import Settings
 from service.store.engine import open_engine
-from service.store.outages import retry_while_unreachable, wait_for_tables
+from service.store.outages import check_connection, retry_while_unreachable, wait_for_tables
 from service.store.retention import Retention
 from service.store.runs import without_work
 from service.store.workers import NewBeat
@@ -119,6 +120,16 @@ class Worker:
             log.exception("this worker restarts")
             os._exit(EXIT_TRY_AGAIN)
 
+    def _leave_if_idle(self, engine: Engine) -> None:
+        """End the process, because no run has come for `idle_s`: but not if the database could not give one."""
+        try:
+            check_connection(engine)
+        except (Unavailable, SQLAlchemyError) as error:
+            log.warning("no run has come, and the database is away: %s", error)
+            return
+        log.info("no run for %g s", self._limits.idle_s)
+        self._leave(None)
+
     def _hand_to_main_thread(self, run_id: str) -> None:
         done = threading.Event()
         self._inbox.put((run_id, done))
@@ -142,8 +153,7 @@ class Worker:
             try:
                 run_id, done = self._inbox.get(timeout=self._limits.idle_s)
             except queue.Empty:
-                log.info("no run for %g s", self._limits.idle_s)
-                self._leave(None)
+                self._leave_if_idle(engine)
                 continue
             self._run_id = run_id
             if not self._draining:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from models.checkpoint import read_metadata
 from models.diagnostics.distributions import Distributions, WeightsFile
-from models.errors import InvalidImage
+from models.errors import CheckpointDamaged, InvalidImage
 from models.inference.compiled_forward import Floats
 from models.inference.image_path import path_of
 from models.vocabulary import DATA_NAMES
@@ -122,9 +122,12 @@ def _file_of(services: Services, row: ModelRow) -> WeightsFile:
     checkpoint = row.checkpoint
     with services.artifacts.open(checkpoint.weights_path) as file:
         data, path = read_metadata(file).data, file.name
+    name = next((one for one in DATA_NAMES if one == data), None)
+    if name is None:
+        raise CheckpointDamaged(f"The metadata of {checkpoint.weights_path} name no data set.", "Restore a backup.")
     return WeightsFile(
         path=path,
         sha256=checkpoint.weights_file_sha256,
         model=f"{checkpoint.job_id}@{checkpoint.epoch}",
-        data=next(name for name in DATA_NAMES if name == data),
+        data=name,
     )

@@ -75,6 +75,16 @@ def test_a_network_of_zeros_has_no_links(few: DataSet) -> None:
     assert path.probabilities.tolist() == pytest.approx([0.1] * 10)
 
 
+def test_a_path_through_an_infinite_activation_is_refused(few: DataSet) -> None:
+    network, spec = drawn(8, 8)
+    network.layers[0].weight.fill_(3e37)  # over some tens of pixels, the sum is beyond float32
+    network.layers[1].weight.abs_().neg_()
+    predictor = predictor_of(network, spec)
+    assert np.isfinite(predictor.predict(few.test.images[:1])).all(), "the answer itself is a number"
+    with pytest.raises(OutputNotFinite):
+        path_of(predictor, few.test.images[0])
+
+
 def test_a_path_that_overflows_is_refused(few: DataSet) -> None:
     network, spec = drawn(8)
     for layer in network.layers:

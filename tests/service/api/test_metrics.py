@@ -41,11 +41,14 @@ def test_requests_are_counted_by_template_and_status(api: httpx.Client) -> None:
         api.get(path)
     api.request("BREW", "/healthz")
     api.head("/healthz")
+    api.head("/jobs/job_3")
     after = measured(api)
     count = "fanin_http_request_seconds_count"
     assert increase(before, after, count, method="GET", route="/jobs/{job_id}", status="404") == 2
     assert increase(before, after, count, method="GET", route="/healthz", status="200") == 1
     assert increase(before, after, count, method="GET", route="other", status="404") == 1
+    assert increase(before, after, count, method="HEAD", route="/healthz", status="200") == 1
+    assert increase(before, after, count, method="HEAD", route="/jobs/{job_id}", status="404") == 1
     assert not any("job_1" in text for _, labels in after for _, text in labels), "no label without number"
     assert (
         sum(number for (name, labels), number in after.items() if name == count and ("method", "BREW") in labels) == 0
@@ -98,6 +101,8 @@ def test_recoveries_are_counted(bench: Bench, api: httpx.Client) -> None:
     assert value(measured(api), "fanin_recoveries_total") == 0
     bench.attempt(run_id)
     assert value(measured(api), "fanin_recoveries_total") == 1
+    bench.attempt(run_id)
+    assert value(measured(api), "fanin_recoveries_total") == 1, "a run delivered after its end has nothing to recover"
 
 
 def test_metrics_are_for_those_with_the_key(settings: Settings) -> None:

@@ -249,7 +249,7 @@ def test_a_checkpoint_of_a_job_that_is_being_cancelled_is_not_committed(bench: B
     bench.apply_action(job_id, "cancel")
     checkpoint = NewCheckpoint("train", 2, True, "x", 1, "x", "x", None, None)
     commit = CheckpointCommit(attempt, job_id, checkpoint, EpochRecords())
-    assert commits.commit_checkpoints(bench.engine, attempt, [commit]) == [("cancelling", False, ["x"])]
+    assert commits.commit_checkpoints(bench.engine, attempt, [commit]) == [("cancelling", False, ["x"], False)]
     assert list_checkpoints(bench.engine, job_id) == []
     assert get_job(bench.engine, job_id).state == "cancelling"
 

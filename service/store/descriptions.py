@@ -144,9 +144,14 @@ def change_description(connection: Connection, table: Table, owner_id: str, chan
     insert_labels(connection, owner_id, kept)
 
 
+def has_version(version: int, wanted: Versions) -> bool:
+    """Return whether `wanted` has this version, or `*`."""
+    return not {ANY_VERSION, str(version)}.isdisjoint(wanted)
+
+
 def require_version(owner_id: str, version: int, if_match: Versions | None) -> None:
     """Raise `PreconditionFailed` if `if_match` is not None and has neither `*` nor this version."""
-    if if_match is not None and not {ANY_VERSION, str(version)} & set(if_match):
+    if if_match is not None and not has_version(version, if_match):
         raise PreconditionFailed(
             f"{owner_id} is at version {version}; it has changed since version {' or '.join(if_match)}.",
             "Fetch it again with GET, and send its ETag.",

@@ -71,5 +71,5 @@ def _range_of(values: Tensor) -> tuple[float, float]:
         return 0.0, 0.0
     outer = int(OUTER * len(values))
     low, high = (float(torch.kthvalue(values, place).values) for place in (outer + 1, len(values) - outer))
-    room = NARROW * max(abs(low), abs(high)) if high - low <= NARROW * max(abs(low), abs(high)) else 0.0
-    return low - room, high + room
+    narrow = NARROW * max(abs(low), abs(high))
+    return (low - narrow, high + narrow) if high - low <= narrow else (low, high)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inference.compiled_forward import Floats
-from models.inference.predictor import Predictor
+from models.inference.predictor import Predictor, softmax_in_place
 
 MOST_TRACED = 12
 """Units of a layer that are traced."""
@@ -35,8 +35,7 @@ class ImagePath(NamedTuple):
     @property
     def probabilities(self) -> Floats:
         """Return softmax(logits), float32 [10]."""
-        powers = np.exp(self.layers[-1] - self.layers[-1].max())
-        shares: Floats = powers / powers.sum()
+        shares: Floats = softmax_in_place(self.layers[-1][None].copy())[0]
         return shares
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import numpy as np
@@ -98,14 +99,10 @@ class Predictor:
 
         The first are the image's levels / 255. Always in NumPy. Raises `OutputNotFinite`.
         """
-        h: Floats = image.reshape(1, PIXELS).astype(np.float32) / np.float32(255)
-        layers = [h[0]]
+        inputs: Floats = image.reshape(1, PIXELS).astype(np.float32) / np.float32(255)
         with np.errstate(over="ignore", invalid="ignore"):
-            for number, (weight, bias) in enumerate(self._layers):
-                z = np.dot(h, weight) + bias
-                h = z if number == len(self._layers) - 1 else self._activation(z)
-                layers.append(h[0])
-        _checked(h, all(bool(np.isfinite(values).all()) for values in layers))
+            layers = [inputs[0], *(h[0] for h in self._passed(inputs))]
+        _checked(layers[-1], all(bool(np.isfinite(values).all()) for values in layers))
         return layers
 
     def incoming(self, layer: int, units: NDArray[np.int64]) -> Floats:
@@ -113,19 +110,30 @@ class Predictor:
         weights: Floats = self._layers[layer - 1][0][:, units]
         return weights
 
-    def _softmax(self, inputs: Floats) -> Floats:
+    def _passed(self, inputs: Floats) -> Iterator[Floats]:
+        """Yield the activations of each hidden layer, and the logits."""
         h = inputs
         for weight, bias in self._layers[:-1]:
             z = np.dot(h, weight)
             z += bias
             h = self._activation(z)
+            yield h
         weight, bias = self._layers[-1]
         logits: Floats = np.dot(h, weight)
         logits += bias
-        logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= np.add.reduce(logits, axis=1, keepdims=True)
-        return logits
+        yield logits
+
+    def _softmax(self, inputs: Floats) -> Floats:
+        (logits,) = deque(self._passed(inputs), maxlen=1)  # no layer outlives the next one
+        return softmax_in_place(logits)
+
+
+def softmax_in_place(logits: Floats) -> Floats:
+    """Return exp(z) / sum(exp(z)) of each row of logits [n, 10], which are overwritten."""
+    logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= np.add.reduce(logits, axis=1, keepdims=True)
+    return logits
 
 
 def _checked(probabilities: Floats, finite: bool) -> Floats:

@@ -134,7 +134,7 @@ def test_postgresql_frees_the_rows_of_a_process_that_was_frozen_in_a_transaction
         pytest.skip("SQLite has no server that could end a transaction; its processes are all on one machine")
     monkeypatch.setattr(engine_module, "TRANSACTION_IDLE_LIMIT_S", 1)
     frozen, other = (engine_module.open_engine(url.replace("postgresql://", "postgresql+psycopg://")) for _ in "ab")
-    hold = "SELECT value FROM counters FOR UPDATE"
+    hold = "SELECT value FROM counters WHERE name = 'event_id' FOR UPDATE"
     with frozen.connect() as idle, other.begin() as waiting:
         idle.execute(text(hold))
         waiting.execute(text("SET LOCAL lock_timeout = '20s'"))

@@ -70,7 +70,7 @@ def test_an_experiment_is_repeated_at_other_seeds(page: Page, lab: Service, expe
     page.goto(f"/#/watch?experiment={experiment['id']}")
     page.get_by_role("button", name="Again at seeds 2 to 3").click()
     expect(page.locator("tbody .state.succeeded")).to_have_count(4, timeout=TRAINED_MS)
-    expect(page.get_by_role("link", name="he_normal, seed 3")).to_be_visible()
+    expect(page.get_by_role("link", name="he_normal, seed 3").first).to_be_visible()
     again = re.search("exp_[0-9a-f]+", page.url)
     assert again is not None
     request = lab.client.get(f"/experiments/{again[0]}").json()["request"]

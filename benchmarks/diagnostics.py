@@ -29,7 +29,8 @@ from models.data.mnist import read_mnist
 from models.spec import PRESETS, TrainSpec
 from models.training.snapshot import Snapshot
 from models.training.train import Training
-from service.artifacts import Artifacts
+from service.artifacts.folder import Folder
+from service.artifacts.store import Artifacts
 from service.processes.worker_environment import prepare_interpreter, worker_environment
 
 MAX_SHARES = {"record": 0.05, "checkpoint": 0.03}
@@ -47,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     data, results = read_mnist(data_folder()), {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as pool:
-        artifacts = Artifacts(Path(folder))
+        artifacts = Folder(Path(folder))
         for name, preset in PRESETS.items():
             spec = preset.model_copy(update={"epochs": 2 * options.pairs + 1, "data": "mnist"})
             training = Training([spec], data, torch.device("cpu"))

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import struct
 import subprocess
 import sys
 import time
@@ -22,7 +21,10 @@ from unittest import mock
 
 import httpx
 
-from service.artifacts import Artifacts
+from benchmarks.jumping_clock import JumpingClock
+from benchmarks.object_storage import Storage
+from service.artifacts.folder import Folder
+from service.artifacts.store import Artifacts
 from service.commands.local_service import environment_without_settings, free_port
 from service.settings import Settings
 
@@ -144,28 +146,8 @@ class PostgreSQL:
         self._server.cleanup()
 
 
-class JumpingClock:
-    """The wall clock of the processes that are started with `environment`; see jumping_clock.c. Needs a C compiler."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        library, offset = folder / "jumping_clock.so", folder / "clock"
-        source = Path(__file__).with_name("jumping_clock.c")
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-        offset.write_bytes(bytes(8))
-        for path in (folder, library, offset):
-            path.chmod(0o755)  # PostgreSQL runs as another user
-        self._offset = offset
-        self.environment = {"LD_PRELOAD": str(library), "FANIN_CLOCK_OFFSET": str(offset)}
-
-    def jump(self, seconds: int) -> None:
-        """Let the clock be `seconds` ahead of the true one, in all processes at once."""
-        with self._offset.open("r+b") as file:
-            file.write(struct.pack("=q", seconds))
-
-
 class Cluster:
-    """One API and any number of worker machines that share one database and one folder of checkpoints."""
+    """One API and any number of worker machines that share one database and one store of checkpoints."""
 
     def __init__(
         self,
@@ -173,9 +155,11 @@ class Cluster:
         database: Database,
         data_dir: Path | None = None,
         clock: JumpingClock | None = None,
+        storage: Storage | None = None,
         **settings: str,
     ) -> None:
         self.folder = folder
+        self.storage = storage
         self._clock = clock.environment if clock else {}
         self.server = PostgreSQL(folder / "postgresql", self._clock) if database == "postgresql" else None
         self.database_url = self.server.url if self.server else f"sqlite:///{folder / 'fanin.sqlite'}"
@@ -183,7 +167,7 @@ class Cluster:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._settings = {
             "FANIN_DATABASE_URL": self.database_url,
-            "FANIN_ARTIFACTS_DIR": str(folder / "artifacts"),
+            **(storage.settings() if storage else {"FANIN_ARTIFACTS_DIR": str(folder / "artifacts")}),
             "FANIN_DATA_DIR": str(data_dir or folder / "no-data"),
             "FANIN_PORT": str(self.port),
             **settings,
@@ -199,8 +183,8 @@ class Cluster:
 
     @property
     def artifacts(self) -> Artifacts:
-        """Return the shared folder of checkpoints."""
-        return Artifacts(self.folder / "artifacts")
+        """Return the shared store of checkpoints."""
+        return self.storage.objects() if self.storage else Folder(self.folder / "artifacts")
 
     def environment(self, node: str) -> dict[str, str]:
         """Return the environment of a node: the shared settings, its own home, and its name."""

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from benchmarks.machines import Cluster
 from benchmarks.report import print_table, write_json
-from service.artifacts import Artifacts
+from service.artifacts.folder import Folder
 from service.store.engine import open_engine, writing
 from service.store.retention import Retention
 from service.store.tables import checkpoints, counters, diagnostics, epochs, events, jobs, labels, runs
@@ -131,7 +131,7 @@ def _measured(cluster: Cluster, engine: Engine, file: Path) -> dict[str, Any]:
     with engine.connect() as connection:
         count = int(connection.execute(text("SELECT count(*) FROM jobs")).scalar_one())
     started = time.monotonic()
-    sweep = Sweep(engine, Artifacts(cluster.folder / "artifacts"), None, retention=Retention(jobs=count - SWEPT))
+    sweep = Sweep(engine, Folder(cluster.folder / "artifacts"), None, retention=Retention(jobs=count - SWEPT))
     swept = sweep.sweep()
     swept_s = time.monotonic() - started
     with engine.connect() as connection:

@@ -47,7 +47,7 @@ from service.api.routes import (
 from service.api.routes import job_actions as job_actions
 from service.api.routes import job_logs as job_logs
 from service.api.routes import web_page as page
-from service.artifacts import Artifacts
+from service.artifacts.opening import open_artifacts
 from service.http import problems
 from service.http.access import Access
 from service.http.answers import JsonResponse
@@ -162,7 +162,7 @@ def _lifespan_of(settings: Settings) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = open_engine(settings.sqlalchemy_url)
         time_statements(engine, DATABASE.of().note)
-        artifacts = Artifacts(settings.artifacts_folder)
+        artifacts = open_artifacts(settings.artifacts_place)
         hub = EventHub(engine, settings.max_streams)
         previews = Previews(settings.data_dir)
         predictors = Predictors(artifacts, settings.predictor_cache_bytes)
@@ -175,9 +175,7 @@ def _lifespan_of(settings: Settings) -> Any:
             hub=hub,
             artifacts=artifacts,
             previews=previews,
-            readiness=ReadinessChecks(
-                engine, settings.artifacts_folder, settings.data_dir, settings.worker_ttl_s, settings.build
-            ),
+            readiness=ReadinessChecks(engine, artifacts, settings.data_dir, settings.worker_ttl_s, settings.build),
             data_dir=settings.data_dir,
             worker_ttl_s=settings.worker_ttl_s,
             measures=measures,

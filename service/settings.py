@@ -7,6 +7,7 @@ import platform
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +17,8 @@ from sqlalchemy.exc import ArgumentError
 from service.errors import WrongSettings
 
 LEAST_KEY_LENGTH = 16
+FILE_URL = "file://"
+STORAGE = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(?:/[A-Za-z0-9._=/-]{0,500})?|file:///[^?#]+")
 ORIGIN = re.compile(r"https?://[^/\s,]+")
 
 
@@ -38,6 +41,11 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     artifacts_dir: Path | None = Field(
         None, description="Folder of the checkpoints, shared by all machines. Default: `artifacts` in FANIN_HOME."
+    )
+    artifacts_url: str | None = Field(
+        None,
+        description="Object storage of the checkpoints: s3://BUCKET/PREFIX, gs://, az://; or file:///PATH. Precedes "
+        "FANIN_ARTIFACTS_DIR. Credentials and endpoint are those of the provider's tools, such as AWS_ACCESS_KEY_ID.",
     )
     slots: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         "auto", description="Worker processes of this machine: a number, or auto: one per GPU, or else one on the CPU."
@@ -123,6 +131,13 @@ class Settings(BaseSettings):
     def _absolute(cls, folder: Path | None) -> Path | None:
         return None if folder is None else folder.expanduser().absolute()
 
+    @field_validator("artifacts_url")
+    @classmethod
+    def _names_a_bucket(cls, url: str | None) -> str | None:
+        if url is not None and not STORAGE.fullmatch(url):
+            raise ValueError("use s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///PATH")
+        return None if url is None else url.rstrip("/")
+
     @field_validator("api_key")
     @classmethod
     def _key_cannot_be_guessed(cls, key: SecretStr | None) -> SecretStr | None:
@@ -182,8 +197,17 @@ class Settings(BaseSettings):
 
     @property
     def artifacts_folder(self) -> Path:
-        """Return the folder of the checkpoints."""
+        """Return the folder of the checkpoints, if they are in a folder."""
+        if self.artifacts_url is not None and self.artifacts_url.startswith(FILE_URL):
+            return Path(unquote(self.artifacts_url.removeprefix(FILE_URL)))
         return self.artifacts_dir or self.home / "artifacts"
+
+    @property
+    def artifacts_place(self) -> str | Path:
+        """Return the address of the object storage of the checkpoints, or their folder."""
+        if self.artifacts_url is None or self.artifacts_url.startswith(FILE_URL):
+            return self.artifacts_folder
+        return self.artifacts_url
 
     @property
     def checkpoints_kept(self) -> int | None:

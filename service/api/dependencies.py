@@ -14,7 +14,7 @@ from models.init import SCHEMES
 from service.api.event_hub import EventHub
 from service.api.preview_process import Previews
 from service.api.readiness import ReadinessChecks
-from service.artifacts import Artifacts
+from service.artifacts.store import Artifacts
 from service.errors import NotFound
 from service.http.json_body import EXPERIMENT_BYTES, SPEC_BYTES, json_object_within
 from service.http.measures import SharedMeasures

@@ -6,11 +6,8 @@ Health checks need no key, so the report names no address, no path and no versio
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import threading
 import time
-import uuid
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.data.mnist import is_here
+from service.artifacts.store import Artifacts
 from service.errors import Unavailable
 from service.http.answers import Answer
 from service.store.migration import require_tables
@@ -39,7 +37,9 @@ class Readiness(Answer):
     build: str | None = Field(None, description="Name of the build (FANIN_BUILD), if it has one.")
     database: str = Field("ok", description="A row was written.")
     artifacts: str = Field(description="ok: a file was written; read-only: only workers can write files.")
-    disk_free_bytes: int = Field(description="Free bytes on the disk of the checkpoints.")
+    disk_free_bytes: int | None = Field(
+        description="Free bytes on the disk of the checkpoints; null: they are in object storage."
+    )
     data: str = Field(description="mnist, or mnist_5k where the files of MNIST are not there.")
     workers: int = Field(description="Workers with a recent heartbeat; without one, jobs wait.")
 
@@ -48,11 +48,11 @@ class ReadinessChecks:
     """Checks of one API process; a result is reused for `CHECKED_FOR_S`, so that frequent questions cost nothing."""
 
     def __init__(
-        self, engine: Engine, artifacts_folder: Path, data_dir: Path, worker_ttl_s: float, build: str | None = None
+        self, engine: Engine, artifacts: Artifacts, data_dir: Path, worker_ttl_s: float, build: str | None = None
     ) -> None:
         self._build = build
         self._engine = engine
-        self._folder = artifacts_folder
+        self._artifacts = artifacts
         self._data_dir = data_dir
         self._worker_ttl_s = worker_ttl_s
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class ReadinessChecks:
         except SQLAlchemyError as error:
             log.warning("not ready: %s", error)
             raise cause_of(error) from None
-        artifacts, free_bytes = self._check_folder()
+        artifacts, free_bytes = self._check_artifacts()
         data = "mnist" if is_here(self._data_dir) else "mnist_5k"
         return Readiness(
             version=version("fanin"),
@@ -102,25 +102,15 @@ class ReadinessChecks:
             workers=live,
         )
 
-    def _check_folder(self) -> tuple[str, int]:
+    def _check_artifacts(self) -> tuple[str, int | None]:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            free_bytes = shutil.disk_usage(self._folder).free
-            if not os.access(self._folder, os.W_OK):
-                return "read-only", free_bytes
-            probe = self._folder / f".ready-{uuid.uuid4().hex}"
-            try:
-                probe.write_bytes(b"1")
-            finally:
-                probe.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("not ready: %s", error)
-            raise Unavailable(
-                f"The folder of checkpoints cannot be used: {error.strerror}.", "Is it mounted, and not full?"
-            ) from None
-        if free_bytes < LEAST_FREE_BYTES:
+            is_writable, free_bytes = self._artifacts.check()
+        except Unavailable as error:
+            log.warning("not ready: %s %s", error.detail, error.__cause__ or "")
+            raise
+        if is_writable and free_bytes is not None and free_bytes < LEAST_FREE_BYTES:
             raise Unavailable(
                 f"The disk of the checkpoints has {free_bytes // 2**20} MiB left, too few for a checkpoint.",
                 "Free some space: delete jobs, or lower FANIN_KEEP_CHECKPOINTS.",
             )
-        return "ok", free_bytes
+        return "ok" if is_writable else "read-only", free_bytes

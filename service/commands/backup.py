@@ -6,13 +6,11 @@ that the rows point to. It is put together under another name and renamed at the
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +19,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import CheckpointDamaged
-from service.artifacts import Artifacts
+from service.artifacts.opening import open_artifacts
+from service.commands.file_copies import copy_files
 from service.commands.startup import migrate_all
 from service.errors import ServiceError, Unavailable
 from service.queue.engine import client_of, enqueue
@@ -72,29 +71,29 @@ def backup(settings: Settings, destination: Path) -> str:
     try:
         with _files_held(source):
             jobs, files = _copy_database(source, part / DATABASE)
-            missing = copy_files(settings.artifacts_folder, part / ARTIFACTS, files)
+            lost = copy_files(open_artifacts(settings.artifacts_place), open_artifacts(part / ARTIFACTS), files)
         part.rename(destination)
     except OSError as error:
         raise BackupFailed(f"The backup failed: {error.strerror}: {error.filename or part}.") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
         source.dispose()
-    lost = f" {missing} files were missing: `fanin verify` names them." if missing else ""
-    return f"{jobs} jobs with {len(files) - missing} files are in {destination}.{lost}"
+    left_out = f" {lost} files were missing or damaged: `fanin verify` names them." if lost else ""
+    return f"{jobs} jobs with {len(files) - lost} files are in {destination}.{left_out}"
 
 
 def verify(settings: Settings, backup_folder: Path | None) -> Verified:
-    """Compare the SHA-256 of every file that a row points to; in a backup, or (None) in the service's own folder."""
+    """Compare the SHA-256 of every file that a row points to; in a backup, or (None) in the service's own store."""
     with ExitStack() as stack:
         if backup_folder is None:
-            engine, folder = open_engine(settings.sqlalchemy_url), settings.artifacts_folder
+            engine, place = open_engine(settings.sqlalchemy_url), settings.artifacts_place
             check_connection(engine)
         else:
-            engine, folder = stack.enter_context(_opened(backup_folder)), backup_folder / ARTIFACTS
+            engine, place = stack.enter_context(_opened(backup_folder)), backup_folder / ARTIFACTS
         with snapshot(engine) as connection:
             files = files_of_rows(connection)
         engine.dispose()
-    artifacts, damaged = Artifacts(folder), []
+    artifacts, damaged = open_artifacts(place), []
     for file in files:
         try:
             artifacts.read(file.path, file.sha256)
@@ -104,7 +103,7 @@ def verify(settings: Settings, backup_folder: Path | None) -> Verified:
 
 
 def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = False) -> str:
-    """Put a backup into the empty database and the folder of `settings`, and return what was restored as a sentence.
+    """Put a backup into the empty database and the store of `settings`, and return what was restored as a sentence.
 
     Jobs that had not ended are queued again and go on from their last checkpoint. Raises `BackupFailed`, and changes
     nothing, if the database has jobs, or a file of weights is damaged and `accept_damage` is false.
@@ -125,7 +124,7 @@ def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = Fa
             )
     with _opened(backup_folder) as source, snapshot(source) as rows:
         files = [file for file in files_of_rows(rows) if file not in lost]
-        copy_files(backup_folder / ARTIFACTS, settings.artifacts_folder, files)
+        copy_files(open_artifacts(backup_folder / ARTIFACTS), open_artifacts(settings.artifacts_place), files)
         client = client_of(target)
         with writing(target) as connection:
             counts = copy_rows(rows, connection)
@@ -188,23 +187,3 @@ def _opened(backup_folder: Path) -> Iterator[Engine]:
         migrate(engine)
         yield engine
         engine.dispose()
-
-
-def copy_files(source: Path, target: Path, files: Sequence[FileOfRow]) -> int:
-    """Copy files that are not there yet, and flush them to the disk; return how many are missing in `source`."""
-    missing = 0
-    for file in files:
-        place = target / file.path
-        if place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == file.sha256:
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.part")
-        try:
-            shutil.copyfile(source / file.path, part)
-        except FileNotFoundError:
-            missing += 1
-            continue
-        with part.open("rb") as copied:
-            os.fsync(copied.fileno())
-        part.replace(place)
-    return missing

@@ -20,7 +20,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     bringing.add_argument("backup", type=Path, help="folder of a backup")
     moving = add_command(commands, "move", _move)
     moving.add_argument("--to", required=True, metavar="URL", help="postgresql://USER@HOST/DATABASE or sqlite:///PATH")
-    moving.add_argument("--artifacts", type=Path, metavar="DIR", help="folder of the files there (default: the same)")
+    moving.add_argument("--artifacts", metavar="DIR|URL", help="folder or object storage there (default: the same)")
     bringing.add_argument("--accept-damage", action="store_true", help="restore even if files of weights are damaged")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import Engine, select
@@ -15,7 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.data.mnist import load
 from models.errors import DataMissing, FaninError
 from models.vocabulary import DATA_NAMES
-from service.artifacts import JOBS, Artifacts, job_folder
+from service.artifacts.layout import JOBS, job_folder
+from service.artifacts.opening import open_artifacts
+from service.artifacts.store import Artifacts
+from service.errors import Unavailable
 from service.processes.hardware import usable_cores, visible_gpus
 from service.settings import Settings
 from service.store.checkpoints import files_of_job
@@ -40,13 +43,13 @@ class Finding(NamedTuple):
 def examine(settings: Settings) -> list[Finding]:
     """Run all checks and return their findings; a check that fails with an error is a finding too."""
     engine = open_engine(settings.sqlalchemy_url)
-    artifacts = Artifacts(settings.artifacts_folder)
+    artifacts = open_artifacts(settings.artifacts_place)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("database", lambda: _database(engine)),
         ("workers", lambda: _workers(engine, settings.worker_ttl_s)),
         ("data", lambda: _data(settings)),
         ("devices", _devices),
-        ("checkpoints", lambda: _artifacts(artifacts, settings)),
+        ("checkpoints", lambda: _artifacts(artifacts)),
         ("files", lambda: _files(engine, artifacts)),
     ]
     findings: list[Finding] = []
@@ -111,16 +114,22 @@ def _devices() -> Iterator[Finding]:
         yield Finding("devices", reason is None, f"GPU jobs train with {text}.")
 
 
-def _artifacts(artifacts: Artifacts, settings: Settings) -> Iterator[Finding]:
+def _artifacts(artifacts: Artifacts) -> Iterator[Finding]:
     path, content = f"doctor/{uuid.uuid4().hex}", b"Fanin looks whether it can write here."
     try:
         artifacts.write(path, content)
+        with suppress(FileExistsError):
+            artifacts.write(path, content)
+            raise Unavailable(f"{artifacts.where} overwrites files.", "Use a storage that knows If-None-Match.")
         artifacts.read(path, hashlib.sha256(content).hexdigest())
     finally:
         artifacts.delete_below("doctor")
-    free_bytes = shutil.disk_usage(settings.artifacts_folder).free
-    text = f"{settings.artifacts_folder} can be written; {free_bytes / 2**30:.1f} GiB are free."
-    yield Finding("checkpoints", free_bytes >= SMALLEST_FREE_BYTES, text)
+    free_bytes = artifacts.check().free_bytes
+    if free_bytes is None:
+        yield Finding("checkpoints", True, f"{artifacts.where} can be written.")
+    else:
+        text = f"{artifacts.where} can be written; {free_bytes / 2**30:.1f} GiB are free."
+        yield Finding("checkpoints", free_bytes >= SMALLEST_FREE_BYTES, text)
 
 
 def _files(engine: Engine, artifacts: Artifacts) -> Iterator[Finding]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from service.commands.backup import copy_files
+from service.artifacts.opening import open_artifacts
+from service.commands.file_copies import copy_files
 from service.commands.startup import migrate_all
 from service.errors import ServiceError
 from service.queue.engine import client_of, enqueue
@@ -31,7 +32,7 @@ def move(settings: Settings, target: Settings) -> str:
     """Copy the database and the files of `settings` to those of `target`, and return what was moved as a sentence.
 
     Paused jobs stay paused; jobs that had not ended are queued again there, and go on from their last checkpoint. The
-    files are copied only if the target has another folder for them. Raises `MoveFailed`, `Unavailable`, and
+    files are copied only if the target has another place for them. Raises `MoveFailed`, `Unavailable`, and
     `DatabaseNotReady` if the tables of the source are of another version.
     """
     if target.sqlalchemy_url == settings.sqlalchemy_url:
@@ -52,7 +53,7 @@ def move(settings: Settings, target: Settings) -> str:
             if has_jobs(connection):
                 raise MoveFailed("The target has jobs already.", "Name an empty database; a move overwrites nothing.")
         with snapshot(source) as rows:
-            return _copied(rows, engine, (settings.artifacts_folder, target.artifacts_folder))
+            return _copied(rows, engine, (settings.artifacts_place, target.artifacts_place))
 
 
 def _opened(stack: ExitStack, settings: Settings) -> Engine:
@@ -61,25 +62,27 @@ def _opened(stack: ExitStack, settings: Settings) -> Engine:
     return engine
 
 
-def _copied(rows: Connection, engine: Engine, folders: tuple[Path, Path]) -> str:
-    """Copy files between two folders if they are not one, and then all rows; return what was moved as a sentence."""
+def _copied(rows: Connection, engine: Engine, places: tuple[str | Path, str | Path]) -> str:
+    """Copy files between two stores if they are not one, and then all rows; return what was moved as a sentence."""
     files = files_of_rows(rows)
-    missing = 0 if folders[0] == folders[1] else copy_files(*folders, files)
+    source, target = places
+    lost = 0 if source == target else copy_files(open_artifacts(source), open_artifacts(target), files)
     client = client_of(engine)
     with writing(engine) as connection:
         counts = copy_rows(rows, connection)
         new_runs = requeue_open_jobs(connection, by="move")
         for run_id, priority in new_runs.items():
             enqueue(client, connection, run_id, priority)
-    lost = f" {missing} files were missing before: `fanin verify` names them." if missing else ""
-    return f"{counts['jobs']} jobs with {len(files) - missing} files are moved; {len(new_runs)} runs are queued.{lost}"
+    kept = f"{counts['jobs']} jobs with {len(files) - lost} files are moved; {len(new_runs)} runs are queued."
+    return f"{kept} {lost} files were missing or damaged before: `fanin verify` names them." if lost else kept
 
 
-def target_of(settings: Settings, database_url: str, artifacts: Path | None) -> Settings:
-    """Return the settings with another database, and with another folder of files unless that is None.
+def target_of(settings: Settings, database_url: str, artifacts: str | None) -> Settings:
+    """Return the settings with another database, and with another folder or address of the files unless that is None.
 
     Raises `WrongSettings` for an address that is none.
     """
-    return read_settings(
-        home=settings.home, database_url=database_url, artifacts_dir=artifacts or settings.artifacts_folder
-    )
+    place = settings.artifacts_place if artifacts is None else artifacts
+    if "://" not in str(place):
+        place = Path(place).expanduser().absolute().as_uri()
+    return read_settings(home=settings.home, database_url=database_url, artifacts_url=place)

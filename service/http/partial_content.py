@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import Headers
 
-PIECE_BYTES = 256 * 1024
 ONE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 """More digits than these name no byte of any file; such a range is malformed."""
 
@@ -31,19 +29,6 @@ class Content(NamedTuple):
 def content_of_bytes(content: bytes) -> Content:
     """Return bytes in memory as a representation."""
     return Content(len(content), hashlib.sha256(content).hexdigest(), lambda first, end: [content[first:end]])
-
-
-def content_of_file(path: Path, size_bytes: int, sha256: str) -> Content:
-    """Return a file as a representation; only the part that is asked for is read. `sha256` is its known hash."""
-
-    def read(first: int, end: int) -> Iterator[bytes]:
-        with path.open("rb") as file:
-            file.seek(first)
-            while first < end and (piece := file.read(min(PIECE_BYTES, end - first))):
-                first += len(piece)
-                yield piece
-
-    return Content(size_bytes, sha256, read)
 
 
 def partial_response(content: Content, media_type: str, file_name: str, asked: Headers) -> Response:

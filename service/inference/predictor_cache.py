@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from models.checkpoint import decode
 from models.inference.predictor import Predictor
-from service.artifacts import Artifacts
+from service.artifacts.store import Artifacts
 from service.http.measures import FILES
 from service.store.checkpoints import CheckpointRow, ModelRow
 

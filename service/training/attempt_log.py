@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from service.artifacts import Artifacts, log_path
+from service.artifacts.layout import log_path
+from service.artifacts.store import Artifacts
+from service.errors import Unavailable
 from service.logs import text_formatter
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ class AttemptLog(logging.Handler):
         for job_id, own in _by_job(lines, self._job_ids).items():
             try:
                 self._artifacts.replace(log_path(job_id, self._number), b"".join(own))
-            except OSError as error:  # the checkpoints go there too, and say it with more weight
+            except (OSError, Unavailable) as error:  # the checkpoints go there too, and say it with more weight
                 log.warning("the log of %s cannot be written: %s", job_id, error)
 
 

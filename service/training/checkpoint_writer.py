@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data.mnist import DataSet
 from models.training.snapshot import Snapshot
-from service.artifacts import attempt_folder
+from service.artifacts.layout import attempt_folder
 from service.store.attempts import Attempt, Member
 from service.store.checkpoints import NewCheckpoint
 from service.store.commits import CheckpointCommit

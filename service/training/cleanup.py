@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from service.artifacts import JOBS, Artifacts, attempt_prefix, is_log, job_folder
+from service.artifacts.layout import JOBS, attempt_prefix, is_log, job_folder
+from service.artifacts.store import Artifacts
 from service.errors import IllegalTransition, ModelInUse, NotFound
 from service.store import checkpoints, idempotency
 from service.store.checkpoints import JobFiles

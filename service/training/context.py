@@ -14,7 +14,7 @@ from models.errors import FaninError
 from models.progress import StepProgress
 from models.spec import TrainSpec
 from models.vocabulary import DataChoice
-from service.artifacts import Artifacts
+from service.artifacts.store import Artifacts
 
 FaultPoint = Literal["restore", "between_steps", "hand_over", "write_files", "commit"]
 

@@ -16,7 +16,7 @@ from models.pretrain.dbn import Pretraining, PretrainSnapshot
 from models.progress import StepProgress
 from models.results import PretrainMetrics
 from models.training.snapshot import Snapshot, pretrained_network
-from service.artifacts import attempt_folder
+from service.artifacts.layout import attempt_folder
 from service.store import commits
 from service.store.attempts import Attempt, Member
 from service.store.checkpoints import NewCheckpoint, list_checkpoints

@@ -26,7 +26,7 @@ from models.training.train import Training
 from models.training.triton.availability import note_failure
 from models.training.triton.plan import MANY
 from models.vocabulary import DataChoice
-from service.artifacts import Artifacts
+from service.artifacts.opening import ENDLESS, open_artifacts
 from service.errors import ServiceError, Unavailable
 from service.processes.hardware import processor_name
 from service.processes.supervisor import EXIT_TRY_AGAIN
@@ -78,7 +78,7 @@ class Worker:
         self._device = _device(slot, threads)
         self._run_id: str | None = None
         self._draining = False
-        self._artifacts = Artifacts(settings.artifacts_folder)
+        self._artifacts = open_artifacts(settings.artifacts_place, ENDLESS)
         self._data: dict[DataChoice, tuple[DataSet, float]] = {}
         self._inbox: queue.SimpleQueue[tuple[str, threading.Event]] = queue.SimpleQueue()
 
@@ -86,13 +86,15 @@ class Worker:
         """Work until SIGTERM or SIGINT. A run in progress continues later from its last checkpoint, on any worker.
 
         Waits for ever for the database and for its tables. Raises `NameTaken` if another living process has this
-        worker's name, and `DatabaseTooNew`.
+        worker's name, `Unavailable` if checkpoints cannot be written, and `DatabaseTooNew`.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, self._end)
         settings = self._settings
         engine = open_engine(settings.sqlalchemy_url)
         wait_for_tables(engine)
+        if not self._artifacts.check().is_writable:
+            raise Unavailable("This worker may not write checkpoints.", "Give it the right to write in their folder.")
         self._name = WorkerName(engine, settings.home / "slots", settings.node, self._slot, settings.worker_ttl_s)
         self._heartbeat = Heartbeat(engine, settings.worker_ttl_s, self._beat, lambda: os._exit(EXIT_TRY_AGAIN))
         retry_while_unreachable(lambda: self._name.claim(self._beat, is_chosen="node" in settings.model_fields_set))

@@ -21,7 +21,8 @@ from models.network.architecture import Architecture
 from models.spec import TrainSpec
 from models.training.train import Training
 from service.app import create_application
-from service.artifacts import Artifacts
+from service.artifacts.folder import Folder
+from service.artifacts.store import Artifacts
 from service.http.server_protocol import protocol_within
 from service.queue.engine import migrate_queue
 from service.queue.submission import Queue
@@ -68,7 +69,7 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def artifacts(settings: Settings) -> Artifacts:
-    return Artifacts(settings.home / "artifacts")
+    return Folder(settings.home / "artifacts")
 
 
 class Bench:

@@ -48,6 +48,11 @@ def test_the_environment_is_read_and_arguments_win(clean_environment: pytest.Mon
         ("FANIN_CORS_ORIGINS", "lab.example.org", "FANIN_CORS_ORIGINS: 'lab.example.org' is not an origin"),
         ("FANIN_CORS_ORIGINS", "*", "FANIN_CORS_ORIGINS=* lets every website in: set FANIN_API_KEY"),
         ("FANIN_NODE", "a/b", "FANIN_NODE"),
+        ("FANIN_ARTIFACTS_URL", "s3://", "use s3://BUCKET/PREFIX"),
+        ("FANIN_ARTIFACTS_URL", "s3://key:secret@bucket/x", "use s3://BUCKET/PREFIX"),
+        ("FANIN_ARTIFACTS_URL", "s3://bucket/x?signature=y", "use s3://BUCKET/PREFIX"),
+        ("FANIN_ARTIFACTS_URL", "https://bucket.example.org/x", "use s3://BUCKET/PREFIX"),
+        ("FANIN_ARTIFACTS_URL", "file://relative", "file:///PATH"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line_that_names_it(
@@ -63,6 +68,24 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_it(
 def test_beyond_loopback_a_key_or_a_word_is_enough(clean_environment: pytest.MonkeyPatch) -> None:
     assert read_settings(host="0.0.0.0", insecure=True).host == "0.0.0.0"
     assert read_settings(host="0.0.0.0", api_key="a secret of a test").api_key is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("s3://bucket/a/prefix/", "s3://bucket/a/prefix"),
+        ("gs://bucket", "gs://bucket"),
+        ("az://container/x", "az://container/x"),
+        ("file:///srv/a%20folder", Path("/srv/a folder")),
+    ],
+)
+def test_checkpoints_are_where_the_address_says_whatever_the_folder(
+    url: str, place: str | Path, clean_environment: pytest.MonkeyPatch
+) -> None:
+    clean_environment.setenv("FANIN_ARTIFACTS_DIR", "/elsewhere")
+    assert read_settings().artifacts_place == Path("/elsewhere")
+    clean_environment.setenv("FANIN_ARTIFACTS_URL", url)
+    assert read_settings().artifacts_place == place
 
 
 def test_names_are_separated_by_commas(clean_environment: pytest.MonkeyPatch) -> None:

@@ -1599,8 +1599,8 @@ class Readiness(Record):
     artifacts: str
     """ok: a file was written; read-only: only workers can write files."""
 
-    disk_free_bytes: int
-    """Free bytes on the disk of the checkpoints."""
+    disk_free_bytes: int | None
+    """Free bytes on the disk of the checkpoints; null: they are in object storage."""
 
     data: str
     """mnist, or mnist_5k where the files of MNIST are not there."""

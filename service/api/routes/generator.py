@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,12 +15,13 @@ from pydantic import Field
 from models.checkpoint import read_metadata
 from models.errors import InvalidSpec
 from models.generator.requests import GeneratorFile, Likelihood, LikelihoodOptions, SampleOptions, Start
-from models.vocabulary import DATA_NAMES, PIXELS
+from models.vocabulary import DATA_NAMES, PIXELS, DataName
 from service.api.dependencies import Services, ServicesDep, problem_responses
+from service.api.job_files import on_this_disk
 from service.errors import NotFound, Unavailable
 from service.http.answers import Answer
 from service.inference.pictures import png_data_url
-from service.store.checkpoints import find_model, list_checkpoints
+from service.store.checkpoints import CheckpointRow, ModelRow, find_model, list_checkpoints
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -60,8 +61,7 @@ async def get_samples(
     The machines are those at the end of pre-training: fine-tuning turns them into a classifier. The same seed gives the
     same pictures. Requests take turns with previews.
     """
-    job_id, file = await run_in_threadpool(_generator_of, services, model_id)
-    with _known_again(services, model_id):
+    async with _generator_of(services, model_id) as (job_id, file):
         found = await services.previews.samples(file, options, request.is_disconnected)
     frames = [(frame.step, _pictures(frame.pictures)) for frame in found.frames]
     rebuilt = None if found.reconstructions is None else _pictures(found.reconstructions)
@@ -93,46 +93,58 @@ async def get_likelihood(
     (Salakhutdinov, Murray 2008). The default temperatures take about 15 s in 500 units. With more than one of the
     `machines`, log p is the lower bound of the network that they form.
     """
-    _, file = await run_in_threadpool(_generator_of, services, model_id)
-    there = len(file.sizes) - 1
-    if options.machines > there:
-        raise InvalidSpec(f"{model_id} has {there} machines, not {options.machines}.", f"Ask for 1 to {there}.")
-    with _known_again(services, model_id):
+    async with _generator_of(services, model_id) as (_, file):
+        there = len(file.sizes) - 1
+        if options.machines > there:
+            raise InvalidSpec(f"{model_id} has {there} machines, not {options.machines}.", f"Ask for 1 to {there}.")
         return await services.previews.likelihood(file, options, request.is_disconnected)
 
 
-def _generator_of(services: Services, model_id: str) -> tuple[str, GeneratorFile]:
-    """Return the job of a model, and the file of its finished pre-training. Raises `NotFound`."""
+@asynccontextmanager
+async def _generator_of(services: Services, model_id: str) -> AsyncIterator[tuple[str, GeneratorFile]]:
+    """Yield the job of a model, and the file of its finished pre-training.
+
+    Raises `NotFound`: also if the job was deleted while its request waited for its turn.
+    """
+    model, machines = await run_in_threadpool(_trained_machines, services, model_id)
+    last = machines[-1]
+    try:
+        async with on_this_disk(services.artifacts, last) as path:
+            file = GeneratorFile(
+                path=str(path),
+                sha256=last.weights_file_sha256,
+                number=last.epoch,
+                sizes=model.spec.architecture.sizes[:-1],
+                data=await run_in_threadpool(_data_of, services, model.checkpoint),
+            )
+            yield model.checkpoint.job_id, file
+    except Unavailable:
+        await run_in_threadpool(find_model, services.engine, model_id)
+        raise
+
+
+def _trained_machines(services: Services, model_id: str) -> tuple[ModelRow, Sequence[CheckpointRow]]:
+    """Return a model and the checkpoints of its pre-training. Raises `NotFound`."""
     model = find_model(services.engine, model_id)
-    job_id, spec = model.checkpoint.job_id, model.spec
-    rows = list_checkpoints(services.engine, job_id, phase="pretrain")
+    spec = model.spec
+    rows = list_checkpoints(services.engine, model.checkpoint.job_id, phase="pretrain")
     if not rows:
         cause = "its job ended before pre-trainings were kept" if spec.pretrains else "its scheme pre-trains nothing"
         raise NotFound(
             f"{model_id} ({spec.init.scheme}) is no generator: {cause}.",
             'Train a model with "init": {"scheme": "dbn"} and "activation": "sigmoid".',
         )
-    with services.artifacts.open(model.checkpoint.weights_path) as file:
+    return model, rows
+
+
+def _data_of(services: Services, checkpoint: CheckpointRow) -> DataName:
+    """Return the data that a model was trained on, which its file names."""
+    with (
+        services.artifacts.local_copy(checkpoint.weights_path, checkpoint.weights_file_sha256) as path,
+        path.open("rb") as file,
+    ):
         data = read_metadata(file).data
-    with services.artifacts.open(rows[-1].weights_path) as file:
-        path = file.name
-    return job_id, GeneratorFile(
-        path=path,
-        sha256=rows[-1].weights_file_sha256,
-        number=rows[-1].epoch,
-        sizes=spec.architecture.sizes[:-1],
-        data=next(name for name in DATA_NAMES if name == data),
-    )
-
-
-@contextmanager
-def _known_again(services: Services, model_id: str) -> Iterator[None]:
-    """Raise `NotFound` instead of `Unavailable` if the job was deleted while its request waited."""
-    try:
-        yield
-    except Unavailable:
-        find_model(services.engine, model_id)
-        raise
+    return next(name for name in DATA_NAMES if name == data)
 
 
 def _pictures(encoded: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -14,14 +15,15 @@ from models.errors import CheckpointDamaged, InvalidImage
 from models.inference.compiled_forward import Floats
 from models.inference.image_path import path_of
 from models.vocabulary import DATA_NAMES
-from service.api.dependencies import Services, ServicesDep, problem_responses
+from service.api.dependencies import ServicesDep, problem_responses
+from service.api.job_files import on_this_disk
 from service.api.routes.predict import BODY
 from service.http.answers import Answer
 from service.http.json_body import media_type_of
 from service.inference.answers import PredictedBy, predicted_by
 from service.inference.fast_path import content_type_and_accept, read_body
 from service.inference.query import PredictOptions, read_query
-from service.store.checkpoints import ModelRow, find_model
+from service.store.checkpoints import CheckpointRow, find_model
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -75,9 +77,10 @@ async def get_distributions(services: ServicesDep, model_id: str, request: Reque
     a training records none of them. Requests take turns with previews.
     """
     row = await run_in_threadpool(find_model, services.engine, model_id)
-    file = await run_in_threadpool(_file_of, services, row)
     parameters = row.spec.architecture.parameter_count
-    return await services.previews.distributions(file, parameters, request.is_disconnected)
+    async with on_this_disk(services.artifacts, row.checkpoint) as path:
+        file = await run_in_threadpool(_weights_file, path, row.checkpoint)
+        return await services.previews.distributions(file, parameters, request.is_disconnected)
 
 
 @router.post(
@@ -118,15 +121,14 @@ def _short(values: Floats) -> list[float]:
     return [float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in values.tolist()]
 
 
-def _file_of(services: Services, row: ModelRow) -> WeightsFile:
-    checkpoint = row.checkpoint
-    with services.artifacts.open(checkpoint.weights_path) as file:
-        data, path = read_metadata(file).data, file.name
+def _weights_file(path: FilePath, checkpoint: CheckpointRow) -> WeightsFile:
+    with path.open("rb") as file:
+        data = read_metadata(file).data
     name = next((one for one in DATA_NAMES if one == data), None)
     if name is None:
         raise CheckpointDamaged(f"The metadata of {checkpoint.weights_path} name no data set.", "Restore a backup.")
     return WeightsFile(
-        path=path,
+        path=str(path),
         sha256=checkpoint.weights_file_sha256,
         model=f"{checkpoint.job_id}@{checkpoint.epoch}",
         data=name,

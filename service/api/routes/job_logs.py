@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from service.api.dependencies import ServicesDep, problem_responses
-from service.artifacts import log_path
+from service.artifacts.layout import log_path
 from service.errors import NotFound
 from service.store.jobs import get_job
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from models.checkpoint import decode
 from models.inference.export import ExportFormat, to_npz, to_onnx
 from service.api.dependencies import ServicesDep, problem_responses
-from service.http.partial_content import content_of_bytes, content_of_file, partial_response
+from service.http.partial_content import Content, content_of_bytes, partial_response
 from service.store.checkpoints import find_model
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -65,7 +65,7 @@ def get_weights(
     """
     row = find_model(services.engine, model_id).checkpoint
     if form == "safetensors":
-        content = content_of_file(*services.artifacts.stored(row.weights_path, row.weights_file_sha256))
+        content = Content(*services.artifacts.stored(row.weights_path, row.weights_file_sha256))
     else:
         with _one_export:
             checkpoint = decode(services.artifacts.read(row.weights_path, row.weights_file_sha256))

@@ -57,8 +57,7 @@ def test_what_is_inside_of_no_model_is_not_found(method: str, what: str, api: ht
 
 
 def test_distributions_of_damaged_weights_are_refused(job_id: str, bench: Bench, api: httpx.Client) -> None:
-    with bench.artifacts.open(find_model(bench.engine, job_id).checkpoint.weights_path) as file:
-        path = Path(file.name)
+    path = Path(bench.artifacts.where) / find_model(bench.engine, job_id).checkpoint.weights_path
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.chmod(0o600)

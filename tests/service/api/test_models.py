@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -119,7 +120,7 @@ def test_a_damaged_or_missing_checkpoint_is_never_a_wrong_answer(bench: Bench, a
 
     job_id = bench.trained()
     row = find_model(bench.engine, job_id).checkpoint
-    path = bench.artifacts._root / row.weights_path
+    path = Path(bench.artifacts.where) / row.weights_path
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + b"\x00")
     response = api.post("/predict", content=bytes(784))

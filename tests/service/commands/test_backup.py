@@ -13,7 +13,7 @@ from sqlalchemy import Engine, make_url, text
 
 from benchmarks.machines import PostgreSQL, wait_until
 from models.data.mnist import DataSet
-from service.artifacts import Artifacts
+from service.artifacts.folder import Folder
 from service.commands.backup import ARTIFACTS, DATABASE, BackupFailed, backup, restore, verify
 from service.commands.doctor import examine
 from service.queue.engine import migrate_queue
@@ -50,7 +50,7 @@ def home(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> 
 
 
 def opened(settings: Settings, data: DataSet) -> Bench:
-    return Bench(open_engine(settings.sqlalchemy_url), Artifacts(settings.artifacts_folder), data)
+    return Bench(open_engine(settings.sqlalchemy_url), Folder(settings.artifacts_folder), data)
 
 
 def elsewhere(tmp_path: Path) -> Settings:

@@ -16,8 +16,12 @@ import pytest
 from sqlalchemy import text
 
 from benchmarks.machines import PostgreSQL
+from benchmarks.object_storage import S3Server
 from models.data.mnist import DataSet
-from service.artifacts import Artifacts
+from service.artifacts.bucket import Bucket
+from service.artifacts.folder import Folder
+from service.commands.backup import backup, restore, verify
+from service.commands.doctor import examine
 from service.commands.local_service import environment_without_settings
 from service.commands.move import MoveFailed, move, target_of
 from service.errors import WrongSettings
@@ -87,7 +91,7 @@ def test_a_move_to_postgresql_changes_no_answer_and_a_paused_job_goes_on_to_the_
     assert move(settings, target) == "3 jobs with 9 files are moved; 1 runs are queued."
     assert answers(target, filled) == before
     assert answers(settings, filled) == before, "the source is untouched"
-    there = Bench(open_engine(target.sqlalchemy_url), Artifacts(target.artifacts_folder), few)
+    there = Bench(open_engine(target.sqlalchemy_url), Folder(target.artifacts_folder), few)
     resumed = there.apply_action(filled["paused"], "resume")
     there.attempt(resumed.run_id)
     with Api(target) as api:
@@ -97,6 +101,38 @@ def test_a_move_to_postgresql_changes_no_answer_and_a_paused_job_goes_on_to_the_
     there.engine.dispose()
     with pytest.raises(MoveFailed, match="has jobs already"):
         move(settings, target)
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    storage = S3Server()
+    for name, value in storage.environment().items():
+        monkeypatch.setenv(name, value)
+    storage.make_bucket()
+    yield storage
+    storage.close()
+
+
+def test_a_home_moves_to_object_storage_is_backed_up_from_there_and_comes_back(
+    settings: Settings, filled: dict[str, str], storage: S3Server, tmp_path: Path
+) -> None:
+    before = answers(settings, filled)
+    target = target_of(settings, f"sqlite:///{tmp_path}/moved.sqlite", storage.url)
+    assert move(settings, target) == "3 jobs with 9 files are moved; 1 runs are queued."
+    assert answers(target, filled) == before
+    assert verify(target, None).damaged == []
+    assert {finding.subject: finding.is_fine for finding in examine(target)}["checkpoints"]
+
+    assert backup(target, tmp_path / "copy") == f"3 jobs with 9 files are in {tmp_path / 'copy'}."
+    back = settings.model_copy(update={"home": tmp_path / "again"})
+    restore(back, tmp_path / "copy")
+    assert verify(back, None) == (9, [])
+
+    lost = Bucket(storage.url, 10, 5).list_below("jobs")[0]
+    Bucket(storage.url, 10, 5).delete(lost)
+    assert [file.path for file, _ in verify(target, None).damaged] == [lost]
+    said = backup(target, tmp_path / "second copy")
+    assert said.endswith("1 files were missing or damaged: `fanin verify` names them.")
 
 
 def test_a_move_that_is_killed_at_any_moment_can_be_made_again(

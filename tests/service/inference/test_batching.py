@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import Engine
 
 from models.inference.compiled_forward import Floats
 from models.inference.predictor import Predictor
-from service.artifacts import Artifacts
+from service.artifacts.store import Artifacts
 from service.errors import NotFound
 from service.inference import model_resolver as served_module
 from service.inference.batching import MAX_TURNS, SMALL_BATCH, MicroBatcher
@@ -233,7 +234,7 @@ def test_a_file_that_is_damaged_is_told_and_never_answered_from(bench: Bench, ar
     from service.store.checkpoints import find_model
 
     job_id = bench.trained()
-    path = artifacts._root / find_model(bench.engine, job_id).checkpoint.weights_path
+    path = Path(artifacts.where) / find_model(bench.engine, job_id).checkpoint.weights_path
     path.write_bytes(path.read_bytes()[:-1] + b"x")
 
     async def work(answering: MicroBatcher) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from models.training.train import Training
-from service.artifacts import attempt_folder
+from service.artifacts.layout import attempt_folder
 from service.errors import Fenced, IllegalTransition, KeyReused, NotFound, QueueFull
 from service.queue import engine as queue_module
 from service.queue.submission import Once, Queue

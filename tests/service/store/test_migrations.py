@@ -22,7 +22,7 @@ from models.data.mnist import DataSet
 from models.spec import TrainSpec
 from models.training.snapshot import Snapshot
 from models.training.train import Training
-from service.artifacts import Artifacts
+from service.artifacts.folder import Folder
 from service.queue.engine import migrate_queue
 from service.queue.submission import Queue
 from service.store.bulk_deletion import delete_jobs
@@ -63,7 +63,7 @@ def opened(url: str, tmp_path: Path, five_thousand: DataSet) -> Iterator[Bench]:
     migrate(engine)
     migrate_queue(engine, url)
     require_tables(engine)
-    yield Bench(engine, Artifacts(tmp_path / "artifacts"), five_thousand)
+    yield Bench(engine, Folder(tmp_path / "artifacts"), five_thousand)
     engine.dispose()
 
 

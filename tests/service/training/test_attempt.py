@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,7 +199,7 @@ def test_only_the_last_two_resume_files_are_kept_and_none_of_the_final_epoch(ben
     job_id = bench.trained(SMALL.model_copy(update={"epochs": 5}))
     rows = list_checkpoints(bench.engine, job_id)
     assert [row.epoch for row in rows if row.resume_path] == [3, 4]
-    files = sorted(path.name for path in (bench.artifacts._root / "jobs" / job_id).rglob("*.safetensors"))
+    files = sorted(path.name for path in (Path(bench.artifacts.where) / "jobs" / job_id).rglob("*.safetensors"))
     assert sum("resume" in name for name in files) == 2
     assert sum("weights" in name for name in files) == 6
 
@@ -328,7 +329,7 @@ def test_a_job_cancelled_at_the_very_end_is_cancelled(bench: Bench) -> None:
     bench.attempt(run_id, fault_hook=cancel_before_the_last)
     assert get_job(bench.engine, job_id).state == "cancelled"
     assert [row.epoch for row in list_checkpoints(bench.engine, job_id)] == [0, 1]
-    assert len(list((bench.artifacts._root / "jobs" / job_id).rglob("*.weights.*"))) == 2
+    assert len(list((Path(bench.artifacts.where) / "jobs" / job_id).rglob("*.weights.*"))) == 2
 
 
 def test_only_the_newest_checkpoints_are_kept_where_the_settings_say_so(bench: Bench) -> None:

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.machines import wait_until
 from models.network.architecture import Architecture
 from models.spec import SGD
-from service.artifacts import Artifacts, log_path
+from service.artifacts.layout import log_path
+from service.artifacts.store import Artifacts
 from service.store.job_transitions import delete_job
 from service.training.attempt_log import MAX_LOG_BYTES, AttemptLog
 from service.training.cleanup import Sweep

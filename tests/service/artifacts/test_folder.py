@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from models.errors import CheckpointDamaged
-from service.artifacts import Artifacts
+from service.artifacts.folder import Folder
 from service.errors import Unavailable
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
-    artifacts = Artifacts(tmp_path)
+    artifacts = Folder(tmp_path)
     digest = artifacts.write("a/b/c.bin", b"content")
     assert digest == hashlib.sha256(b"content").hexdigest()
     assert artifacts.read("a/b/c.bin", digest) == b"content"
@@ -20,7 +20,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_file_is_never_changed(tmp_path: Path) -> None:
-    artifacts = Artifacts(tmp_path)
+    artifacts = Folder(tmp_path)
     artifacts.write("x", b"first")
     with pytest.raises(FileExistsError):
         artifacts.write("x", b"second")
@@ -33,12 +33,12 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("os.fsync", no_space)
     with pytest.raises(OSError, match="No space"):
-        Artifacts(tmp_path).write("x", b"content")
+        Folder(tmp_path).write("x", b"content")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_are_written_together_each_with_its_own_hash(tmp_path: Path) -> None:
-    artifacts = Artifacts(tmp_path)
+    artifacts = Folder(tmp_path)
     contents = {"a/x": b"first", "a/y": b"second", "b/z": b""}
     digests = artifacts.write_all(contents)
     assert digests == {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
@@ -60,12 +60,12 @@ def test_of_files_that_are_written_together_none_is_there_if_the_disk_refuses_on
 
     monkeypatch.setattr("os.fsync", second_fails)
     with pytest.raises(OSError, match="No space"):
-        Artifacts(tmp_path).write_all({"x": b"first", "y": b"second"})
+        Folder(tmp_path).write_all({"x": b"first", "y": b"second"})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_damage_and_absence_are_seen(tmp_path: Path) -> None:
-    artifacts = Artifacts(tmp_path)
+    artifacts = Folder(tmp_path)
     digest = artifacts.write("x", b"content")
     (tmp_path / "x").write_bytes(b"Content")
     with pytest.raises(CheckpointDamaged, match="damaged"):
@@ -77,7 +77,7 @@ def test_damage_and_absence_are_seen(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_for_now_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    artifacts = Artifacts(tmp_path / "root")
+    artifacts = Folder(tmp_path / "root")
     with pytest.raises(Unavailable, match="mounted"):
         artifacts.read("x", "")
     digest = artifacts.write("x", b"content")

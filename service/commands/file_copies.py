@@ -1,0 +1,44 @@
+"""Copy checkpoint files from one store to another: a folder or object storage, whichever each is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from models.errors import CheckpointDamaged
+from service.artifacts.store import Artifacts
+from service.errors import Unavailable
+from service.store.transfer import FileOfRow
+
+FILES_AT_ONCE = 16
+
+
+def copy_files(source: Artifacts, target: Artifacts, files: Sequence[FileOfRow]) -> int:
+    """Copy files that are not there yet, durably; return how many are missing or damaged in `source`.
+
+    A file of the target that is damaged is written again. Raises `Unavailable`, `OSError`.
+    """
+    if not target.check().is_writable:
+        raise Unavailable(f"{target.where} cannot be written.", "Check its permissions.")
+    lost = 0
+    with ThreadPoolExecutor(FILES_AT_ONCE, "copies") as pool:
+        for start in range(0, len(files), FILES_AT_ONCE):
+            some = files[start : start + FILES_AT_ONCE]
+            there = pool.map(partial(_content, target), some)
+            wanted = [file for file, content in zip(some, there, strict=True) if content is None]
+            contents = dict(zip(wanted, pool.map(partial(_content, source), wanted), strict=True))
+            found = {file.path: content for file, content in contents.items() if content is not None}
+            lost += len(wanted) - len(found)
+            for path in found:
+                target.delete(path)
+            target.write_all(found)
+    return lost
+
+
+def _content(store: Artifacts, file: FileOfRow) -> bytes | None:
+    """Return the content of a file; None if it is missing or damaged."""
+    try:
+        return store.read(file.path, file.sha256)
+    except CheckpointDamaged:
+        return None

@@ -174,6 +174,10 @@ hostile: .venv/ready ## measure what the largest and most wrong requests cost ot
 bench-lists: .venv/ready ## measure lists of 100,000 jobs on both databases (4 minutes)
 	@$(BIN)/python -m benchmarks.lists
 
+.PHONY: bench-storage
+bench-storage: .venv/ready ## measure what checkpoints in object storage cost a training (4 minutes)
+	@$(BIN)/python -m benchmarks.storage
+
 .PHONY: bench-year
 bench-year: .venv/ready ## simulate a year of 1,000 jobs a day: the file's size and the times of lists (5 minutes)
 	@$(BIN)/python -m benchmarks.year
@@ -185,6 +189,10 @@ soak: .venv/ready ## predict, submit, listen and train at once, and watch memory
 .PHONY: chaos
 chaos: .venv/ready ## kill workers, machines and the API 200 times at random and count what was lost (30 minutes)
 	@$(BIN)/python -m benchmarks.chaos
+
+.PHONY: chaos-storage
+chaos-storage: .venv/ready ## the same 200 kills on PostgreSQL, with the checkpoints in object storage that fails (30 minutes)
+	@$(BIN)/python -m benchmarks.chaos --s3 --database postgresql --kills 200
 
 .PHONY: scale
 scale: .venv/ready ## 300 jobs while worker machines go 0, 3, 1, 3 and 0, on SQLite and PostgreSQL (20 minutes)

@@ -5,7 +5,8 @@ seconds. Two jobs are in progress at any moment, and one worker is free before e
 random moments, when a checkpoint's file appears (before its row), and after a commit. Whole machines are killed, and
 never come back under their name. The API is killed alone and together with all workers. Workers are frozen past their
 lease and then continued. PostgreSQL is stopped for seconds, the API is frozen, replicas start under the names of living
-workers, the disk of the checkpoints is full for a while, and the wall clock of all processes jumps by an hour and back.
+workers, the disk of the checkpoints is full for a while (or object storage refuses all requests), and the wall clock of
+all processes jumps by an hour and back.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ import httpx
 from benchmarks import chaos_troubles
 from benchmarks.chaos_trial import BODY, SEEDS, TTL_S, WORKERS, Kill, Trial
 from benchmarks.clients import seconds_since_1970
-from benchmarks.machines import DATABASES, Cluster, Database, JumpingClock, wait_until
+from benchmarks.jumping_clock import JumpingClock
+from benchmarks.machines import DATABASES, Cluster, Database, wait_until
+from benchmarks.object_storage import Storage
 from benchmarks.report import print_table, write_json
 
 LOG_LINE = re.compile(
@@ -45,7 +48,7 @@ KINDS: dict[str, tuple[int, Callable[[Trial], None]]] = {
     "database outage": (2, chaos_troubles.database_outage),
     "replica of a living name": (1, chaos_troubles.replica_of_a_name),
     "API frozen": (1, chaos_troubles.freeze_api),
-    "disk full": (1, chaos_troubles.full_disk),
+    "storage": (1, chaos_troubles.storage_trouble),
     "clock jumps": (2, chaos_troubles.clock_jumps),
 }
 """The kinds of kills: the relative frequency of each, and the function that carries it out."""
@@ -57,8 +60,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="acts on each database")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=DATABASES, action="append")
+    parser.add_argument("--s3", action="store_true", help="keep the checkpoints in object storage that fails sometimes")
     options = parser.parse_args()
-    results = {name: _trial(name, options.kills, options.seed) for name in options.database or DATABASES}
+    results = {name: _trial(name, options.kills, options.seed, options.s3) for name in options.database or DATABASES}
     columns = ("kills", "submitted", "retried", "lost", "ended_twice", "epochs_twice", "wrong_hash")
     print_table(
         ["database", *(column.replace("_", " ") for column in columns), "recovery, s: median", "worst"],
@@ -68,25 +72,36 @@ def main() -> None:
             for name, result in results.items()
         ],
     )
-    if set(results) == set(DATABASES):
+    if options.s3:
+        write_json("chaos_storage", "make chaos-storage", results)
+    elif set(results) == set(DATABASES):
         write_json("chaos", "make chaos", results)
     bad = ("lost", "ended_twice", "epochs_twice", "wrong_hash")
     if any(result[key] for result in results.values() for key in bad):
         raise SystemExit(1)
 
 
-def _trial(database: Database, kills: int, seed: int) -> dict[str, Any]:
+def _trial(database: Database, kills: int, seed: int, on_s3: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fanin-chaos-") as text:
         folder = Path(text)
         chaos_troubles.mount_disk(folder / "artifacts")
-        clock = JumpingClock(folder / "clock")
-        cluster = Cluster(folder, database, clock=clock, FANIN_SLOT_THREADS="1", FANIN_WORKER_TTL_S=str(TTL_S))
+        clock, storage = JumpingClock(folder / "clock"), Storage() if on_s3 else None
+        cluster = Cluster(
+            folder,
+            database,
+            clock=clock,
+            storage=storage,
+            FANIN_SLOT_THREADS="1",
+            FANIN_WORKER_TTL_S=str(TTL_S),
+        )
         try:
             cluster.start_api()
             trial = Trial(cluster, clock, random.Random(seed))  # noqa: S311 - no secret
             for _ in range(WORKERS):
                 trial.new_machine(wait=True)
             expected = _undisturbed(cluster)
+            if storage:
+                storage.choose = chaos_troubles.failing_sometimes(random.Random(seed))  # noqa: S311 - no secret
             weights = [weight for weight, _ in KINDS.values()]
             while len(trial.kills) < kills:
                 (_, act), *_ = trial.random.choices(list(KINDS.values()), weights)
@@ -99,6 +114,8 @@ def _trial(database: Database, kills: int, seed: int) -> dict[str, Any]:
             return _judged(trial, expected)
         finally:
             cluster.close()
+            if storage:
+                storage.close()
             chaos_troubles.unmount(folder / "artifacts")
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 
-from benchmarks.machines import Cluster, JumpingClock, Machine, wait_until
-from service.artifacts import attempt_prefix, job_folder
+from benchmarks.jumping_clock import JumpingClock
+from benchmarks.machines import Cluster, Machine, wait_until
+from service.artifacts.layout import attempt_prefix, job_folder
 from service.store.checkpoints import files_of_job
 from service.store.engine import open_engine
 from service.store.tables import jobs, runs
@@ -194,8 +195,11 @@ class Trial:
         run_id, attempt, _epoch = self.running().get(job_id, ("", 0, 0))
         prefix = attempt_prefix(job_id, run_id, attempt)
 
+        artifacts = self.cluster.artifacts
+
         def files() -> int:
-            return sum(1 for _ in (self.cluster.folder / "artifacts").glob(f"{prefix}*/*.weights.safetensors"))
+            listed = artifacts.list_below(job_folder(job_id))
+            return sum(path.startswith(prefix) and path.endswith(".weights.safetensors") for path in listed)
 
         count = files()
         with suppress(TimeoutError):

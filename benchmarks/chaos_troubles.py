@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.chaos_trial import Kill, Trial
 from benchmarks.machines import Machine, wait_until
+from benchmarks.object_storage import Fault
 
 DISK_BYTES = 2 * 2**30
 ROOM_BYTES = 256 * 1024
@@ -64,6 +67,36 @@ def freeze_api(trial: Trial) -> None:
     process.send_signal(signal.SIGCONT)
     trial.kills.append(Kill("API frozen", time.time(), []))
     wait_until(trial.cluster.api_is_ready, 60, "the API")
+
+
+def storage_trouble(trial: Trial) -> None:
+    """Leave no room on the disk of the checkpoints for some seconds, or let object storage refuse all requests."""
+    if trial.cluster.storage is None:
+        full_disk(trial)
+        return
+    job_id, _machine, process_id = trial.victim()
+    is_killed = trial.random.random() < 0.5
+    usual, trial.cluster.storage.choose = trial.cluster.storage.choose, lambda _method, _path: "error"
+    try:
+        time.sleep(trial.random.uniform(0.5, 2.0))
+        if is_killed:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+        time.sleep(trial.random.uniform(0.5, 6.0))
+    finally:
+        trial.cluster.storage.choose = usual
+    kind = "storage outage and a kill" if is_killed else "storage outage"
+    trial.kills.append(Kill(kind, time.time(), [job_id] if is_killed else []))
+
+
+def failing_sometimes(chance: random.Random) -> Callable[[str, str], Fault | None]:
+    """Return a choice of faults: one of 25 requests fails in one of four ways."""
+    kinds: list[Fault | None] = ["error", "cut", "lost", "hang", None]
+
+    def choose(_method: str, _path: str) -> Fault | None:
+        return chance.choices(kinds, [12, 12, 12, 4, 960])[0]
+
+    return choose
 
 
 def full_disk(trial: Trial) -> None:

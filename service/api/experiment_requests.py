@@ -12,6 +12,7 @@ from models.network.architecture import MAX_HIDDEN_LAYERS
 from models.recipes import RECIPES
 from models.spec import TrainSpec, resolve_spec
 from models.vocabulary import DEFAULT_SEED, MAX_SEED, Real, Whole
+from service.api.schemas.submissions import Submission
 from service.errors import NotFound
 from service.http.problems import invalid_body
 from service.store.descriptions import Description
@@ -23,7 +24,7 @@ AUTO_RATES = {"adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "sgd": (1e-3, 
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 
 
-class ExperimentBody(Description):
+class ExperimentBody(Submission):
     """A base spec, and a grid: one member for each combination of scheme, depth, variant and seed.
 
     The members get the labels.
@@ -57,7 +58,7 @@ class ExperimentBody(Description):
     )
 
 
-class RecipeBody(Description):
+class RecipeBody(Submission):
     """A published claim to test; the experiment ends with a verdict on it."""
 
     recipe: str = Field(description="Name of the recipe, such as R7; GET /recipes lists them.")
@@ -83,9 +84,8 @@ def request_of(body: dict[str, Any]) -> ExperimentRequest:
             specs = _of_grid(request, body)
     except ValidationError as error:
         raise invalid_body(error, body) from None
-    described = {name: getattr(request, name) for name in Description.model_fields}
-    kept = {name: value for name, value in body.items() if name not in described}
-    return ExperimentRequest(specs, recipe, kept, Description(**described))
+    kept = {name: value for name, value in body.items() if name not in Description.model_fields}
+    return ExperimentRequest(specs, recipe, kept, request.described, request.device)
 
 
 def _of_recipe(request: RecipeBody, body: dict[str, Any]) -> tuple[str, list[TrainSpec]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Engine
 
-from service.store.jobs import JobState
+from service.store.jobs import DeviceChoice, JobState
 from service.store.work_counts import jobs_by_state, live_workers, oldest_queued_s, work_done
 
 COUNTERS = {
@@ -35,9 +36,9 @@ class OfDatabase:
         with self._engine.connect() as connection:
             states, done = jobs_by_state(connection), work_done(connection)
             oldest_s, live = oldest_queued_s(connection), live_workers(connection, self._worker_ttl_s)
-        of_jobs = GaugeMetricFamily("fanin_jobs", "Jobs by state.", labels=["state"])
-        for state in get_args(JobState):
-            of_jobs.add_metric([state], states.get(state, 0))
+        of_jobs = GaugeMetricFamily("fanin_jobs", "Jobs by state and wanted device.", labels=["state", "device"])
+        for state, device in product(get_args(JobState), get_args(DeviceChoice)):
+            of_jobs.add_metric([state, device], states.get((state, device), 0))
         yield of_jobs
         yield GaugeMetricFamily("fanin_oldest_queued_seconds", "Age of the oldest queued job; 0 without one.", oldest_s)
         of_workers = GaugeMetricFamily("fanin_workers", "Live workers by device and state.", labels=["device", "state"])

@@ -129,8 +129,8 @@ def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = Fa
         with writing(target) as connection:
             counts = copy_rows(rows, connection)
             requeued = requeue_open_jobs(connection)
-            for run_id, priority in requeued.items():
-                enqueue(client, connection, run_id, priority)
+            for run_id, entry in requeued.items():
+                enqueue(client, connection, run_id, entry)
     target.dispose()
     return f"{counts['jobs']} jobs with {len(files)} files are restored; {len(requeued)} runs are queued again."
 

@@ -71,8 +71,8 @@ def _copied(rows: Connection, engine: Engine, places: tuple[str | Path, str | Pa
     with writing(engine) as connection:
         counts = copy_rows(rows, connection)
         new_runs = requeue_open_jobs(connection, by="move")
-        for run_id, priority in new_runs.items():
-            enqueue(client, connection, run_id, priority)
+        for run_id, entry in new_runs.items():
+            enqueue(client, connection, run_id, entry)
     kept = f"{counts['jobs']} jobs with {len(files) - lost} files are moved; {len(new_runs)} runs are queued."
     return f"{kept} {lost} files were missing or damaged before: `fanin verify` names them." if lost else kept
 

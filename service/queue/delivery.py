@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.queue.engine import (
     APPLICATION,
     APPLICATION_VERSION,
     ENTRIES_AT_ONCE,
-    QUEUE,
+    QUEUES,
     WORKFLOW,
     quiet,
 )
+from service.queue.turns import Turns
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from service.store.jobs import DeviceChoice
 
 UNUSED_INTERVAL_S = 60.0
 """Polling interval of the engine's messages between workflows, which Fanin does not use."""
@@ -24,14 +27,19 @@ UNUSED_INTERVAL_S = 60.0
 class Deliveries:
     """The receiving side of the queue: takes runs for one worker process, and requeues runs of dead workers.
 
-    Only one live process at a time may use an `executor_id`.
+    The runs are those that ask for `device` (cpu or gpu), and those that ask for any. Only one live process at a time
+    may use an `executor_id`.
     """
 
-    def __init__(self, engine: Engine, url: str, executor_id: str, execute: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: Engine, url: str, executor_id: str, execute: Callable[[str], None], device: DeviceChoice = "cpu"
+    ) -> None:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         quiet()
         self._executor_id = executor_id
+        self._queues = [QUEUES["any"], QUEUES[device]]
+        self._turns = Turns()
         self._dbos = DBOS(
             config={
                 "name": APPLICATION,
@@ -49,7 +57,8 @@ class Deliveries:
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
         def run(run_id: str) -> None:
-            execute(run_id)
+            with self._turns.of(run_id):
+                execute(run_id)
 
     def start(self) -> None:
         """Start threads that take runs from the queue and call `execute(run_id)`, one at a time.
@@ -58,8 +67,12 @@ class Deliveries:
         """
         from dbos import DBOS
 
-        DBOS.listen_queues([QUEUE])
+        DBOS.listen_queues(self._queues)
         DBOS.launch()
+        # The engine limits what a worker takes from one queue. Its threads, one a queue, claim by this private call,
+        # and first wait for a polling interval.
+        entries: Any = self._dbos._sys_db  # noqa: SLF001
+        entries.start_queued_workflows = self._turns.limiting(entries.start_queued_workflows, self._queues)
 
     def taken(self) -> dict[str, str]:
         """Return the runs that some worker has taken and not ended, each with that worker's name."""
@@ -101,4 +114,4 @@ class Deliveries:
 
     def hand_back(self, run_id: str) -> None:
         """Requeue a run that this worker has taken; the outcome of this process's execution is then ignored."""
-        self._dbos._sys_db.reenqueue_for_recovery(run_id, [self._executor_id], QUEUE)  # noqa: SLF001 - as above
+        self._dbos._sys_db.reenqueue_for_recovery(run_id, [self._executor_id], QUEUES["any"])  # noqa: SLF001 - as above

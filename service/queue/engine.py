@@ -10,25 +10,31 @@ if TYPE_CHECKING:
     from dbos import DBOSClient
     from sqlalchemy import Connection, Engine
 
+    from service.store.jobs import DeviceChoice, QueueEntry
+
     Client = DBOSClient
 
 APPLICATION = "fanin"
-QUEUE = "runs"
+QUEUES: dict[DeviceChoice, str] = {"any": "runs", "cpu": "runs-cpu", "gpu": "runs-gpu"}
+"""The engine's queue of the runs that ask for a kind of device; a worker takes runs from two."""
 WORKFLOW = "run"
 APPLICATION_VERSION = "1"  # never changed by a release: pending runs of another version would not be recovered
 POLLING_INTERVAL_S = 0.1
+RARE_POLLING_INTERVAL_S = 0.3
 ENTRIES_KEPT_S = 3600.0
 ENTRIES_AT_ONCE = 500
 
 
 def migrate_queue(engine: Engine, url: str) -> None:
-    """Create or upgrade the engine's own tables, and declare the queue of runs."""
+    """Create or upgrade the engine's own tables, and declare the queues of runs."""
     from dbos import DBOS
 
     quiet()
     DBOS.migrate(system_database_url=url)
     client = client_of(engine)
-    client.register_queue(QUEUE, worker_concurrency=1, polling_interval_sec=POLLING_INTERVAL_S)
+    for device, name in QUEUES.items():
+        interval_s = POLLING_INTERVAL_S if device == "any" else RARE_POLLING_INTERVAL_S
+        client.register_queue(name, worker_concurrency=1, polling_interval_sec=interval_s)
 
 
 def forget_ended(engine: Engine) -> int:
@@ -62,11 +68,16 @@ def client_of(engine: Engine) -> Client:
     )
 
 
-def enqueue(client: Client, connection: Connection, run_id: str, priority: int) -> None:
+def enqueue(client: Client, connection: Connection, run_id: str, entry: QueueEntry) -> None:
     """Enqueue a run in the transaction of `connection`: the entry exists exactly if the run's row does."""
     client.enqueue_in_transaction(
         connection,
-        {"workflow_name": WORKFLOW, "queue_name": QUEUE, "workflow_id": run_id, "priority": priority},
+        {
+            "workflow_name": WORKFLOW,
+            "queue_name": QUEUES[entry.device],
+            "workflow_id": run_id,
+            "priority": entry.priority,
+        },
         run_id,
     )
 

@@ -21,7 +21,18 @@ from service.store.engine import transact, writing
 from service.store.experiments import ExperimentRequest, ExperimentRow, extend_experiment, insert_experiment
 from service.store.idempotency import claim, keep_answer
 from service.store.job_transitions import JobAction, apply_action
-from service.store.jobs import PRIORITIES, JobRequest, JobRow, NewJob, Priority, find_job, insert_job, insert_run
+from service.store.jobs import (
+    PRIORITIES,
+    DeviceChoice,
+    JobRequest,
+    JobRow,
+    NewJob,
+    Priority,
+    QueueEntry,
+    find_job,
+    insert_job,
+    insert_run,
+)
 from service.store.queue_estimates import CAUTIOUS_SPEED, measured_speed, queued_count
 from service.store.workers import count_live, some_gpu_is_live
 
@@ -42,6 +53,14 @@ class Once(NamedTuple):
     key: str
     fingerprint: str
     answer: Answer
+
+
+class Members(NamedTuple):
+    """The members of an experiment that are inserted together: their specs, and what they have in common."""
+
+    specs: Sequence[TrainSpec]
+    description: Description
+    device: DeviceChoice
 
 
 class Submitted(NamedTuple):
@@ -83,7 +102,7 @@ class Queue:
                     return Submitted(None, before)
             self.check_costs(connection, [request.spec])
             new = insert_job(connection, request)
-            enqueue(client, connection, new.run_id, PRIORITIES[request.priority])
+            enqueue(client, connection, new.run_id, QueueEntry(PRIORITIES[request.priority], request.device))
             self._check_room(connection)
             if once is None:
                 return Submitted(new, None)
@@ -109,7 +128,8 @@ class Queue:
             self.check_costs(connection, request.specs)
             experiment_id = insert_experiment(connection, request)
             labels = Description(labels=request.description.labels)
-            self._insert_members(client, connection, experiment_id, request.specs, labels)
+            members = Members(request.specs, labels, request.device)
+            self._insert_members(client, connection, experiment_id, members)
             if once is not None:
                 keep_answer(connection, once.key, once.answer(connection, experiment_id))
         return experiment_id, None
@@ -124,29 +144,31 @@ class Queue:
             extend_experiment(connection, row, len(specs))
             self.check_costs(connection, specs)
             labels = Description(labels=dict(row.labels))
-            self._insert_members(client, connection, row.id, specs, labels)
+            self._insert_members(client, connection, row.id, Members(specs, labels, row.device))
 
     def _insert_members(
         self,
         client: Client,
         connection: Connection,
         experiment_id: str,
-        specs: Sequence[TrainSpec],
-        description: Description,
+        members: Members,
     ) -> None:
-        runs = self._divided(connection, specs)
+        runs = self._divided(connection, members)
         run_ids = [insert_run(connection) for _ in range(max(runs) + 1)]
-        for spec, run in zip(specs, runs, strict=True):
-            request = JobRequest(spec, description=description, experiment_id=experiment_id)
+        for spec, run in zip(members.specs, runs, strict=True):
+            request = JobRequest(
+                spec, description=members.description, experiment_id=experiment_id, device=members.device
+            )
             insert_job(connection, request, run_ids[run])
         for run_id in run_ids:
-            enqueue(client, connection, run_id, PRIORITIES["normal"])
+            enqueue(client, connection, run_id, QueueEntry(PRIORITIES["normal"], members.device))
         self._check_room(connection)
 
-    def _divided(self, connection: Connection, specs: Sequence[TrainSpec]) -> list[int]:
-        if some_gpu_is_live(connection, self._worker_ttl_s):
+    def _divided(self, connection: Connection, members: Members) -> list[int]:
+        specs, device = members.specs, members.device
+        if device == "gpu" or (device == "any" and some_gpu_is_live(connection, self._worker_ttl_s)):
             return divided(specs, RunLimits(self._jobs_per_run))
-        limits = RunLimits.on_cpus(len(specs), count_live(connection, self._worker_ttl_s))
+        limits = RunLimits.on_cpus(len(specs), count_live(connection, self._worker_ttl_s, "cpu"))
         speed = measured_speed(connection) or CAUTIOUS_SPEED
         return divided(specs, limits, lambda spec: speed.duration_s(spec.work))
 
@@ -176,7 +198,7 @@ class Queue:
         with writing(self._engine) as connection:
             job, run_id = apply_action(connection, job_id, action, self._worker_ttl_s)
             if run_id is not None:
-                enqueue(client, connection, run_id, job.priority)
+                enqueue(client, connection, run_id, QueueEntry(job.priority, job.device))
         return job
 
     def edit_job(
@@ -202,8 +224,8 @@ class Queue:
 
     def _enqueue_all(self, connection: Connection, new_runs: NewRuns) -> None:
         client = self._connected()
-        for run_id, priority in new_runs.items():
-            enqueue(client, connection, run_id, priority)
+        for run_id, entry in new_runs.items():
+            enqueue(client, connection, run_id, entry)
 
     def _connected(self) -> Client:
         with self._lock:

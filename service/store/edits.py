@@ -12,11 +12,11 @@ from service.store.descriptions import DescriptionChange, Versions, change_descr
 from service.store.events import append_event
 from service.store.experiments import hold_experiment
 from service.store.job_transitions import drop_run_if_unused, held_job
-from service.store.jobs import PRIORITIES, JobRow, Priority, insert_run
+from service.store.jobs import PRIORITIES, JobRow, Priority, QueueEntry, insert_run
 from service.store.tables import experiments, jobs
 
-NewRuns = dict[str, int]
-"""Ids of new runs, which the caller enqueues in the same transaction, with their priorities."""
+NewRuns = dict[str, QueueEntry]
+"""Ids of new runs, which the caller enqueues in the same transaction, with their places in the queue."""
 
 
 def edit_job(
@@ -86,4 +86,4 @@ def _requeued(connection: Connection, members: Sequence[JobRow], priority: Prior
         connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
         append_event(connection, job.id, "job.queued", by="priority")
     drop_run_if_unused(connection, first.run_id)
-    return {run_id: PRIORITIES[priority]}
+    return {run_id: QueueEntry(PRIORITIES[priority], first.device)}

@@ -16,7 +16,7 @@ from models.spec import TrainSpec
 from service.errors import IllegalTransition, NotFound
 from service.store.descriptions import Description, LabelFilter, has_label, insert_labels, labels_of
 from service.store.engine import now
-from service.store.jobs import JobState, job_diagnostics, may_be_an_id
+from service.store.jobs import DeviceChoice, JobState, job_diagnostics, may_be_an_id
 from service.store.tables import checkpoints, epochs, experiments, jobs
 
 
@@ -33,6 +33,12 @@ class ExperimentRow:
     note: str | None = None
     version: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def device(self) -> DeviceChoice:
+        """Return the kind of device that the members ask for."""
+        device: DeviceChoice = self.request.get("device", "any")
+        return device
 
     @classmethod
     def all_of(cls, connection: Connection, query: Select[Any]) -> list[ExperimentRow]:
@@ -54,12 +60,13 @@ class MemberRow:
 
 @dataclass(frozen=True)
 class ExperimentRequest:
-    """What a client submits: the members' specs, the recipe's name if any, the request's body, a description."""
+    """What a client submits: the members' specs, the recipe's name if any, the body, a description, a device."""
 
     specs: Sequence[TrainSpec]
     recipe: str | None
     body: dict[str, Any]
     description: Description = field(default_factory=Description)
+    device: DeviceChoice = "any"
 
 
 def insert_experiment(connection: Connection, request: ExperimentRequest) -> str:

@@ -24,6 +24,9 @@ Priority = Literal["high", "normal", "low"]
 PRIORITIES: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 """The queue's sort keys, smallest first; among equal priorities the older entry comes first."""
 
+DeviceChoice = Literal["any", "cpu", "gpu"]
+"""The kinds of workers that a job asks for."""
+
 EVENT_OF: dict[JobState, EventType] = {
     "queued": "job.queued",
     "running": "job.running",
@@ -69,6 +72,7 @@ class JobRow:
     name: str | None = None
     note: str | None = None
     version: int = 1
+    device: DeviceChoice = "any"
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -89,13 +93,21 @@ class JobRow:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a client submits: the whole spec, its preset if any, a priority, and a description."""
+    """What a client submits: the whole spec, its preset if any, a priority, a description, and a kind of device."""
 
     spec: TrainSpec
     preset: str | None = None
     priority: Priority = "normal"
     description: Description = field(default_factory=Description)
     experiment_id: str | None = None
+    device: DeviceChoice = "any"
+
+
+class QueueEntry(NamedTuple):
+    """Where in the queue a run waits: its sort key, and the kind of device that it asks for."""
+
+    priority: int
+    device: DeviceChoice = "any"
 
 
 class NewJob(NamedTuple):
@@ -123,6 +135,7 @@ def insert_job(connection: Connection, request: JobRequest, run_id: str | None =
             created_at=now(),
             epoch=0,
             priority=PRIORITIES[request.priority],
+            device=request.device,
             work=spec.work,
             experiment_id=request.experiment_id,
             scheme=spec.init.scheme,

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from models.spec import TrainSpec
 from service.store.engine import now
+from service.store.jobs import DeviceChoice
 from service.store.tables import epochs, jobs, runs
 from service.store.workers import count_live
 
@@ -113,14 +114,14 @@ def _work_done(row: Any) -> float:
     return float(row.work - (row.spec["epochs"] - row.epoch) * _epoch_work(row))
 
 
-def capacity(connection: Connection, worker_ttl_s: float) -> Capacity:
-    """Return the present capacity of the workers."""
+def capacity(connection: Connection, worker_ttl_s: float, device: DeviceChoice = "any") -> Capacity:
+    """Return the present capacity of the workers for jobs that ask for a device."""
     instant = float(connection.execute(select(now())).scalar_one())
     running = select(jobs.c.run_id, jobs.c.progress).where(jobs.c.state.in_(["running", "pausing", "cancelling"]))
     left = {row.run_id: row.progress["time_left_s"] or 0.0 for row in connection.execute(running) if row.progress}
     return Capacity(
         instant=instant,
-        live_workers=count_live(connection, worker_ttl_s),
+        live_workers=count_live(connection, worker_ttl_s, device),
         speed=measured_speed(connection),
         busy_s=float(sum(left.values())),
     )
@@ -135,6 +136,7 @@ def places(connection: Connection, job_ids: Collection[str], worker_ttl_s: float
             func.row_number().over(order_by=order).label("position"),
             func.sum(jobs.c.work).over(order_by=order).label("work_through"),
             jobs.c.work,
+            jobs.c.device,
         )
         .where(jobs.c.state == "queued")
         .subquery()
@@ -142,9 +144,10 @@ def places(connection: Connection, job_ids: Collection[str], worker_ttl_s: float
     rows = connection.execute(select(queue).where(queue.c.id.in_(job_ids))).all()
     if not rows:
         return {}
-    now_can = capacity(connection, worker_ttl_s)
+    capacities = {device: capacity(connection, worker_ttl_s, device) for device in {row.device for row in rows}}
     placed = {}
     for row in rows:
+        now_can = capacities[row.device]
         wait_s = now_can.wait_s(row.work_through - row.work, row.position - 1)
         placed[row.id] = Place(row.position, None if wait_s is None else now_can.instant + wait_s)
     return placed

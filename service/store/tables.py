@@ -60,6 +60,7 @@ jobs = Table(
     Column("name", Text),
     Column("note", Text),
     Column("version", Integer, nullable=False, default=1, server_default="1"),
+    Column("device", Text, nullable=False, default="any", server_default="any"),
     Index("jobs_by_state", "state", "id"),
     Index("jobs_in_queue", "state", "priority", "run_id"),
     Index("jobs_by_run", "run_id"),

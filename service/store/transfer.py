@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from service.store.attempts import OPEN_STATES, SETTLED_STATE, close_run_if_done, leave_job
 from service.store.events import append_event
 from service.store.file_hold import FILES_HELD
-from service.store.jobs import insert_run
+from service.store.jobs import QueueEntry, insert_run
 from service.store.tables import checkpoints, counters, jobs, metadata, runs, workers
 
 ROWS_AT_ONCE = 500
@@ -72,13 +72,13 @@ def has_jobs(connection: Connection) -> bool:
     return connection.execute(select(jobs.c.id).limit(1)).first() is not None
 
 
-def requeue_open_jobs(connection: Connection, by: str = "restore") -> dict[str, int]:
-    """Give the jobs that have not ended a new run, and return the ids of the new runs with their priorities.
+def requeue_open_jobs(connection: Connection, by: str = "restore") -> dict[str, QueueEntry]:
+    """Give the jobs that have not ended a new run; return the ids of the new runs with their places in the queue.
 
     Pending cancels and pauses are carried out. The caller enqueues the runs in the same transaction. A new run has
     folders of its own, so that it meets no file of the one that it continues.
     """
-    new_runs: dict[str, int] = {}
+    new_runs: dict[str, QueueEntry] = {}
     open_runs = select(jobs.c.run_id).where(jobs.c.state.in_(OPEN_STATES))
     for run in connection.execute(select(runs).where(runs.c.id.in_(open_runs)).order_by(runs.c.id)).all():
         for pending, settled in SETTLED_STATE.items():
@@ -86,12 +86,13 @@ def requeue_open_jobs(connection: Connection, by: str = "restore") -> dict[str, 
             for job_id in list(connection.execute(found).scalars()):
                 leave_job(connection, job_id, settled)
         waiting = (jobs.c.run_id == run.id, jobs.c.state.in_(["queued", "running"]))
-        members = connection.execute(select(jobs.c.id, jobs.c.priority).where(*waiting).order_by(jobs.c.id)).all()
+        wanted = select(jobs.c.id, jobs.c.priority, jobs.c.device).where(*waiting).order_by(jobs.c.id)
+        members = connection.execute(wanted).all()
         if members:
             new_id = insert_run(connection, run.attempt, run.pins)
             connection.execute(update(jobs).where(*waiting).values(run_id=new_id, state="queued"))
             for member in members:
                 append_event(connection, member.id, "job.queued", by=by)
-            new_runs[new_id] = min(member.priority for member in members)
+            new_runs[new_id] = QueueEntry(min(member.priority for member in members), members[0].device)
         close_run_if_done(connection, run.id)
     return new_runs

@@ -43,10 +43,10 @@ def work_done(connection: Connection) -> dict[str, int]:
     return {name.removeprefix(PREFIX): int(value) for name, value in rows}
 
 
-def jobs_by_state(connection: Connection) -> dict[str, int]:
-    """Return how many jobs there are in each state that has any."""
-    by_state = select(jobs.c.state, func.count()).group_by(jobs.c.state)
-    return {str(state): int(count) for state, count in connection.execute(by_state)}
+def jobs_by_state(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return how many jobs there are, by state and by the device that they ask for; without those of which is none."""
+    by_state = select(jobs.c.state, jobs.c.device, func.count()).group_by(jobs.c.state, jobs.c.device)
+    return {(str(state), str(device)): int(count) for state, device, count in connection.execute(by_state)}
 
 
 def oldest_queued_s(connection: Connection) -> float:

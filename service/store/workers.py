@@ -119,9 +119,12 @@ def some_gpu_is_live(connection: Connection, ttl_s: float) -> bool:
     return connection.execute(heard).first() is not None
 
 
-def count_live(connection: Connection, ttl_s: float) -> int:
-    """Return how many workers have had a heartbeat within `ttl_s`."""
-    return int(connection.execute(select(func.count()).where(heard_within(ttl_s))).scalar_one())
+def count_live(connection: Connection, ttl_s: float, device: str = "any") -> int:
+    """Return how many workers that take jobs of a device (any, cpu, gpu) have had a heartbeat within `ttl_s`."""
+    heard = select(func.count()).where(heard_within(ttl_s))
+    if device != "any":
+        heard = heard.where(workers.c.device_kind == {"cpu": "cpu", "gpu": "cuda"}[device])
+    return int(connection.execute(heard).scalar_one())
 
 
 def heard_within(ttl_s: float) -> ColumnElement[bool]:

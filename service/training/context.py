@@ -15,6 +15,7 @@ from models.progress import StepProgress
 from models.spec import TrainSpec
 from models.vocabulary import DataChoice
 from service.artifacts.store import Artifacts
+from service.store.jobs import DeviceChoice
 
 FaultPoint = Literal["restore", "between_steps", "hand_over", "write_files", "commit"]
 
@@ -34,6 +35,11 @@ class Device:
     def kind(self) -> str:
         """Return cpu or cuda."""
         return self.torch_device.type
+
+    @property
+    def kind_asked_for(self) -> DeviceChoice:
+        """Return what jobs call it: cpu or gpu."""
+        return "gpu" if self.kind == "cuda" else "cpu"
 
     @property
     def total_memory_bytes(self) -> int | None:

@@ -104,7 +104,8 @@ class Worker:
         started = time.monotonic()
         self._warm_up()
         name = self._name.name
-        self._deliveries = Deliveries(engine, settings.sqlalchemy_url, name, self._hand_to_main_thread)
+        url, kind = settings.sqlalchemy_url, self._device.kind_asked_for
+        self._deliveries = Deliveries(engine, url, name, self._hand_to_main_thread, kind)
         self._is_working = True
         self._deliveries.start()
         self._heartbeat.deliveries = self._deliveries

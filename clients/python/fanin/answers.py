@@ -666,6 +666,9 @@ class Job(Record):
     priority: Literal["high", "normal", "low"]
     """Higher-priority jobs start first; jobs of equal priority start in submission order."""
 
+    wanted_device: Literal["any", "cpu", "gpu"]
+    """The kind of device that the job asks for."""
+
     queue_position: int | None
     """Place in the queue, 1 is next; null if the job is not queued."""
 
@@ -773,6 +776,9 @@ class JobWithMetrics(Record):
 
     priority: Literal["high", "normal", "low"]
     """Higher-priority jobs start first; jobs of equal priority start in submission order."""
+
+    wanted_device: Literal["any", "cpu", "gpu"]
+    """The kind of device that the job asks for."""
 
     queue_position: int | None
     """Place in the queue, 1 is next; null if the job is not queued."""

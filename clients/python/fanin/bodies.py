@@ -9,6 +9,7 @@ from fanin.record import Record
 
 Json = Mapping[str, Any]
 Priority = Literal["high", "normal", "low"]
+Device = Literal["any", "cpu", "gpu"]
 State = Literal["queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
 Sort = Literal["created_at", "-created_at", "accuracy", "-accuracy", "loss", "-loss"]
 

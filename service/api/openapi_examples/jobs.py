@@ -30,6 +30,7 @@ _QUEUED: dict[str, Any] = {
     "preset": "mnist_nn_xavier",
     "spec": SPEC,
     "priority": "normal",
+    "wanted_device": "any",
     "queue_position": 1,
     "estimated_start_at": _STARTED,
     "epoch": 0,

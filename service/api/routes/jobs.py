@@ -39,9 +39,9 @@ from service.api.job_files import delete_files
 from service.api.job_views import job_view, job_views
 from service.api.pagination import page
 from service.api.preconditions import set_etag
-from service.api.schemas.edits import JobOfPreset, JobOfSpec, description_in
 from service.api.schemas.jobs import Deleted, Job, JobWithMetrics, Validation, job_fields, validation_view
 from service.api.schemas.models import Checkpoint, checkpoint_view
+from service.api.schemas.submissions import JobOfPreset, JobOfSpec, submission_in
 from service.http.answers import JsonResponse, Page
 from service.http.problems import invalid_body
 from service.queue.submission import Once
@@ -50,6 +50,7 @@ from service.store.job_lists import NEWEST_FIRST, Sort, cursor_of, list_jobs
 from service.store.job_transitions import delete_job as delete_rows
 from service.store.jobs import (
     PRIORITIES,
+    DeviceChoice,
     JobRequest,
     NewJob,
     Priority,
@@ -124,16 +125,16 @@ async def submit_job(
 ) -> Any:
     """Queue a training job from a preset, a preset with overridden fields, or a complete TrainSpec.
 
-    `name`, `note` and `labels` describe the job. An override of `init`, `optimizer` or `architecture` replaces that
-    whole part. The response contains the complete resolved spec. The job and its queue entry are committed before the
-    response is sent.
+    `name`, `note` and `labels` describe the job; `device` says what may train it. An override of `init`, `optimizer` or
+    `architecture` replaces that whole part. The response contains the complete resolved spec. The job and its queue
+    entry are committed before the response is sent.
     """
-    of_spec, description = description_in(body)
+    of_spec, beside = submission_in(body)
     spec = _resolved(of_spec)
     if validate_only:
-        validation = await run_in_threadpool(_validated, services, spec, priority)
+        validation = await run_in_threadpool(_validated, services, spec, priority, beside.device)
         return JsonResponse(validation.model_dump(mode="json"))
-    request = JobRequest(spec, of_spec.get("preset"), priority, description)
+    request = JobRequest(spec, of_spec.get("preset"), priority, beside.described, device=beside.device)
     once = None
     if idempotency_key is not None:
         once = Once(unquoted(idempotency_key), _fingerprint(request), partial(_answer_in, services))
@@ -156,6 +157,8 @@ def _fingerprint(request: JobRequest) -> str:
     described = request.description.model_dump(mode="json", exclude_defaults=True)
     if described:
         parts.append(json.dumps(described, sort_keys=True))
+    if request.device != "any":  # keys of before this field keep their fingerprints
+        parts.append(request.device)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -166,11 +169,11 @@ def _resolved(body: dict[str, Any]) -> TrainSpec:
         raise invalid_body(error, body) from None
 
 
-def _validated(services: Services, spec: TrainSpec, priority: Priority) -> Validation:
+def _validated(services: Services, spec: TrainSpec, priority: Priority, device: DeviceChoice) -> Validation:
     with services.engine.connect() as connection:
         services.queue.check_costs(connection, [spec])
         jobs_before, work_before = queued_before(connection, PRIORITIES[priority])
-        can = capacity(connection, services.worker_ttl_s)
+        can = capacity(connection, services.worker_ttl_s, device)
     wait_s = can.wait_s(work_before, jobs_before)
     return validation_view(
         spec, jobs_before + 1, None if wait_s is None else can.instant + wait_s, can.duration_s(spec.work)

@@ -1,24 +1,14 @@
-"""Request and response models of edits: descriptions on submission, their changes, and deletions by a filter."""
+"""Request and response models of edits: changes of descriptions and priorities, and deletions by a filter."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from models.spec import PresetSpec, TrainSpec
 from service.http.answers import Answer
-from service.http.problems import invalid_body
-from service.store.descriptions import Description, DescriptionChange
+from service.store.descriptions import DescriptionChange
 from service.store.jobs import Priority
-
-
-class JobOfPreset(PresetSpec, Description):
-    """A preset with overrides, and a description of the job."""
-
-
-class JobOfSpec(TrainSpec, Description):
-    """A complete spec, and a description of the job."""
 
 
 class Edit(DescriptionChange):
@@ -44,13 +34,3 @@ class DeletedJobs(Answer):
     jobs: list[str] = Field(description="Ids of the jobs, at most 1,000.")
     kept: list[KeptJobView] = Field(description="Jobs of the filter that cannot be deleted, at most 100.")
     has_more: bool = Field(description="Whether the filter has more jobs that can be deleted; repeat the request.")
-
-
-def description_in(body: dict[str, Any]) -> tuple[dict[str, Any], Description]:
-    """Divide the body of a submission into the spec and the description. Raises `RequestValidationError`."""
-    spec = {name: value for name, value in body.items() if name not in Description.model_fields}
-    try:
-        description = Description.model_validate({name: body[name] for name in body.keys() - spec.keys()})
-    except ValidationError as error:
-        raise invalid_body(error, body) from None
-    return spec, description

@@ -12,7 +12,7 @@ from models.results import EpochMetrics, PretrainMetrics
 from models.spec import TrainSpec
 from service.http.answers import Answer, timestamp, timestamp_or_none
 from service.store.checkpoints import Phase
-from service.store.jobs import PRIORITIES, JobRow, JobState, Priority
+from service.store.jobs import PRIORITIES, DeviceChoice, JobRow, JobState, Priority
 from service.store.queue_estimates import Place
 
 PRIORITY_OF: dict[int, Priority] = {number: name for name, number in PRIORITIES.items()}
@@ -98,6 +98,7 @@ class Job(Answer):
     priority: Priority = Field(
         description="Higher-priority jobs start first; jobs of equal priority start in submission order."
     )
+    wanted_device: DeviceChoice = Field(description="The kind of device that the job asks for.")
     queue_position: int | None = Field(description="Place in the queue, 1 is next; null if the job is not queued.")
     estimated_start_at: datetime | None = Field(
         description="Estimated start of a queued job, from the workers' measured speed; null if unknown."
@@ -166,6 +167,7 @@ def job_fields(row: JobRow, place: Place | None) -> dict[str, Any]:
         "preset": row.preset,
         "spec": row.spec,
         "priority": PRIORITY_OF[row.priority],
+        "wanted_device": row.device,
         "queue_position": place.position if place else None,
         "estimated_start_at": timestamp_or_none(place.starts_at if place else None),
         "epoch": row.epoch,

@@ -41,6 +41,38 @@ def test_overrides_and_whole_specs_are_resolved(api: httpx.Client) -> None:
     assert api.post("/jobs", json=whole).json()["spec"] == whole
 
 
+@pytest.mark.parametrize("device", ["any", "cpu", "gpu"])
+def test_a_job_asks_for_a_kind_of_device(device: str, bench: Bench, api: httpx.Client) -> None:
+    bench.beat()  # of a worker on a CPU
+    body = {"preset": "mnist_nn_xavier", "epochs": 1, "device": device}
+    validated = api.post("/jobs?validate_only=true", json=body).json()
+    assert (validated["estimated_start_at"] is None) == (device == "gpu"), "no GPU is there to begin it"
+    job = api.post("/jobs", json=body).json()
+    assert job["wanted_device"] == device
+    assert job["device"] is None, "the device that trains it is known when it runs"
+    paused = api.post(f"/jobs/{job['id']}/pause").json()
+    resumed = api.post(f"/jobs/{paused['id']}/resume").json()
+    assert (resumed["state"], resumed["wanted_device"]) == ("queued", device)
+    members = api.post("/experiments", json={"base": {"epochs": 1}, "seeds": [1, 2], "device": device}).json()[
+        "members"
+    ]
+    assert {api.get(f"/jobs/{member['job_id']}").json()["wanted_device"] for member in members} == {device}
+
+
+def test_an_unknown_device_is_refused(api: httpx.Client) -> None:
+    refused = problem(api.post("/jobs", json={"device": "tpu"}), 422, "invalid-request")
+    assert "device" in str(refused)
+
+
+def test_a_key_is_of_one_device(api: httpx.Client) -> None:
+    def submit(**body: str) -> httpx.Response:
+        return api.post("/jobs", json=body, headers={"Idempotency-Key": "a-key"})
+
+    first = submit()
+    assert submit(device="any").json()["id"] == first.json()["id"]
+    problem(submit(device="gpu"), 422, "key-reused")
+
+
 @pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "application/x+json"])
 def test_json_is_read_under_its_media_types(media_type: str, api: httpx.Client) -> None:
     headers = {"Content-Type": media_type}

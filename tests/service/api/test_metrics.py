@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from service.settings import Settings
 from service.store.job_transitions import delete_job
-from tests.service.conftest import Api, Bench, die_at, problem
+from service.store.jobs import JobRequest
+from tests.service.conftest import SMALL, Api, Bench, die_at, problem
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -84,8 +85,8 @@ def test_the_work_of_all_workers_is_summed_and_deletions_do_not_lower_it(bench: 
     assert value(done, "fanin_epoch_seconds_total") > 0
     assert value(done, "fanin_commits_total") >= 2
     assert value(done, "fanin_commit_seconds_total") > 0
-    assert (value(done, "fanin_jobs", state="succeeded"), value(done, "fanin_jobs", state="queued")) == (1, 1)
-    assert value(done, "fanin_jobs", state="failed") == 0
+    assert tuple(value(done, "fanin_jobs", state=state, device="any") for state in ("succeeded", "queued")) == (1, 1)
+    assert value(done, "fanin_jobs", state="failed", device="any") == 0
     assert value(done, "fanin_oldest_queued_seconds") > 0
     assert sum(number for (name, _), number in done.items() if name == "fanin_workers") == 1
     for one in (job_id, waiting):
@@ -93,6 +94,13 @@ def test_the_work_of_all_workers_is_summed_and_deletions_do_not_lower_it(bench: 
     after = measured(api)
     assert value(after, "fanin_epochs_total") == 2
     assert value(after, "fanin_oldest_queued_seconds") == 0
+
+
+def test_the_depth_of_the_queue_is_told_by_device(bench: Bench, api: httpx.Client) -> None:
+    for device in ("gpu", "gpu", "any"):
+        bench.queue.submit(JobRequest(SMALL, device=device))
+    found = measured(api)
+    assert [value(found, "fanin_jobs", state="queued", device=device) for device in ("gpu", "cpu", "any")] == [2, 0, 1]
 
 
 def test_recoveries_are_counted(bench: Bench, api: httpx.Client) -> None:

@@ -12,7 +12,8 @@ from service.queue.engine import forget_ended
 from service.settings import Settings
 from service.store.descriptions import DescriptionChange
 from service.store.job_transitions import delete_job
-from tests.service.conftest import Bench
+from service.store.jobs import DeviceChoice, JobRequest
+from tests.service.conftest import SMALL, Bench
 
 WORKER = """
 import json, os, sys, threading, time
@@ -37,9 +38,12 @@ os._exit(0)
 """
 
 
-def test_a_worker_executes_one_run_at_a_time(bench: Bench, settings: Settings) -> None:
-    for _ in range(2):
-        bench.submit()
+@pytest.mark.parametrize("devices", [("any", "any"), ("cpu", "cpu"), ("any", "cpu")])
+def test_a_worker_executes_one_run_at_a_time(
+    devices: tuple[DeviceChoice, DeviceChoice], bench: Bench, settings: Settings
+) -> None:
+    for device in devices:
+        bench.queue.submit(JobRequest(SMALL, device=device))
     command = [sys.executable, "-c", WORKER, settings.sqlalchemy_url]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from service.queue.engine import client_of, enqueue
 from service.settings import Settings
 from service.store.engine import writing
-from service.store.jobs import PRIORITIES, JobRequest, Priority
+from service.store.jobs import PRIORITIES, DeviceChoice, JobRequest, Priority, QueueEntry
 from tests.service.conftest import SMALL, Bench
 
 WORKER = """
@@ -27,6 +27,7 @@ from service.queue.delivery import Deliveries
 from service.store.engine import open_engine
 
 url, name, act, *runs = sys.argv[1:]
+device = os.environ.get("TEST_DEVICE", "cpu")
 inbox, taken = queue.SimpleQueue(), []
 
 def execute(run_id):
@@ -34,7 +35,7 @@ def execute(run_id):
     inbox.put((run_id, done))
     done.wait()
 
-deliveries = Deliveries(open_engine(url), url, name, execute)
+deliveries = Deliveries(open_engine(url), url, name, execute, device)
 deliveries.start()
 if act == "hand on":
     first = deliveries.taken()
@@ -55,10 +56,12 @@ os._exit(0)
 """
 
 
-def worked(settings: Settings, name: str, act: str, *runs: str) -> list[Any]:
+def worked(settings: Settings, name: str, act: str, *runs: str, device: DeviceChoice = "cpu") -> list[Any]:
     """Return what a worker process took; it ends after as many runs as it is told of."""
     command = [sys.executable, "-c", WORKER, settings.sqlalchemy_url, name, act, *runs]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, env=dict(os.environ))
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=90, check=False, env=os.environ | {"TEST_DEVICE": device}
+    )
     assert ended.stdout, ended.stderr
     found: list[Any] = json.loads(ended.stdout)
     return found
@@ -80,14 +83,14 @@ def test_an_entry_exists_exactly_if_its_transaction_is_committed(bench: Bench) -
 
     def enqueue_and_fail() -> None:
         with writing(bench.engine) as connection:
-            enqueue(client, connection, "run_1", 1)
+            enqueue(client, connection, "run_1", QueueEntry(1))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         enqueue_and_fail()
     assert statuses(bench) == {}
     with writing(bench.engine) as connection:
-        enqueue(client, connection, "run_2", 1)
+        enqueue(client, connection, "run_2", QueueEntry(1))
     assert statuses(bench) == {"run_2": "ENQUEUED"}
 
 
@@ -117,3 +120,17 @@ def test_a_run_that_is_handed_back_is_delivered_again_whatever_its_process_then_
     _, run_id = bench.submit()
     assert worked(settings, "me", "hand back", run_id, run_id) == [run_id, run_id]
     assert statuses(bench) == {run_id: "SUCCESS"}
+
+
+def test_a_worker_takes_runs_for_its_device_and_for_any_and_no_others(bench: Bench, settings: Settings) -> None:
+    devices: tuple[DeviceChoice, ...] = ("gpu", "any", "cpu", "gpu", "any")
+    asked: dict[str, DeviceChoice] = {}
+    for device in devices:
+        new = bench.queue.submit(JobRequest(SMALL, device=device)).new
+        assert new is not None
+        asked[new.run_id] = device
+    fitting = [run_id for run_id, device in asked.items() if device != "gpu"]
+    assert sorted(worked(settings, "me", "work", *fitting)) == fitting
+    left = {run_id for run_id, status in statuses(bench).items() if status == "ENQUEUED"}
+    assert left == set(asked) - set(fitting)
+    assert sorted(worked(settings, "other", "work", *left, device="gpu")) == sorted(left)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import Engine, MetaData, insert
+from sqlalchemy import Engine, MetaData, insert, text
 
 from benchmarks.machines import PostgreSQL
 from models.checkpoint import decode, decode_resume, weights_sha256
@@ -23,7 +23,7 @@ from models.spec import TrainSpec
 from models.training.snapshot import Snapshot
 from models.training.train import Training
 from service.artifacts.folder import Folder
-from service.queue.engine import migrate_queue
+from service.queue.engine import QUEUES, migrate_queue
 from service.queue.submission import Queue
 from service.store.bulk_deletion import delete_jobs
 from service.store.checkpoints import find_model, list_checkpoints
@@ -153,6 +153,20 @@ def test_a_job_that_was_paused_goes_on_from_its_checkpoint(opened: Bench, five_t
     assert list_checkpoints(opened.engine, job_id)[-1].weights_sha256 == expected
     told = [event for event in events_after(opened.engine, 0, job_ids=[job_id]) if event.type == "job.running"]
     assert told[-1].data["device"] == "cpu"
+
+
+def test_a_job_of_before_asks_for_any_device_and_a_new_one_for_its_own(opened: Bench) -> None:
+    spec = get_job(opened.engine, STORED["paused"]).spec
+    assert get_job(opened.engine, STORED["paused"]).device == "any"
+    queue = Queue(opened.engine, max_queued=10, worker_ttl_s=TTL_S, jobs_per_run=1)
+    new = queue.submit(JobRequest(spec, device="gpu")).new
+    assert new is not None
+    assert get_job(opened.engine, new.job_id).device == "gpu"
+    with opened.engine.connect() as connection:
+        entry = text("SELECT queue_name FROM workflow_status WHERE workflow_uuid = :run")
+        if opened.engine.dialect.name == "postgresql":
+            entry = text("SELECT queue_name FROM dbos.workflow_status WHERE workflow_uuid = :run")
+        assert connection.execute(entry, {"run": new.run_id}).scalar_one() == QUEUES["gpu"]
 
 
 def continued_alone(opened: Bench, data: DataSet, job_id: str) -> str:

@@ -13,7 +13,7 @@ from fanin._async.pages import AsyncItems, Place
 from fanin._async.transport import AsyncTransport, answer_in
 from fanin._async.waits import until_ended
 from fanin.answers import Event, ExperimentSummary, RecipeView
-from fanin.bodies import UNSET, Json, Priority, Unset, changes, condition, given
+from fanin.bodies import UNSET, Device, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
 from fanin.html import experiment_html
 from fanin.waiting import Waiting
@@ -105,6 +105,7 @@ class AsyncExperiments:
         name: str | None = None,
         note: str | None = None,
         labels: Mapping[str, str] | None = None,
+        device: Device | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncExperiment:
         """Queue all combinations of schemes, depths, variants, rates and seeds of a base, or a published claim.
@@ -123,6 +124,7 @@ class AsyncExperiments:
             name=name,
             note=note,
             labels=labels,
+            device=device,
         )
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         response = await self._transport.request("POST", "/experiments", body=body, headers=headers)

@@ -12,7 +12,7 @@ from fanin._async.pages import AsyncItems, Place
 from fanin._async.transport import AsyncTransport, answer_in
 from fanin._async.waits import until_ended
 from fanin.answers import Checkpoint, DeletedJobs, Diagnostics, EpochMetrics, Event, JobWithMetrics, Validation
-from fanin.bodies import UNSET, Json, Priority, Sort, State, Unset, changes, condition, given, named
+from fanin.bodies import UNSET, Device, Json, Priority, Sort, State, Unset, changes, condition, given, named
 from fanin.html import job_html
 from fanin.layers import LayerRecords
 from fanin.waiting import Waiting
@@ -145,14 +145,16 @@ class AsyncJobs:
         name: str | None = None,
         note: str | None = None,
         labels: Mapping[str, str] | None = None,
+        device: Device | None = None,
         priority: Priority | None = None,
         idempotency_key: str | None = None,
     ) -> AsyncJob:
         """Queue a training, and return its job.
 
         A preset, fields of a spec, or both: a field replaces that of the preset. `init` and `optimizer` may be names,
-        such as `"he_normal"`. `spec` is a whole spec, such as `job.spec` of another job. A request that is sent again
-        makes no second job: it has a key, made once, unless you pass your own.
+        such as `"he_normal"`. `spec` is a whole spec, such as `job.spec` of another job. With `device="gpu"` or `"cpu"`
+        only such a worker takes it. A request that is sent again makes no second job: it has a key, made once, unless
+        you pass your own.
         """
         fields = given(
             preset=preset,
@@ -176,6 +178,7 @@ class AsyncJobs:
             name=name,
             note=note,
             labels=labels,
+            device=device,
         )
         body, key = {**given(spec=spec).get("spec", {}), **fields}, idempotency_key or uuid.uuid4().hex
         headers, query = {"Idempotency-Key": key}, {"priority": priority}

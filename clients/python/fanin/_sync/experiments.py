@@ -13,7 +13,7 @@ from fanin._sync.pages import Items, Place
 from fanin._sync.transport import Transport, answer_in
 from fanin._sync.waits import until_ended
 from fanin.answers import Event, ExperimentSummary, RecipeView
-from fanin.bodies import UNSET, Json, Priority, Unset, changes, condition, given
+from fanin.bodies import UNSET, Device, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
 from fanin.html import experiment_html
 from fanin.waiting import Waiting
@@ -101,6 +101,7 @@ class Experiments:
         name: str | None = None,
         note: str | None = None,
         labels: Mapping[str, str] | None = None,
+        device: Device | None = None,
         idempotency_key: str | None = None,
     ) -> Experiment:
         """Queue all combinations of schemes, depths, variants, rates and seeds of a base, or a published claim.
@@ -119,6 +120,7 @@ class Experiments:
             name=name,
             note=note,
             labels=labels,
+            device=device,
         )
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         response = self._transport.request("POST", "/experiments", body=body, headers=headers)

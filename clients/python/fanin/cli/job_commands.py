@@ -24,6 +24,7 @@ def add_to(commands: Any) -> None:
     submit.add_argument("--name", help="a name to find it by")
     submit.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label to find it by")
     submit.add_argument("--priority", choices=["high", "normal", "low"], help="before or behind others in the queue")
+    submit.add_argument("--device", choices=["any", "cpu", "gpu"], help="what may train it (default: any)")
     submit.add_argument("--wait", action="store_true", help="wait for its end; status 0 only if it succeeds")
     watch = commands("watch", _watch, "show a job or an experiment until it has ended; status 0 only if it succeeds")
     watch.add_argument("id", help="job_... or exp_...")
@@ -58,6 +59,7 @@ def _submit(options: argparse.Namespace, client: Client, output: Output) -> int:
         preset=options.preset,
         name=options.name,
         labels=labels(options.label),
+        device=options.device,
         priority=options.priority,
     )
     if options.wait:

@@ -76,11 +76,12 @@ test-engine: .venv/ready ## run the contract of the queue engine (DBOS) against 
 	@PYTHONPATH=var/engine FANIN_TEST_ENGINE=1 $(BIN)/python -m pytest -q tests/service/queue
 
 .PHONY: check
-check: .venv/ready ## lint, format, types, and who imports whom
+check: .venv/ready ## lint, format, types, who imports whom, and the Kubernetes manifest
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes.yaml
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory check-web; else echo "No Node: the page's code is not checked."; fi
 
 .PHONY: check-web
@@ -185,6 +186,10 @@ bench-year: .venv/ready ## simulate a year of 1,000 jobs a day: the file's size 
 .PHONY: soak
 soak: .venv/ready ## predict, submit, listen and train at once, and watch memory and files (10 minutes)
 	@$(BIN)/python -m benchmarks.soak
+
+.PHONY: image-test
+image-test: .venv/ready ## build the image and train in it as non-root with a read-only root (root, buildah, debootstrap; 4 minutes)
+	@$(BIN)/python -m benchmarks.image $(IMAGE_TEST)
 
 .PHONY: chaos
 chaos: .venv/ready ## kill workers, machines and the API 200 times at random and count what was lost (30 minutes)

@@ -35,7 +35,8 @@ from benchmarks.report import print_table, write_json
 LOG_LINE = re.compile(
     r"worker-\S+\[(\d+)\] service\.training\.checkpoint_writer: (job_\w+): attempt (\d+) committed epoch (\d+)"
 )
-
+TRACED_AT_LEAST = 0.9
+"""The share of all epochs of which a log must tell: a worker that is killed right after a commit tells of none."""
 
 KINDS: dict[str, tuple[int, Callable[[Trial], None]]] = {
     "worker, any moment": (8, lambda trial: trial.kill_worker("worker, any moment", trial.at_random)),
@@ -147,6 +148,8 @@ def _judged(trial: Trial, expected: dict[int, str]) -> dict[str, Any]:
             wrong.append(job_id)
         started[job_id] = [seconds_since_1970(entry["at"]) for entry in events if entry["type"] == "job.running"]
     traced = _trace(trial.cluster.folder)
+    if sum(traced.values()) < TRACED_AT_LEAST * BODY["epochs"] * len(trial.submitted):
+        raise RuntimeError(f"the logs tell of {sum(traced.values())} epochs of {len(trial.submitted)} jobs: too few")
     recoveries = {kind: sorted(_recovery_s(trial.kills, started, kind)) for kind in KINDS}
     times = sorted(value for values in recoveries.values() for value in values)
     return {

@@ -170,6 +170,7 @@ class Cluster:
             **(storage.settings() if storage else {"FANIN_ARTIFACTS_DIR": str(folder / "artifacts")}),
             "FANIN_DATA_DIR": str(data_dir or folder / "no-data"),
             "FANIN_PORT": str(self.port),
+            "FANIN_LOG_FORMAT": "text",
             **settings,
         }
         self.machines: dict[str, Machine] = {}

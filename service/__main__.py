@@ -75,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     for child in (api, slot):
         child.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     add_command(commands, "migrate", _migrate)
+    health = add_command(commands, "health", _health)
+    health.add_argument("role", nargs="?", choices=["api", "worker"], default="api", help="which (default: api)")
     add_command(commands, "doctor", _doctor)
     add_command(commands, "openapi", _openapi)
     reproduce = add_command(commands, "reproduce", _reproduce)
@@ -195,6 +197,14 @@ def _slot(options: argparse.Namespace) -> int:
         return EXIT_TRY_AGAIN
     worker.run()
     return 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    from service.commands.health import health_of
+
+    health = health_of(options.role, read_settings())
+    print(health.text)
+    return 0 if health.is_well else 1
 
 
 def _doctor(_options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ COMMANDS = {
     "worker": "run this machine's workers without an API, until Ctrl-C",
     "slot": "run the worker process of one device slot, as `worker` and `serve` do",
     "migrate": "create or upgrade the database's tables",
+    "health": "say whether the API or the workers of this machine work, for a container's health check",
     "doctor": "check settings, database, data, devices and files; report problems",
     "openapi": "print the OpenAPI document",
     "reproduce": "test published claims on initialization; report verdicts",

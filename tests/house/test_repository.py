@@ -83,7 +83,7 @@ def test_the_image_runs_as_another_user_and_asks_for_a_key() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert re.search(r"^ARG BASE_IMAGE=", dockerfile, re.MULTILINE)
     assert "PIP_INDEX_URL" in dockerfile
-    assert re.search(r"^USER (?!root)", dockerfile, re.MULTILINE)
+    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE)[-1] == "10001:10001"
     assert "FANIN_HOST=0.0.0.0" in dockerfile
     assert not re.search(r"^(ENV|ARG).*FANIN_API_KEY", dockerfile, re.MULTILINE)
     assert "INSECURE" not in dockerfile

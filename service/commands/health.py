@@ -1,0 +1,78 @@
+"""`fanin health`: whether the processes of this machine work, for the health check of a container.
+
+A worker that waits for the database or for its files works: a restart would cost it its progress and change nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import httpx
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.settings import Settings
+from service.store.engine import open_engine
+from service.store.workers import list_workers
+
+Role = Literal["api", "worker"]
+ROLES: tuple[Role, ...] = ("api", "worker")
+ANSWER_LIMIT_S = 5.0
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared with, not listened on
+
+
+class Health(NamedTuple):
+    """Whether a role works on this machine, and why."""
+
+    is_well: bool
+    text: str
+
+
+def health_of(role: Role, settings: Settings) -> Health:
+    """Return the health of the API, or of the workers, of this machine with these settings."""
+    return _api(settings) if role == "api" else _workers(settings)
+
+
+def _api(settings: Settings) -> Health:
+    host = EVERY_ADDRESS.get(settings.host, settings.host)
+    try:
+        answer = httpx.get(f"http://{host}:{settings.port}/readyz", timeout=ANSWER_LIMIT_S)
+    except httpx.HTTPError as error:
+        return Health(False, f"The API does not answer: {error}.")
+    if answer.status_code == httpx.codes.OK:
+        return Health(True, "The API is ready.")
+    return Health(False, f"The API answers {answer.status_code}: {answer.text}")
+
+
+def _workers(settings: Settings) -> Health:
+    """Compare the workers that have a lock in `FANIN_HOME/slots` with the heartbeats in the database."""
+    instances = {
+        file.stem: file.read_text()
+        for file in sorted((settings.home / "slots").glob("*.instance"))
+        if _is_held(file.with_suffix(".lock"))
+    }
+    if not instances:
+        return Health(False, "No worker process of this machine is alive.")
+    engine = open_engine(settings.sqlalchemy_url)
+    try:
+        live = {row.instance for row in list_workers(engine) if row.is_live(settings.worker_ttl_s)}
+    except SQLAlchemyError:
+        return Health(True, "The database is away; the workers wait for it.")
+    finally:
+        engine.dispose()
+    silent = [name for name, instance in instances.items() if instance not in live]
+    if silent:
+        return Health(False, f"No heartbeat of {', '.join(silent)} for {settings.worker_ttl_s:g} s.")
+    return Health(True, f"{len(instances)} workers are alive.")
+
+
+def _is_held(lock: Path) -> bool:
+    """Return whether a living process has a lock."""
+    attempt = FileLock(lock)
+    try:
+        attempt.acquire(timeout=0)
+    except Timeout:
+        return True
+    attempt.release()
+    return False

@@ -46,6 +46,11 @@ class EventHub:
         self._deleted: frozenset[str] = frozenset()
         self._texts: OrderedDict[int, str] = OrderedDict()
 
+    @property
+    def engine(self) -> Engine:
+        """Return the database whose events it reads."""
+        return self._engine
+
     def require_room(self) -> None:
         """Raise `Unavailable` if this process has its maximum number of streams."""
         if len(self._listeners) >= self._max_streams:
@@ -64,7 +69,8 @@ class EventHub:
         return text
 
     @contextmanager
-    def _listening(self, job_ids: Collection[str] | None) -> Iterator[asyncio.Event]:
+    def listening(self, job_ids: Collection[str] | None) -> Iterator[asyncio.Event]:
+        """Count a stream until the block ends, and yield what is set when there is news of these jobs (None: all)."""
         news = asyncio.Event()
         self._listeners[news] = job_ids
         STREAMS.add(1)
@@ -126,7 +132,7 @@ class EventHub:
 
     async def wait_for_end(self, job_id: str, limit_s: float) -> None:
         """Return when a job has ended or was deleted, at the latest after `limit_s` seconds."""
-        with suppress(TimeoutError), self._listening([job_id]) as news:
+        with suppress(TimeoutError), self.listening([job_id]) as news:
             async with asyncio.timeout(limit_s):
                 while await asyncio.to_thread(open_jobs, self._engine, [job_id]):
                     await news.wait()
@@ -150,7 +156,7 @@ class EventHub:
         Ends when all named jobs have ended or were deleted and no event follows. After a cancellation it also waits
         for `job.released`, at most `RELEASE_LIMIT_S`. A stream of all jobs does not end.
         """
-        with self._listening(job_ids) as news:
+        with self.listening(job_ids) as news:
             still_open = set(await asyncio.to_thread(open_jobs, self._engine, job_ids)) if job_ids is not None else None
             releasing_until = 0.0
             while True:

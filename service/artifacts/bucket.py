@@ -23,11 +23,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotModifiedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import from_url
 
 from models.errors import CheckpointDamaged
-from service.artifacts.store import Condition, StoredFile
+from service.artifacts.store import Condition, Log, StoredFile
 from service.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -211,10 +217,18 @@ class Bucket:
         """Write an object, over an older one if there is one."""
         self._repeated(lambda: obstore.put(self._store(len(content)), path, content, use_multipart=False))
 
-    def read_log(self, path: str) -> bytes | None:
-        """Return the content of an object that may be written again; None if there is none."""
+    def read_log(self, path: str, known: str | None = None) -> Log | None:
+        """Return an object that may be written again; its ETag is its state."""
+
+        def get() -> Log:
+            try:
+                answer = obstore.get(self._store(), path, options={"if_none_match": known} if known else None)
+            except NotModifiedError:
+                return Log(None, str(known))
+            return Log(answer.bytes().to_bytes(), str(answer.meta["e_tag"]))
+
         try:
-            return self._repeated(lambda: obstore.get(self._store(), path).bytes().to_bytes())
+            return self._repeated(get)
         except FileNotFoundError:
             return None
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from models.errors import CheckpointDamaged
-from service.artifacts.store import Condition, StoredFile
+from service.artifacts.store import Condition, Log, StoredFile
 from service.errors import Unavailable
 
 FILES_AT_ONCE = 4
@@ -146,12 +146,17 @@ class Folder:
         finally:
             part.unlink(missing_ok=True)
 
-    def read_log(self, path: str) -> bytes | None:
-        """Return the content of a file that may be written again; None if there is none."""
+    def read_log(self, path: str, known: str | None = None) -> Log | None:
+        """Return a file that may be written again; its time and its size are its state."""
         try:
-            return (self._root / path).read_bytes()
+            with (self._root / path).open("rb") as file:
+                found = os.fstat(file.fileno())
+                state = f"{found.st_mtime_ns}-{found.st_ino}-{found.st_size}"
+                return Log(None if state == known else file.read(), state)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Unavailable(f"The log {path} cannot be read: {error.strerror}.") from error
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""

@@ -17,6 +17,13 @@ class StoredFile(NamedTuple):
     """Returns the bytes from a first one to before a last one, in pieces. Raises `Unavailable`."""
 
 
+class Log(NamedTuple):
+    """A file that may be written again: its content, None if it has not changed, and what changes with it."""
+
+    content: bytes | None
+    state: str
+
+
 class Condition(NamedTuple):
     """Whether this process may write to a store, and the room that is left; None where there is no limit."""
 
@@ -59,8 +66,8 @@ class Artifacts(Protocol):
     def replace(self, path: str, content: bytes) -> None:
         """Write a file that may be written again, such as a log: it appears whole, and may be lost with the power."""
 
-    def read_log(self, path: str) -> bytes | None:
-        """Return the content of a file that may be written again; None if there is none."""
+    def read_log(self, path: str, known: str | None = None) -> Log | None:
+        """Return a file that may be written again, without its content if its state is `known`; None without one."""
 
     def delete(self, path: str) -> None:
         """Delete a file, if it exists."""

@@ -78,6 +78,18 @@ def trained(lab: Service) -> str:
     return found
 
 
+def test_a_log_is_followed_until_the_job_has_ended(run: Run) -> None:
+    job_id = run("submit", *QUICK, "--json").json["id"]
+    followed = run("logs", "--follow", job_id)
+    assert followed.status == 0, followed.err
+    assert followed.out == run("logs", job_id).out
+    assert "committed epoch 2" in followed.out
+    last = run("logs", "--tail", "2", job_id).out
+    assert last.splitlines() == followed.out.splitlines()[-2:]
+    lines = [json.loads(line) for line in run("logs", "-f", "--tail", "2", "--json", job_id).out.splitlines()]
+    assert [line["line"] for line in lines] == last.splitlines()
+
+
 def test_a_submission_that_is_waited_for_has_the_status_of_its_job(run: Run) -> None:
     done = run("submit", *QUICK, "--init", "he_normal", "--wait")
     assert done.status == 0, done.err

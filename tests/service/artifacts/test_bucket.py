@@ -82,7 +82,14 @@ def test_a_log_may_be_written_again(bucket: Bucket) -> None:
     assert bucket.read_log("jobs/a/logs/1.log") is None
     bucket.replace("jobs/a/logs/1.log", b"one line")
     bucket.replace("jobs/a/logs/1.log", b"two lines")
-    assert bucket.read_log("jobs/a/logs/1.log") == b"two lines"
+    found = bucket.read_log("jobs/a/logs/1.log")
+    assert found is not None
+    assert found.content == b"two lines"
+    assert bucket.read_log("jobs/a/logs/1.log", found.state) == (None, found.state)
+    bucket.replace("jobs/a/logs/1.log", b"three")
+    again = bucket.read_log("jobs/a/logs/1.log", found.state)
+    assert again is not None
+    assert again.content == b"three"
 
 
 def test_an_object_is_never_overwritten(bucket: Bucket) -> None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from fanin._async import streams
+from fanin._async import logs, streams
 from fanin._async.models import AsyncModel
 from fanin._async.pages import AsyncItems, Place
 from fanin._async.transport import AsyncTransport, answer_in
@@ -73,9 +73,9 @@ class AsyncJob(JobWithMetrics):
         """Return the stored weights, oldest first."""
         return AsyncJobs(self._transport).checkpoints(self.id)
 
-    async def logs(self, attempt: int | None = None) -> str:
-        """Return what the worker has logged in an attempt (None: the last one)."""
-        return await AsyncJobs(self._transport).logs(self.id, attempt=attempt)
+    async def logs(self, attempt: int | None = None, *, tail: int | None = None) -> str:
+        """Return what the worker has logged in an attempt (None: the last one), or its last `tail` lines."""
+        return await AsyncJobs(self._transport).logs(self.id, attempt=attempt, tail=tail)
 
     async def cancel(self) -> AsyncJob:
         """Cancel the job; its checkpoints stay."""
@@ -260,10 +260,16 @@ class AsyncJobs:
         query = {"dry_run": dry_run, "state": state, "scheme": scheme, "label": label}
         return DeletedJobs(await self._transport.answer("DELETE", "/jobs", query=query, is_repeatable=dry_run))
 
-    async def logs(self, job_id: str, *, attempt: int | None = None) -> str:
-        """Return the last 256 KiB that the worker has logged in an attempt at a job (None: the last one)."""
-        path, query, headers = {"job_id": job_id}, {"attempt": attempt}, {"Accept": "text/plain"}
-        return (await self._transport.request("GET", "/jobs/{job_id}/logs", path, query=query, headers=headers)).text
+    async def follow_logs(
+        self, job_id: str, *, attempt: int | None = None, tail: int | None = None
+    ) -> AsyncIterator[str]:
+        """Yield the lines of a job's log until it has ended: from an attempt's last `tail` ones (None: from all) on."""
+        async for line in logs.lines_of(self._transport, job_id, attempt, tail):
+            yield line
+
+    async def logs(self, job_id: str, *, attempt: int | None = None, tail: int | None = None) -> str:
+        """Return the last 256 KiB, or `tail` lines, that a worker has logged in an attempt (None: the last one)."""
+        return await logs.text_of(self._transport, job_id, attempt, tail)
 
     def metrics(self, job_id: str) -> AsyncItems[EpochMetrics]:
         """Return the metrics of every committed epoch."""

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from fanin._sync import streams
+from fanin._sync import logs, streams
 from fanin._sync.models import Model
 from fanin._sync.pages import Items, Place
 from fanin._sync.transport import Transport, answer_in
@@ -71,9 +71,9 @@ class Job(JobWithMetrics):
         """Return the stored weights, oldest first."""
         return Jobs(self._transport).checkpoints(self.id)
 
-    def logs(self, attempt: int | None = None) -> str:
-        """Return what the worker has logged in an attempt (None: the last one)."""
-        return Jobs(self._transport).logs(self.id, attempt=attempt)
+    def logs(self, attempt: int | None = None, *, tail: int | None = None) -> str:
+        """Return what the worker has logged in an attempt (None: the last one), or its last `tail` lines."""
+        return Jobs(self._transport).logs(self.id, attempt=attempt, tail=tail)
 
     def cancel(self) -> Job:
         """Cancel the job; its checkpoints stay."""
@@ -258,10 +258,14 @@ class Jobs:
         query = {"dry_run": dry_run, "state": state, "scheme": scheme, "label": label}
         return DeletedJobs(self._transport.answer("DELETE", "/jobs", query=query, is_repeatable=dry_run))
 
-    def logs(self, job_id: str, *, attempt: int | None = None) -> str:
-        """Return the last 256 KiB that the worker has logged in an attempt at a job (None: the last one)."""
-        path, query, headers = {"job_id": job_id}, {"attempt": attempt}, {"Accept": "text/plain"}
-        return (self._transport.request("GET", "/jobs/{job_id}/logs", path, query=query, headers=headers)).text
+    def follow_logs(self, job_id: str, *, attempt: int | None = None, tail: int | None = None) -> Iterator[str]:
+        """Yield the lines of a job's log until it has ended: from an attempt's last `tail` ones (None: from all) on."""
+        for line in logs.lines_of(self._transport, job_id, attempt, tail):
+            yield line
+
+    def logs(self, job_id: str, *, attempt: int | None = None, tail: int | None = None) -> str:
+        """Return the last 256 KiB, or `tail` lines, that a worker has logged in an attempt (None: the last one)."""
+        return logs.text_of(self._transport, job_id, attempt, tail)
 
     def metrics(self, job_id: str) -> Items[EpochMetrics]:
         """Return the metrics of every committed epoch."""

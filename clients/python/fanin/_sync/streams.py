@@ -24,9 +24,10 @@ NO_MORE = 204
 
 @dataclass
 class _Progress:
-    """How far a stream has been read, how often it broke since the last event, and when something came last."""
+    """How far a stream was read, whether its ids rise, how often it broke since, and when something came last."""
 
     last: int
+    is_ordered: bool = True
     failures: int = 0
     heard_at: float = field(default_factory=time.monotonic)
     has_ended: bool = False
@@ -38,13 +39,17 @@ def events(
     path: Mapping[str, object],
     query: Mapping[str, Any] | None = None,
     after: int | None = None,
+    *,
+    is_ordered: bool = True,
 ) -> Iterator[Event]:
     """Yield the events after an id, each once and in order, until there can be no more.
+
+    Without `is_ordered` later ids may be smaller: those of lines of a log.
 
     After a broken connection the stream goes on behind the last event (Last-Event-ID). Raises `ConnectionFailed` if the
     service does not answer for `PATIENCE_S`, and `ApiError`.
     """
-    progress = _Progress(after or 0)
+    progress = _Progress(after or 0, is_ordered)
     while not progress.has_ended:
         why = "its stream ended"
         try:
@@ -82,6 +87,6 @@ def _until_it_breaks(
         for piece in response.iter_raw():
             progress.heard_at = time.monotonic()
             for event in parser.feed(piece):
-                if event["id"] > progress.last:
+                if not progress.is_ordered or event["id"] > progress.last:
                     progress.last, progress.failures = event["id"], 0
                     yield Event(event)

@@ -38,6 +38,8 @@ def add_to(commands: Any) -> None:
     logs = commands("logs", _logs, "print what the worker has logged of a job")
     logs.add_argument("id", metavar="JOB", help="job_...")
     logs.add_argument("--attempt", type=count, metavar="N", help="of this attempt (default: the last one)")
+    logs.add_argument("--tail", type=count, metavar="N", help="only the last N lines")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with the lines that come, until the job ends")
     for name, text in (
         ("cancel", "cancel jobs; their checkpoints stay"),
         ("pause", "pause jobs at the end of their epoch"),
@@ -117,7 +119,11 @@ def _jobs(options: argparse.Namespace, client: Client, output: Output) -> int:
 
 
 def _logs(options: argparse.Namespace, client: Client, output: Output) -> int:
-    text = client.jobs.logs(options.id, attempt=options.attempt)
+    if options.follow:
+        for line in client.jobs.follow_logs(options.id, attempt=options.attempt, tail=options.tail):
+            output.show_line({"job": options.id, "line": line}, line)
+        return 0
+    text = client.jobs.logs(options.id, attempt=options.attempt, tail=options.tail)
     output.show({"job": options.id, "log": text}, text.rstrip("\n"))
     return 0
 

@@ -20,6 +20,10 @@ class Output:
         """Print an answer."""
         self.write(words) if not self.is_json else print(json.dumps(answer, indent=2, ensure_ascii=False))
 
+    def show_line(self, answer: Any, words: str) -> None:
+        """Print one of many answers that come one by one, at once and on one line."""
+        print(json.dumps(answer, ensure_ascii=False) if self.is_json else printable(words), flush=True)
+
     def show_table(self, answer: Any, heads: Sequence[str], rows: Iterable[Sequence[str]], none: str) -> None:
         """Print a list as a table; in words if it is empty."""
         if self.is_json or not answer:

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from sqlalchemy import Engine
 
 from service.store.jobs import DeviceChoice, JobState
-from service.store.work_counts import jobs_by_state, live_workers, oldest_queued_s, work_done
+from service.store.work_counts import gpu_memory, jobs_by_state, live_workers, oldest_queued_s, work_done
 
 COUNTERS = {
     "fanin_epochs": ("epochs", 1.0, "Epochs that workers have committed."),
@@ -36,6 +36,7 @@ class OfDatabase:
         with self._engine.connect() as connection:
             states, done = jobs_by_state(connection), work_done(connection)
             oldest_s, live = oldest_queued_s(connection), live_workers(connection, self._worker_ttl_s)
+            memory = gpu_memory(connection, self._worker_ttl_s)
         of_jobs = GaugeMetricFamily("fanin_jobs", "Jobs by state and wanted device.", labels=["state", "device"])
         for state, device in product(get_args(JobState), get_args(DeviceChoice)):
             of_jobs.add_metric([state, device], states.get((state, device), 0))
@@ -46,6 +47,12 @@ class OfDatabase:
             for is_busy in (False, True):
                 of_workers.add_metric([kind, "busy" if is_busy else "idle"], live.get((kind, is_busy), 0))
         yield of_workers
+        of_gpus = GaugeMetricFamily(
+            "fanin_gpu_memory_bytes", "Memory of its GPU that a worker holds.", labels=["worker"]
+        )
+        for name, held_bytes in memory.items():
+            of_gpus.add_metric([name], held_bytes)
+        yield of_gpus
         for name, (sum_name, unit, text) in COUNTERS.items():
             yield CounterMetricFamily(name, text, done.get(sum_name, 0) * unit)
 

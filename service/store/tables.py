@@ -165,6 +165,7 @@ workers = Table(
     Column("beat_at", Double, nullable=False),
     Column("instance", Text, nullable=False, default="", server_default=""),
     Column("leaving", Boolean, nullable=False, default=False, server_default=false()),
+    Column("gpu_memory_bytes", BigInteger),
 )
 
 idempotency_keys = Table(

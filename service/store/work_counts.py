@@ -55,6 +55,13 @@ def oldest_queued_s(connection: Connection) -> float:
     return max(0.0, float(connection.execute(age).scalar() or 0.0))
 
 
+def gpu_memory(connection: Connection, ttl_s: float) -> dict[str, int]:
+    """Return how many bytes of its GPU's memory each live worker holds, by name; without those on CPUs."""
+    held = select(workers.c.name, workers.c.gpu_memory_bytes).where(heard_within(ttl_s))
+    rows = connection.execute(held.where(workers.c.gpu_memory_bytes.is_not(None)).order_by(workers.c.name))
+    return {str(name): int(count) for name, count in rows}
+
+
 def live_workers(connection: Connection, ttl_s: float) -> dict[tuple[str, bool], int]:
     """Return the number of live workers by the kind of their device and whether they have a run."""
     is_busy = workers.c.run_id.is_not(None)

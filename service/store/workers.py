@@ -18,6 +18,7 @@ class NewBeat:
     """One heartbeat of a worker; `run_id` is the run that it trains now.
 
     `instance` is random and the same for all heartbeats of a process; `leaving` says that it is stopping.
+    `gpu_memory_bytes` is what it holds of its GPU's memory; None on a CPU.
     """
 
     name: str
@@ -28,6 +29,7 @@ class NewBeat:
     run_id: str | None
     instance: str = ""
     leaving: bool = False
+    gpu_memory_bytes: int | None = None
 
 
 class NameLost(ServiceError):

@@ -113,7 +113,7 @@ def _tell_released(context: WorkerContext, attempt: Attempt) -> None:
     if context.device.kind == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
-        held_bytes = torch.cuda.memory_reserved()
+        held_bytes = context.device.held_memory_bytes or 0
     runs.report_released(context.engine, attempt, worker=context.worker, device_memory_held_bytes=held_bytes)
 
 

@@ -42,6 +42,11 @@ class Device:
         return "gpu" if self.kind == "cuda" else "cpu"
 
     @property
+    def held_memory_bytes(self) -> int | None:
+        """Return what this process holds of a GPU's memory, in use or cached; None for the CPU."""
+        return int(torch.cuda.memory_reserved(self.torch_device)) if self.kind == "cuda" else None
+
+    @property
     def total_memory_bytes(self) -> int | None:
         """Return the memory of a GPU; None for the CPU, which shares the machine's."""
         if self.kind != "cuda":

@@ -8,10 +8,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from service.settings import Settings
+from service.store import tables, workers
+from service.store.engine import writing
 from service.store.job_transitions import delete_job
 from service.store.jobs import JobRequest
+from service.store.workers import NewBeat
 from tests.service.conftest import SMALL, Api, Bench, die_at, problem
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -101,6 +105,18 @@ def test_the_depth_of_the_queue_is_told_by_device(bench: Bench, api: httpx.Clien
         bench.queue.submit(JobRequest(SMALL, device=device))
     found = measured(api)
     assert [value(found, "fanin_jobs", state="queued", device=device) for device in ("gpu", "cpu", "any")] == [2, 0, 1]
+
+
+def test_the_memory_that_live_workers_hold_of_their_gpus_is_told(bench: Bench, api: httpx.Client) -> None:
+    bench.beat()
+    for name, age_s in (("gpu-1:cuda-0", 0.0), ("gone:cuda-0", 3600.0)):
+        held = NewBeat(name, 1, "cuda", "H100", 1, None, gpu_memory_bytes=5 * 2**30)
+        workers.beat(bench.engine, held)
+        with writing(bench.engine) as connection:
+            of_name = update(tables.workers).where(tables.workers.c.name == name)
+            connection.execute(of_name.values(beat_at=tables.workers.c.beat_at - age_s))
+    found = {labels: number for (name, labels), number in measured(api).items() if name == "fanin_gpu_memory_bytes"}
+    assert found == {frozenset({("worker", "gpu-1:cuda-0")}): 5 * 2**30}
 
 
 def test_recoveries_are_counted(bench: Bench, api: httpx.Client) -> None:

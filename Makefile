@@ -61,8 +61,8 @@ test-kernels: .venv/ready ## interpret and compile the kernels for GPUs, without
 	@FANIN_TEST_KERNELS=1 $(BIN)/python -m pytest -q tests/models/training/triton
 
 .PHONY: test-long
-test-long: .venv/ready ## the slowest tests too: outages and kills on both databases (6 minutes)
-	@FANIN_TEST_LONG=1 $(BIN)/python -m pytest -q tests/e2e tests/web
+test-long: .venv/ready ## the slowest tests too: outages and kills on both databases (8 minutes)
+	@FANIN_TEST_LONG=1 $(BIN)/python -m pytest -q tests/e2e tests/web tests/client
 
 .PHONY: test-clients
 test-clients: .venv/ready ## generate clients from openapi.json with other projects' generators, and use them (1 minute)
@@ -198,6 +198,10 @@ chaos: .venv/ready ## kill workers, machines and the API 200 times at random and
 .PHONY: chaos-storage
 chaos-storage: .venv/ready ## the same 200 kills on PostgreSQL, with the checkpoints in object storage that fails (30 minutes)
 	@$(BIN)/python -m benchmarks.chaos --s3 --database postgresql --kills 200
+
+.PHONY: cluster-test
+cluster-test: .venv/ready ## two machines, a database and storage in network namespaces, and a network that fails (root; 15 minutes)
+	@$(BIN)/python -m benchmarks.cluster
 
 .PHONY: scale
 scale: .venv/ready ## 300 jobs while worker machines go 0, 3, 1, 3 and 0, on SQLite and PostgreSQL (20 minutes)

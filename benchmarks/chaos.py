@@ -12,9 +12,7 @@ all processes jumps by an hour and back.
 from __future__ import annotations
 
 import argparse
-import json
 import random
-import re
 import statistics
 import tempfile
 from collections import Counter
@@ -22,21 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from benchmarks import chaos_troubles
 from benchmarks.chaos_trial import BODY, SEEDS, TTL_S, WORKERS, Kill, Trial
-from benchmarks.clients import seconds_since_1970
+from benchmarks.invariants import MUST_BE_ZERO, judged, undisturbed
 from benchmarks.jumping_clock import JumpingClock
 from benchmarks.machines import DATABASES, Cluster, Database, wait_until
 from benchmarks.object_storage import Storage
 from benchmarks.report import print_table, write_json
-
-LOG_LINE = re.compile(
-    r"worker-\S+\[(\d+)\] service\.training\.checkpoint_writer: (job_\w+): attempt (\d+) committed epoch (\d+)"
-)
-TRACED_AT_LEAST = 0.9
-"""The share of all epochs of which a log must tell: a worker that is killed right after a commit tells of none."""
 
 KINDS: dict[str, tuple[int, Callable[[Trial], None]]] = {
     "worker, any moment": (8, lambda trial: trial.kill_worker("worker, any moment", trial.at_random)),
@@ -77,8 +67,7 @@ def main() -> None:
         write_json("chaos_storage", "make chaos-storage", results)
     elif set(results) == set(DATABASES):
         write_json("chaos", "make chaos", results)
-    bad = ("lost", "ended_twice", "epochs_twice", "wrong_hash")
-    if any(result[key] for result in results.values() for key in bad):
+    if any(result[key] for result in results.values() for key in MUST_BE_ZERO):
         raise SystemExit(1)
 
 
@@ -100,7 +89,7 @@ def _trial(database: Database, kills: int, seed: int, on_s3: bool) -> dict[str, 
             trial = Trial(cluster, clock, random.Random(seed))  # noqa: S311 - no secret
             for _ in range(WORKERS):
                 trial.new_machine(wait=True)
-            expected = _undisturbed(cluster)
+            expected = undisturbed(cluster, BODY, SEEDS)
             if storage:
                 storage.choose = chaos_troubles.failing_sometimes(random.Random(seed))  # noqa: S311 - no secret
             weights = [weight for weight, _ in KINDS.values()]
@@ -120,37 +109,9 @@ def _trial(database: Database, kills: int, seed: int, on_s3: bool) -> dict[str, 
             chaos_troubles.unmount(folder / "artifacts")
 
 
-def _undisturbed(cluster: Cluster) -> dict[int, str]:
-    """Return the `weights_sha256` that each seed ends with when nothing is killed."""
-    digests = {}
-    for seed in range(SEEDS):
-        job = cluster.client.post("/jobs", json=BODY | {"seed": seed}, headers={"Prefer": "wait=60"}).json()
-        digests[seed] = cluster.client.get(f"/models/{job['id']}").raise_for_status().json()["weights_sha256"]
-    return digests
-
-
 def _judged(trial: Trial, expected: dict[int, str]) -> dict[str, Any]:
-    client = trial.cluster.client
-    lost, wrong, twice = [], [], []
-    started: dict[str, list[float]] = {}
-    for job_id, seed in trial.submitted.items():
-        job = client.get(f"/jobs/{job_id}").json()
-        events = _all_events(client, job_id)
-        if job.get("state") != "succeeded" or [entry["epoch"] for entry in job["metrics"]] != list(
-            range(1, BODY["epochs"] + 1)
-        ):
-            lost.append(job_id)
-            print(json.dumps(job), flush=True)
-            continue
-        if sum(event["type"] == "job.succeeded" for event in events) != 1:
-            twice.append(job_id)
-        if client.get(f"/models/{job_id}").json()["weights_sha256"] != expected[seed]:
-            wrong.append(job_id)
-        started[job_id] = [seconds_since_1970(entry["at"]) for entry in events if entry["type"] == "job.running"]
-    traced = _trace(trial.cluster.folder)
-    if sum(traced.values()) < TRACED_AT_LEAST * BODY["epochs"] * len(trial.submitted):
-        raise RuntimeError(f"the logs tell of {sum(traced.values())} epochs of {len(trial.submitted)} jobs: too few")
-    recoveries = {kind: sorted(_recovery_s(trial.kills, started, kind)) for kind in KINDS}
+    found = judged(trial.cluster, BODY, trial.submitted, expected)
+    recoveries = {kind: sorted(_recovery_s(trial.kills, found.started, kind)) for kind in KINDS}
     times = sorted(value for values in recoveries.values() for value in values)
     return {
         "kills": len(trial.kills),
@@ -158,31 +119,10 @@ def _judged(trial: Trial, expected: dict[int, str]) -> dict[str, Any]:
         "moments": Counter(kill.moment for kill in trial.kills if kill.moment),
         "submitted": len(trial.submitted),
         "retried": trial.retried,
-        "lost": len(lost),
-        "ended_twice": len(twice),
-        "epochs_traced": sum(traced.values()),
-        "epochs_twice": sum(count > 1 for count in traced.values()),
-        "wrong_hash": len(wrong),
+        **found.counts,
         "recovery_s": _summary(times),
         "recovery_s_by_kind": {kind: _summary(values) for kind, values in recoveries.items() if values},
     }
-
-
-def _all_events(client: httpx.Client, job_id: str) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = []
-    while True:
-        after = events[-1]["id"] if events else 0
-        page = client.get(f"/jobs/{job_id}/events", params={"limit": 100, "after": after}).json()
-        events += page["data"]
-        if not page["has_more"]:
-            return events
-
-
-def _trace(folder: Path) -> Counter[tuple[str, int]]:
-    """Return how often each epoch of each job was committed, according to the workers' append-only logs."""
-    lines = [line for log in folder.glob("*/output.log") for line in log.read_text(errors="replace").splitlines()]
-    matches = [LOG_LINE.search(line) for line in lines]
-    return Counter((match[2], int(match[4])) for match in matches if match)
 
 
 def _recovery_s(kills: list[Kill], started: dict[str, list[float]], kind: str) -> list[float]:

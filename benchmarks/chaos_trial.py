@@ -51,6 +51,7 @@ class Trial:
     cluster: Cluster
     clock: JumpingClock
     random: random.Random
+    open_jobs: int = OPEN_JOBS
     kills: list[Kill] = field(default_factory=list)
     submitted: dict[str, int] = field(default_factory=dict)
     deaths: Counter[str] = field(default_factory=Counter)
@@ -82,10 +83,10 @@ class Trial:
             return {row.id: row.state for row in connection.execute(select(jobs.c.id, jobs.c.state))}
 
     def keep_jobs_coming(self) -> None:
-        """Submit until `OPEN_JOBS` have not ended, and retry jobs that had too many attempts."""
+        """Submit until `open_jobs` have not ended, and retry jobs that had too many attempts."""
         self.retry_what_was_given_up()
         states = self.states()
-        missing = OPEN_JOBS - sum(state not in ("succeeded", "failed") for state in states.values())
+        missing = self.open_jobs - sum(state not in ("succeeded", "failed") for state in states.values())
         for _ in range(missing):
             self.submit(self.random.randrange(SEEDS))
 

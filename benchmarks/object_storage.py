@@ -23,8 +23,16 @@ from service.commands.local_service import free_port
 BUCKET = "fanin"
 START_LIMIT_S = 60.0
 HANG_S = 60.0
-Fault = Literal["error", "hang", "cut", "lost"]
+Fault = Literal["error", "conflict", "refused", "expired", "hang", "cut", "lost"]
 """error: 503 instead of the request. hang: no answer. cut: half of the answer. lost: done, and no answer."""
+
+STATUSES = {
+    "error": HTTPStatus.SERVICE_UNAVAILABLE,
+    "conflict": HTTPStatus.CONFLICT,
+    "refused": HTTPStatus.FORBIDDEN,
+    "expired": HTTPStatus.BAD_REQUEST,
+}
+"""The faults that are an answer, and its status."""
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-range", "accept-ranges")
 
 
@@ -72,17 +80,21 @@ class S3Server:
 
 
 class Storage:
-    """A server behind a proxy, as clusters use it; `self.choose` may be replaced at any time."""
+    """A server as clusters use it: a given one, or one behind a proxy; `self.choose` may be replaced at any time."""
 
-    def __init__(self) -> None:
-        self.server = S3Server()
+    def __init__(self, server: S3Server | None = None) -> None:
+        self.server = server or S3Server()
         self.server.make_bucket()
         self.choose: Callable[[str, str], Fault | None] = lambda _method, _path: None
-        self.proxy = FaultyProxy(self.server.port, lambda method, path: self.choose(method, path))
+        own = FaultyProxy(self.server.port, lambda method, path: self.choose(method, path)) if server is None else None
+        self.proxy = own
 
     def settings(self) -> dict[str, str]:
         """Return the settings of a process that keeps its checkpoints there."""
-        return {"FANIN_ARTIFACTS_URL": self.server.url, **self.server.environment(self.proxy.endpoint)}
+        return {
+            "FANIN_ARTIFACTS_URL": self.server.url,
+            **self.server.environment(self.proxy.endpoint if self.proxy else None),
+        }
 
     def objects(self) -> Artifacts:
         """Return the objects, without the proxy. Sets this process's environment."""
@@ -90,8 +102,9 @@ class Storage:
         return open_artifacts(self.server.url)
 
     def close(self) -> None:
-        """End both."""
-        self.proxy.close()
+        """End the server, and the proxy if there is one."""
+        if self.proxy is not None:
+            self.proxy.close()
         self.server.close()
 
 
@@ -140,8 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "hang":
             self._proxy.over.wait(HANG_S)
             self.close_connection = True
-        elif fault == "error":
-            self.send_response(HTTPStatus.SERVICE_UNAVAILABLE)
+        elif fault in STATUSES:
+            self.send_response(STATUSES[fault])
             self.send_header("Content-Length", "0")
             self.end_headers()
         else:

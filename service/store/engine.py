@@ -30,6 +30,12 @@ IDLE_LIMIT = "idle_in_transaction_session_timeout"
 TRANSACTION_IDLE_LIMIT_S = 10
 """After this, PostgreSQL ends the transaction of a process that is frozen in it, and releases its row locks."""
 
+SILENCE = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
+"""A connection whose other end is silent for 15 s is lost (libpq; seconds, and for the last one milliseconds).
+
+The system's own limits are two hours for an answer that was lost, and 15 minutes for a query that was. After a cut of
+two minutes it would wait for as long again before it sends."""
+
 SQLITE_BUSY_MS = 30_000
 WAL_BYTES = 64 * 2**20
 SQLITE_WITH_SUBSECONDS = (3, 42, 0)
@@ -53,7 +59,7 @@ def _now_postgresql(_element: now, _compiler: Any, **_options: Any) -> str:
     return "extract(epoch from clock_timestamp())::double precision"
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, connect_limit_s: int = CONNECT_LIMIT_S) -> Engine:
     """Return the engine of a database; creates the folder of a SQLite file, but no tables."""
     if not url.startswith("sqlite"):
         return create_engine(
@@ -62,10 +68,7 @@ def open_engine(url: str) -> Engine:
             pool_size=5,
             max_overflow=10,
             pool_timeout=CONNECT_LIMIT_S,
-            connect_args={
-                "connect_timeout": CONNECT_LIMIT_S,
-                "options": f"-c {IDLE_LIMIT}={TRANSACTION_IDLE_LIMIT_S}s",
-            },
+            connect_args={"connect_timeout": connect_limit_s, **SILENCE, "options": _options_of_server()},
         )
     file = make_url(url).database
     if file:
@@ -75,6 +78,16 @@ def open_engine(url: str) -> Engine:
     engine = create_engine(url)
     event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _options_of_server() -> str:
+    """Return the settings of this session on the server: it gives up a lost client as a client gives up its server."""
+    values = {
+        IDLE_LIMIT: f"{TRANSACTION_IDLE_LIMIT_S}s",
+        "tcp_user_timeout": SILENCE["tcp_user_timeout"],
+        **{f"tcp_{name}": value for name, value in SILENCE.items() if name.startswith("keepalives")},
+    }
+    return " ".join(f"-c {name}={value}" for name, value in values.items())
 
 
 def time_statements(engine: Engine, note: Callable[[float], object]) -> None:

@@ -13,7 +13,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from benchmarks.machines import DATABASES, PostgreSQL, hold_still, wait_until
+from benchmarks.machines import DATABASES, hold_still, wait_until
+from benchmarks.postgresql import PostgreSQL
 from tests.e2e.conftest import LONG, SHORT, Service, check_ended_once, events_of, submit_and_reach, weights_of
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from benchmarks.machines import PostgreSQL, wait_until
+from benchmarks.machines import wait_until
+from benchmarks.postgresql import PostgreSQL
 from models.data.mnist import DataSet
 from service.artifacts.folder import Folder
 from service.commands.backup import ARTIFACTS, DATABASE, BackupFailed, backup, restore, verify

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from benchmarks.machines import PostgreSQL
 from benchmarks.object_storage import S3Server
+from benchmarks.postgresql import PostgreSQL
 from models.data.mnist import DataSet
 from service.artifacts.bucket import Bucket
 from service.artifacts.folder import Folder

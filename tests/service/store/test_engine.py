@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from benchmarks.machines import PostgreSQL
+from benchmarks.postgresql import PostgreSQL
 from service.errors import DatabaseNotReady
 from service.store.engine import open_engine, transact
 from service.store.migration import migrate, require_tables

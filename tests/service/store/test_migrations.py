@@ -16,7 +16,7 @@ import pytest
 import torch
 from sqlalchemy import Engine, MetaData, insert, text
 
-from benchmarks.machines import PostgreSQL
+from benchmarks.postgresql import PostgreSQL
 from models.checkpoint import decode, decode_resume, weights_sha256
 from models.data.mnist import DataSet
 from models.spec import TrainSpec

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import SMALL_DATA
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import Service, long
 
 pytestmark = pytest.mark.e2e
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -24,7 +24,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[long] if path.stem == "mnist_nn_deep" else [])
+        for path in sorted(EXAMPLES.glob("*.ipynb"))
+    ],
+)
 def test_a_notebook_runs_from_its_first_cell_to_its_last(
     path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_worker_killed_in_mid_job_is_replaced_and_the_job_ends_with_the_same_b
     assert found == undisturbed(five_thousand, job["device"]["threads"])
 
 
+@long
 def test_a_worker_killed_in_pretraining_is_followed_by_one_that_goes_on_from_its_last_epoch(
     new_service: NewService, five_thousand: DataSet
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_killed_api_is_replaced(new_service: NewService) -> None:
     wait_until(service.is_ready, what="the API to answer")
 
 
+@long
 def test_a_service_started_right_after_its_supervisor_was_killed_takes_over(new_service: NewService) -> None:
     service = new_service()
     service.start()

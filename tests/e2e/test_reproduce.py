@@ -28,6 +28,7 @@ def reproduce(home: Path, data_dir: Path, *arguments: str) -> subprocess.Complet
     )
 
 
+@long
 def test_a_claim_is_tried_judged_and_written_down(mnist_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.md"
     done = reproduce(tmp_path / "home", mnist_folder, "R2", "--out", str(out))

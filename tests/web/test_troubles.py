@@ -58,6 +58,7 @@ def test_an_empty_view_says_what_to_do(
         expect(page.get_by_role("heading", name="What does initialization do?")).to_be_visible()
 
 
+@long
 def test_the_stream_goes_on_by_itself_after_the_api_was_killed(browser: Browser, fresh: Service) -> None:
     job_id = submit_and_reach(fresh.client, 2, epochs=500)
     with visit(browser, fresh.base_url, expected_complaints=AWAY) as page:

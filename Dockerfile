@@ -46,7 +46,7 @@ USER 10001:10001
 VOLUME ["/var/lib/fanin", "/tmp"]
 EXPOSE 8000
 # Of `serve` and `api`; that of a worker is `fanin health worker`.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD ["fanin", "health"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s CMD ["fanin", "health"]
 ENTRYPOINT ["fanin"]
 CMD ["serve"]
 

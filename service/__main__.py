@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add_command(commands, "migrate", _migrate)
     health = add_command(commands, "health", _health)
     health.add_argument("role", nargs="?", choices=["api", "worker"], default="api", help="which (default: api)")
+    health.add_argument("--port", type=int, help="port of the API (FANIN_PORT)")
     add_command(commands, "doctor", _doctor)
     add_command(commands, "openapi", _openapi)
     reproduce = add_command(commands, "reproduce", _reproduce)
@@ -187,7 +188,8 @@ def _slot(options: argparse.Namespace) -> int:
         # The API, and heartbeats while another worker starts, then still get a core when they need it. It comes before
         # the import of torch, which occupies a core for seconds.
         os.nice(settings.cpu_niceness)
-    from service.training.worker import GpuUnusable, Worker, WorkerLimits
+    from service.training.devices import GpuUnusable
+    from service.training.worker import Worker, WorkerLimits
 
     try:
         limits = WorkerLimits(options.exit_when_idle, options.max_runs)
@@ -202,7 +204,7 @@ def _slot(options: argparse.Namespace) -> int:
 def _health(options: argparse.Namespace) -> int:
     from service.commands.health import health_of
 
-    health = health_of(options.role, read_settings())
+    health = health_of(options.role, read_settings(port=options.port, insecure=True))  # it listens on nothing
     print(health.text)
     return 0 if health.is_well else 1
 

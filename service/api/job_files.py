@@ -30,5 +30,8 @@ def delete_files(artifacts: Artifacts, job_ids: Sequence[str]) -> None:
     for job_id in job_ids:
         try:
             artifacts.delete_below(job_folder(job_id))
-        except (OSError, Unavailable) as error:
+        except OSError as error:
             log.warning("cannot delete the files of %s; the next sweep will: %s", job_id, error)
+        except Unavailable as error:  # for the others too: each would wait as long
+            log.warning("the files of %d jobs stay until the next sweep: %s", len(job_ids), error)
+            return

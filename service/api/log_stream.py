@@ -12,7 +12,10 @@ import logging
 import time
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.api.event_hub import HEARTBEAT_S, EventHub
 from service.artifacts.layout import log_path
@@ -26,6 +29,8 @@ LOOK_INTERVAL_S = 1.0
 QUIET_AFTER_END_S = 4.0
 """For how long the log of an ended job may bring more: a worker writes it every two seconds and once at the end."""
 CRC_BITS = 32
+READERS = ThreadPoolExecutor(4, "logs")
+"""Threads of their own: while storage is slow, streams must not take the threads of predictions and events."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,12 @@ class LogStream:
         self._state: str | None = None
 
     def next_lines(self) -> list[bytes]:
-        """Return the lines that have come since, after a look at the job and its file. Raises `NotFound`."""
+        """Return the lines that have come since, after a look at the job and its file.
+
+        Raises `NotFound`, and `Unavailable` if the file cannot be read now.
+        """
         self.job = get_job(self._hub.engine, self.job.id)
-        try:
-            found = self._artifacts.read_log(log_path(self.job.id, self.place.attempt), self._state)
-        except Unavailable as error:
-            log.warning("the log of %s cannot be read: %s", self.job.id, error)
-            return []
+        found = self._artifacts.read_log(log_path(self.job.id, self.place.attempt), self._state)
         if found is None or found.content is None:
             return []
         self._state = found.state
@@ -84,6 +88,14 @@ class LogStream:
         if lines:
             self.place = Place(self.place.attempt, checksum(lines[-1]))
         return lines
+
+    def _lines_if_possible(self) -> list[bytes] | None:
+        """Return the next lines; None if the database or the file cannot be read now, which is no end."""
+        try:
+            return self.next_lines()
+        except (Unavailable, SQLAlchemyError) as error:
+            log.warning("the log of %s cannot be read now: %s", self.job.id, error)
+            return None
 
     async def events(self, tail: int | None) -> AsyncIterator[str]:
         """Yield server-sent events with the last `tail` lines (None: all), and then with those that come.
@@ -94,11 +106,13 @@ class LogStream:
         with self._hub.listening([self.job.id]):
             while True:
                 try:
-                    lines = await asyncio.to_thread(self.next_lines)
+                    lines = await asyncio.get_running_loop().run_in_executor(READERS, self._lines_if_possible)
                 except NotFound:
                     return
                 now = time.monotonic()
-                if lines:
+                if lines is None:
+                    quiet_since = now
+                elif lines:
                     yield self._event(lines if tail is None else lines[-tail:])
                     tail, quiet_since, spoken_at = None, now, now
                 elif self.job.attempt > self.place.attempt:
@@ -106,7 +120,7 @@ class LogStream:
                     continue
                 elif self.job.ended and now - quiet_since > QUIET_AFTER_END_S:
                     return
-                elif now - spoken_at > HEARTBEAT_S:
+                if now - spoken_at > HEARTBEAT_S:
                     yield ": hb\n"
                     spoken_at = now
                 await asyncio.sleep(LOOK_INTERVAL_S)

@@ -36,7 +36,10 @@ class Readiness(Answer):
     version: str = Field(description="Version of Fanin.")
     build: str | None = Field(None, description="Name of the build (FANIN_BUILD), if it has one.")
     database: str = Field("ok", description="A row was written.")
-    artifacts: str = Field(description="ok: a file was written; read-only: only workers can write files.")
+    artifacts: str = Field(
+        description="ok: files can be written; read-only: only workers can write them; away: the object storage does "
+        "not answer, and only models that are in memory are served."
+    )
     disk_free_bytes: int | None = Field(
         description="Free bytes on the disk of the checkpoints; null: they are in object storage."
     )
@@ -106,6 +109,9 @@ class ReadinessChecks:
         try:
             is_writable, free_bytes = self._artifacts.check()
         except Unavailable as error:
+            if self._artifacts.is_remote:  # most requests need no file, and every other replica lacks it as well
+                log.warning("the storage is away: %s", error)
+                return "away", None
             log.warning("not ready: %s %s", error.detail, error.__cause__ or "")
             raise
         if is_writable and free_bytes is not None and free_bytes < LEAST_FREE_BYTES:

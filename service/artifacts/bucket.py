@@ -9,59 +9,45 @@ PUT: the content tells whether one whose answer was lost has succeeded.
 from __future__ import annotations
 
 import hashlib
-import logging
+import math
 import os
-import random
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    NotModifiedError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import AlreadyExistsError, BaseError, NotModifiedError, PermissionDeniedError
 from obstore.store import from_url
 
 from models.errors import CheckpointDamaged
+from service.artifacts.repetition import FAILED, NO_BUCKET, CutAnswer, Repetition
 from service.artifacts.store import Condition, Log, StoredFile
-from service.errors import Unavailable
+from service.errors import WrongSettings
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
-
-log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 PIECE_BYTES = 8 * 2**20
 REQUESTS_AT_ONCE = 16
 CHECKED_KEPT = 10_000
 CONNECT_LIMIT_S = 5
 SLOWEST_BYTES_PER_S = 2**20
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 10.0
 PROBE = "readiness"
-NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
+ABSENT = "readiness-absent"
+WRITTEN_EVERY_S = 60.0
+LOG_LIMIT_S = 5.0
+TOO_SHORT = "status code: 416"
+VARIABLES = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
-QUERY = re.compile(r"\?\S*")
-
-
-class CutAnswer(Exception):
-    """An answer ended before its last byte."""
-
-
-FAILED = (BaseError, CutAnswer, OSError)
-"""What obstore raises if a request fails; time-outs of its streams are an OSError."""
 
 
 class Piece(NamedTuple):
@@ -76,16 +62,33 @@ class Bucket:
     """The objects below an address such as s3://bucket/prefix; the contracts are those of `Artifacts`.
 
     Credentials, region and endpoint come from the environment, under the names that the providers' own tools use. A
-    request may take `request_s`, and longer if it writes much; while it fails it is repeated for `repeat_s`. Refused
-    credentials and a missing bucket are not waited for.
+    request may take `request_s`, and longer if it writes much; while it fails it is repeated for `repeat_s`.
     """
 
+    is_remote = True
+
     def __init__(self, url: str, request_s: float, repeat_s: float) -> None:
+        """Raise `WrongSettings` if the environment has no valid configuration of the provider."""
         self.where = url
-        self._request_s, self._repeat_s = request_s, repeat_s
+        self._request_s = request_s
+        self._repeated = Repetition(repeat_s)
         self._stores: dict[int, ObjectStore] = {}
         self._checked: dict[str, tuple[str, str]] = {}
         self._requests = ThreadPoolExecutor(REQUESTS_AT_ONCE, "objects")
+        self._written_at = -math.inf
+        try:
+            self._store()
+        except (BaseError, ValueError):  # their texts may quote a key
+            scheme = url.partition(":")[0]
+            raise WrongSettings(
+                f"FANIN_ARTIFACTS_URL: the environment does not say how to use {scheme}://.",
+                f"Set the variables of the provider's tools, such as {VARIABLES.get(scheme, VARIABLES['s3'])}.",
+            ) from None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether a request has failed and is repeated."""
+        return self._repeated.is_waiting
 
     def _store(self, size_bytes: int = 0) -> ObjectStore:
         """Return the client for requests that send so many bytes: obstore has one time limit for all of a client."""
@@ -96,30 +99,6 @@ class Bucket:
                 options["allow_http"] = True
             self._stores[limit_s] = from_url(self.where, client_options=options, retry_config={"max_retries": 0})
         return self._stores[limit_s]
-
-    def _repeated(self, call: Callable[[], Result]) -> Result:
-        """Return what `call` returns, repeated while the storage fails. Raises `FileNotFoundError`, `Unavailable`."""
-        until, pause_s = time.monotonic() + self._repeat_s, FIRST_PAUSE_S
-        while True:
-            try:
-                return call()
-            except (PermissionDeniedError, UnauthenticatedError) as error:
-                log.warning("the object storage refuses: %s", _text(error))
-                raise Unavailable(
-                    "The object storage refuses this service.", "Check its credentials, its rights and the clock."
-                ) from None
-            except FileNotFoundError as error:
-                if any(mark in str(error) for mark in NO_BUCKET):
-                    raise Unavailable("The bucket of the checkpoints does not exist.", "Make it.") from None
-                raise
-            except FileExistsError:
-                raise
-            except FAILED as error:
-                if time.monotonic() + pause_s > until:
-                    raise Unavailable("The object storage does not answer.", "Try again soon.") from None
-                log.warning("the object storage failed, trying again in %.1f s: %s", pause_s, _text(error))
-                time.sleep(random.uniform(0.5, 1.0) * pause_s)  # noqa: S311 - spreads the repetitions of many processes
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def write(self, path: str, content: bytes) -> str:
         """Write a new object as `write_all` does."""
@@ -141,7 +120,7 @@ class Bucket:
             try:
                 obstore.put(self._store(len(content)), path, content, mode="create", use_multipart=False)
             except AlreadyExistsError:
-                if not is_unsure or self._content(path) != content:
+                if self._existing(path) != content or not is_unsure:
                     raise FileExistsError(f"{path} exists already; checkpoint files are immutable") from None
             except FAILED:
                 is_unsure = True
@@ -149,9 +128,24 @@ class Bucket:
 
         self._repeated(put)
 
+    def _existing(self, path: str) -> bytes:
+        """Return what is at a path of which the storage has said that something is there.
+
+        Raises `CutAnswer` if nothing is: S3 says the same of a path to which another request is being written.
+        """
+        try:
+            return self._content(path)
+        except CheckpointDamaged:
+            raise CutAnswer(f"{path} exists, and is not there") from None
+
     def _piece(self, path: str, first: int, end: int) -> Piece:
         def get() -> Piece:
-            answer = obstore.get(self._store(), path, options={"range": (first, end)})
+            try:
+                answer = obstore.get(self._store(), path, options={"range": (first, end)})
+            except BaseError as error:
+                if TOO_SHORT in str(error):
+                    raise _damaged(path, "it is shorter than it was") from None
+                raise
             content, (begin, last) = answer.bytes().to_bytes(), answer.range
             if len(content) != last - begin:
                 raise CutAnswer(f"{len(content)} of {last - begin} bytes of {path} came")
@@ -185,7 +179,8 @@ class Bucket:
         try:
             found = self._repeated(lambda: obstore.head(self._store(), path))
         except FileNotFoundError:
-            raise CheckpointDamaged(f"The checkpoint file {path} is missing.") from None
+            next(self._pieces(path, 0))  # says whether the bucket is missing: the answer to HEAD has no text
+            raise
         if self._checked.get(path) != (str(found["e_tag"]), sha256):
             digest, state = hashlib.sha256(), ""
             for piece in self._pieces(path, 0):
@@ -215,7 +210,8 @@ class Bucket:
 
     def replace(self, path: str, content: bytes) -> None:
         """Write an object, over an older one if there is one."""
-        self._repeated(lambda: obstore.put(self._store(len(content)), path, content, use_multipart=False))
+        store = self._store(len(content))
+        self._repeated(lambda: obstore.put(store, path, content, use_multipart=False), LOG_LIMIT_S)
 
     def read_log(self, path: str, known: str | None = None) -> Log | None:
         """Return an object that may be written again; its ETag is its state."""
@@ -265,30 +261,35 @@ class Bucket:
         return sorted(folder.rpartition("/")[2] for folder in found["common_prefixes"])
 
     def check(self) -> Condition:
-        """Write a small object, unless only reading is allowed."""
-        try:
-            self._repeated(partial(self._put_probe, self._store()))
-        except ReadOnly:
-            return Condition(is_writable=False, free_bytes=None)
-        return Condition(is_writable=True, free_bytes=None)
+        """Ask for an object that is not there, and once a minute write a small one, unless only reading is allowed."""
+        self._repeated(self._ask_for_nothing)
+        if time.monotonic() - self._written_at < WRITTEN_EVERY_S:
+            return Condition(is_writable=True, free_bytes=None)
+        is_writable = self._repeated(self._may_write)
+        if is_writable:
+            self._written_at = time.monotonic()
+        return Condition(is_writable=is_writable, free_bytes=None)
 
-    def _put_probe(self, store: ObjectStore) -> None:
+    def _ask_for_nothing(self) -> None:
+        """Without the right to list, S3 answers 403: then a missing checkpoint could not be told from a refusal."""
         try:
-            obstore.put(store, PROBE, b"1", use_multipart=False)
+            obstore.get(self._store(), ABSENT)
+        except FileNotFoundError as error:
+            if any(mark in str(error) for mark in NO_BUCKET):
+                raise
+
+    def _may_write(self) -> bool:
+        try:
+            obstore.put(self._store(), PROBE, b"1", use_multipart=False)
         except PermissionDeniedError:
-            obstore.list_with_delimiter(store, PROBE)  # raises the same error if reading is refused, too
-            raise ReadOnly from None
+            return False
+        return True
 
 
-class ReadOnly(Exception):
-    """The credentials allow reading alone."""
+def _damaged(path: str, how: str) -> CheckpointDamaged:
+    return CheckpointDamaged(f"The checkpoint file {path} is damaged: {how}.")
 
 
 def _compare(path: str, found: str, sha256: str) -> None:
     if found != sha256:
-        raise CheckpointDamaged(f"The checkpoint file {path} is damaged: its SHA-256 differs from the recorded one.")
-
-
-def _text(error: Exception) -> str:
-    """Return the first line of an error, without the signatures that an address may have."""
-    return QUERY.sub("?...", str(error).partition("\n")[0] or type(error).__name__)
+        raise _damaged(path, "its SHA-256 differs from the recorded one")

@@ -30,6 +30,8 @@ class Folder:
         self._checked: dict[str, tuple[tuple[int, int, int], str]] = {}
         self._disk = ThreadPoolExecutor(FILES_AT_ONCE, "disk")
 
+    is_remote = is_waiting = False
+
     @property
     def where(self) -> str:
         """Return the folder."""

@@ -17,7 +17,7 @@ class Patience(NamedTuple):
     repeat_s: float
 
 
-BRIEF = Patience(10.0, 5.0)
+BRIEF = Patience(5.0, 3.0)
 """Of a client that waits for an answer."""
 ENDLESS = Patience(60.0, math.inf)
 """Of a worker: an outage costs a training its time and nothing else."""

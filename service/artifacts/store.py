@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from service.errors import Unavailable
+
 
 class StoredFile(NamedTuple):
     """A file that has its SHA-256: its size, the hash in hex, and how to read a part of it."""
@@ -31,12 +33,26 @@ class Condition(NamedTuple):
     free_bytes: int | None
 
 
+def require_writable(artifacts: Artifacts) -> None:
+    """Raise `Unavailable` if this process cannot write to a store."""
+    if not artifacts.check().is_writable:
+        raise Unavailable(f"{artifacts.where} cannot be written.", "Give this process the right to write there.")
+
+
 class Artifacts(Protocol):
     """The files of all jobs. `path` arguments are those of `layout`; all methods may raise `Unavailable`."""
 
     @property
     def where(self) -> str:
         """Return the folder or the address, without secrets."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Return whether the files are behind a network, which may be away while this machine is well."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether a call waits for a store that is away."""
 
     def write(self, path: str, content: bytes) -> str:
         """Write a new file as `write_all` does, and return its SHA-256 in hex."""

@@ -116,6 +116,10 @@ def _devices() -> Iterator[Finding]:
 
 def _artifacts(artifacts: Artifacts) -> Iterator[Finding]:
     path, content = f"doctor/{uuid.uuid4().hex}", b"Fanin looks whether it can write here."
+    condition = artifacts.check()
+    if not condition.is_writable:
+        yield Finding("checkpoints", True, f"{artifacts.where} can be read, but not written: no worker can run here.")
+        return
     try:
         artifacts.write(path, content)
         with suppress(FileExistsError):
@@ -123,8 +127,8 @@ def _artifacts(artifacts: Artifacts) -> Iterator[Finding]:
             raise Unavailable(f"{artifacts.where} overwrites files.", "Use a storage that knows If-None-Match.")
         artifacts.read(path, hashlib.sha256(content).hexdigest())
     finally:
-        artifacts.delete_below("doctor")
-    free_bytes = artifacts.check().free_bytes
+        artifacts.delete(path)
+    free_bytes = condition.free_bytes
     if free_bytes is None:
         yield Finding("checkpoints", True, f"{artifacts.where} can be written.")
     else:

@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from models.errors import CheckpointDamaged
-from service.artifacts.store import Artifacts
-from service.errors import Unavailable
+from service.artifacts.store import Artifacts, require_writable
 from service.store.transfer import FileOfRow
 
 FILES_AT_ONCE = 16
@@ -19,8 +18,7 @@ def copy_files(source: Artifacts, target: Artifacts, files: Sequence[FileOfRow])
 
     A file of the target that is damaged is written again. Raises `Unavailable`, `OSError`.
     """
-    if not target.check().is_writable:
-        raise Unavailable(f"{target.where} cannot be written.", "Check its permissions.")
+    require_writable(target)
     lost = 0
     with ThreadPoolExecutor(FILES_AT_ONCE, "copies") as pool:
         for start in range(0, len(files), FILES_AT_ONCE):

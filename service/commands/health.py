@@ -12,14 +12,17 @@ import httpx
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.errors import DatabaseNotReady
 from service.settings import Settings
 from service.store.engine import open_engine
+from service.store.outages import OUT_OF_REACH, cause_of
 from service.store.workers import list_workers
 
 Role = Literal["api", "worker"]
 ROLES: tuple[Role, ...] = ("api", "worker")
-ANSWER_LIMIT_S = 5.0
-EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared with, not listened on
+ANSWER_LIMIT_S = 10.0
+CONNECT_LIMIT_S = 3
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
 
 class Health(NamedTuple):
@@ -36,8 +39,9 @@ def health_of(role: Role, settings: Settings) -> Health:
 
 def _api(settings: Settings) -> Health:
     host = EVERY_ADDRESS.get(settings.host, settings.host)
+    address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     try:
-        answer = httpx.get(f"http://{host}:{settings.port}/readyz", timeout=ANSWER_LIMIT_S)
+        answer = httpx.get(f"{address}/readyz", timeout=ANSWER_LIMIT_S, trust_env=False)  # no proxy is between
     except httpx.HTTPError as error:
         return Health(False, f"The API does not answer: {error}.")
     if answer.status_code == httpx.codes.OK:
@@ -52,12 +56,17 @@ def _workers(settings: Settings) -> Health:
         for file in sorted((settings.home / "slots").glob("*.instance"))
         if _is_held(file.with_suffix(".lock"))
     }
+    if not instances and any(_is_held(lock) for lock in (settings.home / "slots").glob("*.starting")):
+        return Health(True, "A worker waits for its database or its files.")
     if not instances:
         return Health(False, "No worker process of this machine is alive.")
-    engine = open_engine(settings.sqlalchemy_url)
+    engine = open_engine(settings.sqlalchemy_url, CONNECT_LIMIT_S)
     try:
         live = {row.instance for row in list_workers(engine) if row.is_live(settings.worker_ttl_s)}
-    except SQLAlchemyError:
+    except SQLAlchemyError as error:
+        cause = cause_of(error)
+        if isinstance(cause, DatabaseNotReady) or not isinstance(error, OUT_OF_REACH):
+            return Health(False, cause.detail)
         return Health(True, "The database is away; the workers wait for it.")
     finally:
         engine.dispose()

@@ -57,8 +57,11 @@ class Deliveries:
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
         def run(run_id: str) -> None:
-            with self._turns.of(run_id):
-                execute(run_id)
+            with self._turns.of(run_id) as is_alone:
+                if is_alone:
+                    execute(run_id)
+                else:  # claimed in the moment between the start of the engine's threads and the limit of `start`
+                    self.hand_back(run_id)
 
     def start(self) -> None:
         """Start threads that take runs from the queue and call `execute(run_id)`, one at a time.

@@ -43,12 +43,13 @@ class Turns:
         return limited
 
     @contextmanager
-    def of(self, run_id: str) -> Iterator[None]:
-        """Count a run as in progress until the block ends."""
+    def of(self, run_id: str) -> Iterator[bool]:
+        """Count a run as in progress until the block ends; yield whether it is the only one."""
         with self._lock:
+            is_alone = not self._begun
             self._begun.add(run_id)
         try:
-            yield
+            yield is_alone
         finally:
             with self._lock:
                 self._begun.discard(run_id)

@@ -42,13 +42,15 @@ class TimeLimit(FaninError):
 class TrainingMonitor:
     """A thread that writes progress and reads requested cancels and pauses, every `WATCH_INTERVAL_S`.
 
-    `end_process` is called if the training makes no step for `stall_limit_s`; it does not return.
+    `end_process` is called if the training makes no step for `stall_limit_s`; it does not return. While `waits()` is
+    true the training waits for its files, which is no stall.
     """
 
     engine: Engine
     attempt: Attempt
     stall_limit_s: float
     end_process: Callable[[], None]
+    waits: Callable[[], bool] = lambda: False
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     someone_pauses: bool = False
     cancelled: frozenset[str] = frozenset()
@@ -129,6 +131,8 @@ class TrainingMonitor:
             self._unwanted = Interrupted("No job of the run is left to train.")
 
     def _look_after_steps(self) -> None:
+        if self.waits():
+            self.moved()
         if self._moved_at != self._armed_for:
             self._arm_timer()
         still_s = time.monotonic() - self._moved_at

@@ -58,7 +58,8 @@ class RunAttempt:
         self._device = context.device
         self._on_gpu = context.device.kind != "cpu"
         self._live = dict(enumerate(attempt.members))
-        self._monitor = TrainingMonitor(context.engine, attempt, context.stall_limit_s, context.end_process)
+        limit_s, waits = context.stall_limit_s, lambda: context.artifacts.is_waiting
+        self._monitor = TrainingMonitor(context.engine, attempt, limit_s, context.end_process, waits)
         self._writer = CheckpointWriter(context, attempt, data, self._monitor)
         self._pending: dict[int, list[EpochMetrics]] = {index: [] for index in self._live}
         self._committed_at = -float("inf")

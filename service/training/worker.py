@@ -27,8 +27,8 @@ from models.training.triton.availability import note_failure
 from models.training.triton.plan import MANY
 from models.vocabulary import DataChoice
 from service.artifacts.opening import ENDLESS, open_artifacts
-from service.errors import ServiceError, Unavailable
-from service.processes.hardware import processor_name
+from service.artifacts.store import require_writable
+from service.errors import Unavailable
 from service.processes.supervisor import EXIT_TRY_AGAIN
 from service.processes.worker_environment import prepare_interpreter
 from service.queue.delivery import Deliveries
@@ -41,19 +41,16 @@ from service.store.runs import without_work
 from service.store.workers import NewBeat
 from service.training.attempt_policy import RETRYABLE_ERRORS, LacksData, make_attempt
 from service.training.cleanup import Sweep
-from service.training.context import Device, Drained, WorkerContext
+from service.training.context import Drained, WorkerContext
+from service.training.devices import device_of
 from service.training.heartbeat import Heartbeat
-from service.training.worker_name import WorkerName
+from service.training.worker_name import WorkerName, starting
 
 log = logging.getLogger(__name__)
 
 FALLBACK_LIFETIME_S = 600.0
 DRAIN_LIMIT_S = 10.0
 HAND_BACK_PAUSE_S = 5 * POLLING_INTERVAL_S
-
-
-class GpuUnusable(ServiceError):
-    """This slot is a GPU that torch cannot use."""
 
 
 class WorkerLimits(NamedTuple):
@@ -75,7 +72,7 @@ class Worker:
         self._settings = settings
         self._slot = slot
         self._is_working = False
-        self._device = _device(slot, threads)
+        self._device = device_of(slot, threads)
         self._run_id: str | None = None
         self._draining = False
         self._artifacts = open_artifacts(settings.artifacts_place, ENDLESS)
@@ -92,9 +89,9 @@ class Worker:
             signal.signal(number, self._end)
         settings = self._settings
         engine = open_engine(settings.sqlalchemy_url)
-        wait_for_tables(engine)
-        if not self._artifacts.check().is_writable:
-            raise Unavailable("This worker may not write checkpoints.", "Give it the right to write in their folder.")
+        with starting(settings.home / "slots", self._slot):
+            wait_for_tables(engine)
+            require_writable(self._artifacts)
         self._name = WorkerName(engine, settings.home / "slots", settings.node, self._slot, settings.worker_ttl_s)
         self._heartbeat = Heartbeat(engine, settings.worker_ttl_s, self._beat, lambda: os._exit(EXIT_TRY_AGAIN))
         retry_while_unreachable(lambda: self._name.claim(self._beat, is_chosen="node" in settings.model_fields_set))
@@ -103,8 +100,7 @@ class Worker:
         prepare_interpreter()
         started = time.monotonic()
         self._warm_up()
-        name = self._name.name
-        url, kind = settings.sqlalchemy_url, self._device.kind_asked_for
+        name, url, kind = self._name.name, settings.sqlalchemy_url, self._device.kind_asked_for
         self._deliveries = Deliveries(engine, url, name, self._hand_to_main_thread, kind)
         self._is_working = True
         self._deliveries.start()
@@ -229,6 +225,7 @@ class Worker:
             run_id=self._run_id,
             instance=self._name.instance,
             leaving=self._draining,
+            gpu_memory_bytes=self._device.held_memory_bytes,
         )
 
     def _warm_up(self) -> None:
@@ -287,14 +284,3 @@ class Worker:
         self._data[key] = (data, time.monotonic() + FALLBACK_LIFETIME_S if fell_back else float("inf"))
         log.info("data: %s", data.description)
         return data
-
-
-def _device(slot: str, threads: int) -> Device:
-    if not slot.startswith("cuda"):
-        return Device(torch.device("cpu"), processor_name(), threads)
-    if not torch.cuda.is_available():
-        raise GpuUnusable(
-            f"Slot {slot} is a GPU that torch {torch.__version__} cannot use.",
-            "Check the driver, install torch for CUDA, or set CUDA_VISIBLE_DEVICES= to train on the CPU.",
-        )
-    return Device(torch.device("cuda"), torch.cuda.get_device_name(), threads)

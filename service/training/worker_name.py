@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from service.training.heartbeat import BEATS_A_LIFETIME
 
 log = logging.getLogger(__name__)
 
+STARTING = ".starting"
 LOOK_INTERVAL_S = 0.1
 BEATS_OF_THE_LIVING = 2
 PATIENCE = 1.5
@@ -112,6 +114,18 @@ class WorkerName:
             return self._last_holder.read_text()
         except FileNotFoundError:
             return ""
+
+
+@contextmanager
+def starting(folder: Path, slot: str) -> Iterator[None]:
+    """Hold a lock while a worker waits for what it needs before it takes its name: `fanin health` looks at it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{slot}{STARTING}")
+    _acquired(lock)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _acquired(lock: FileLock) -> bool:

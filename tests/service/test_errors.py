@@ -14,6 +14,7 @@ import service.errors
 import service.store.workers
 import service.training.attempt_policy
 import service.training.context
+import service.training.devices
 import service.training.monitor
 import service.training.resume
 import service.training.worker
@@ -21,7 +22,7 @@ from models.errors import FaninError
 from service.errors import STATUS_OF, NotFound, error_name
 
 NEVER_ANSWERED = {
-    service.training.worker.GpuUnusable,
+    service.training.devices.GpuUnusable,
     service.training.attempt_policy.TooManyAttempts,
     models.errors.EngineMissing,
     service.training.context.Drained,

@@ -1603,7 +1603,9 @@ class Readiness(Record):
     """A row was written."""
 
     artifacts: str
-    """ok: a file was written; read-only: only workers can write files."""
+    """ok: files can be written; read-only: only workers can write them; away: the object storage does not
+    answer, and only models that are in memory are served.
+    """
 
     disk_free_bytes: int | None
     """Free bytes on the disk of the checkpoints; null: they are in object storage."""

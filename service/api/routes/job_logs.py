@@ -29,7 +29,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         },
         "description": "Lines of text; the header X-Attempt has the number of the attempt. Or events of type `log`.",
     },
-    204: {"description": "The job has ended, and no line follows Last-Event-ID: do not reconnect."},
+    204: {"description": "The job has ended, and there is no line, or none behind Last-Event-ID: do not reconnect."},
 }
 
 
@@ -57,12 +57,13 @@ def get_logs(
     if prefers(accept, "text/event-stream", over="text/plain"):
         resumed = whole_number(last_event_id, max_digits=20)
         place = Place.of(resumed) if resumed else Place(attempt or max(job.attempt, 1))
-        stream = LogStream(services.hub, services.artifacts, job, place)
-        if resumed and job.ended and job.attempt <= place.attempt and not stream.next_lines():
+        look = LogStream(services.hub, services.artifacts, job, place)
+        if job.ended and job.attempt <= place.attempt and not look.next_lines():
             return Response(status_code=204)
         services.hub.require_room()
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        following = LogStream(services.hub, services.artifacts, job, place).events(tail)
+        # A stream that goes on has sent its tail before.
+        following = LogStream(services.hub, services.artifacts, job, place).events(None if resumed else tail)
         return StreamingResponse(following, media_type="text/event-stream", headers=headers)
     wanted = job.attempt if attempt is None else attempt
     found = services.artifacts.read_log(log_path(job.id, wanted)) if wanted else None

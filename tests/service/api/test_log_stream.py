@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import httpx
 import pytest
 
 from service.api import log_stream
-from service.api.log_stream import Place, checksum, lines_behind
+from service.api.event_hub import EventHub
+from service.api.log_stream import LogStream, Place, checksum, lines_behind
+from service.artifacts.store import Log
+from service.errors import Unavailable
 from service.store.job_transitions import delete_job
+from service.store.jobs import get_job
 from tests.service.conftest import Bench, die_at, problem
 
 STREAM = {"Accept": "text/event-stream"}
@@ -92,3 +98,39 @@ def test_a_stream_of_a_job_that_is_deleted_ends(
         delete_job(bench.engine, job_id)
         assert list(events) == []
     problem(api.get(f"/jobs/{job_id}/logs", headers=STREAM), 404, "not-found")
+
+
+def test_a_job_that_ended_without_a_log_has_no_stream(bench: Bench, api: httpx.Client) -> None:
+    job_id, _ = bench.submit()
+    bench.apply_action(job_id, "cancel")
+    assert api.get(f"/jobs/{job_id}/logs", headers=STREAM).status_code == 204
+
+
+def test_a_storage_that_is_away_is_no_end_of_a_log(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, run_id = bench.submit()
+    die_at(bench, run_id, "commit", 2)
+    bench.attempt(run_id)
+    hub = EventHub(bench.engine, 10)
+    stream = LogStream(hub, bench.artifacts, get_job(bench.engine, job_id), Place(1))
+    original, looks = bench.artifacts.read_log, count()
+
+    def sometimes(path: str, known: str | None = None) -> Log | None:
+        if next(looks) in (0, 2, 3, 5):
+            raise Unavailable("The object storage does not answer.")
+        return original(path, known)
+
+    monkeypatch.setattr(bench.artifacts, "read_log", sometimes)
+
+    async def attempts() -> list[int]:
+        return [json.loads(event.partition("data: ")[2])["attempt"] async for event in stream.events(None)]
+
+    assert asyncio.run(attempts()) == [1, 2]
+
+
+def test_a_tail_is_not_taken_again_of_what_follows(bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained()
+    lines = api.get(f"/jobs/{job_id}/logs").text.splitlines()
+    headers = STREAM | {"Last-Event-ID": str(Place(1, checksum(lines[0].encode())).number)}
+    with api.stream("GET", f"/jobs/{job_id}/logs?tail=1", headers=headers) as response:
+        (event,) = events_in(response)
+    assert event["lines"] == lines[1:]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from benchmarks.machines import wait_until
 from benchmarks.object_storage import Fault, FaultyProxy, S3Server
 from models.errors import CheckpointDamaged
 from service.artifacts.bucket import PIECE_BYTES, Bucket
 from service.commands.local_service import free_port
-from service.errors import Unavailable
+from service.errors import Unavailable, WrongSettings
 from service.store.checkpoints import list_checkpoints
 from tests.service.conftest import SMALL, Bench, undisturbed
 
@@ -101,18 +105,6 @@ def test_an_object_is_never_overwritten(bucket: Bucket) -> None:
     assert bucket.read("x", sha256(b"first")) == b"first"
 
 
-def test_of_two_writers_of_one_path_one_alone_succeeds(bucket: Bucket) -> None:
-    def won(number: int) -> bool:
-        try:
-            bucket.write("contended", b"%d" % number * 100_000)
-        except FileExistsError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(won, range(8))) == 1
-
-
 @pytest.mark.parametrize("fault", ["error", "hang", "lost"])
 def test_a_new_object_is_written_once_whatever_goes_wrong(
     bucket: Bucket, troubles: Troubles, proxy: FaultyProxy, fault: Fault
@@ -191,9 +183,82 @@ def test_a_storage_that_stays_away_is_told_within_the_patience(
         hasty.check()
 
 
+def test_a_conflict_with_no_object_is_tried_again(bucket: Bucket, troubles: Troubles) -> None:
+    troubles.next = [("PUT", "conflict"), ("PUT", "conflict")]
+    assert bucket.write("x", b"content") == sha256(b"content")
+    assert bucket.read("x", sha256(b"content")) == b"content"
+
+
+def test_an_object_without_a_byte_is_damaged_and_not_waited_for(bucket: Bucket) -> None:
+    endless = Bucket(bucket.where, REQUEST_S, math.inf)
+    endless.replace("x", b"")
+    for look in (lambda: endless.read("x", sha256(b"content")), lambda: endless.stored("x", sha256(b"content"))):
+        with pytest.raises(CheckpointDamaged, match="shorter"):
+            look()
+
+
+@pytest.mark.parametrize("fault", ["refused", "expired"])
+def test_refused_credentials_are_told_at_once(bucket: Bucket, troubles: Troubles, fault: Fault) -> None:
+    endless = Bucket(bucket.where, REQUEST_S, math.inf)
+    for method, use in (("PUT", lambda: endless.write("x", b"")), ("GET", lambda: endless.read("x", ""))):
+        troubles.next = [(method, fault)]
+        with pytest.raises(Unavailable, match="refuses this service"):
+            use()
+
+
+def test_a_store_that_may_not_list_is_told_by_its_check(bucket: Bucket, troubles: Troubles) -> None:
+    troubles.next = [("GET", "refused")]  # what S3 answers for a key that is not there
+    with pytest.raises(Unavailable, match="refuses this service"):
+        bucket.check()
+    troubles.next = [("PUT", "refused")]
+    assert bucket.check() == (False, None)
+
+
+def test_while_a_storage_hangs_one_request_at_a_time_finds_it_out(
+    bucket: Bucket, troubles: Troubles, proxy: FaultyProxy
+) -> None:
+    hasty = Bucket(bucket.where, REQUEST_S, 0.5)
+    troubles.next = [("GET", "hang")] * 50
+    begun = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(Unavailable, match="does not answer"):
+            hasty.read("x", "")
+    assert len(proxy.requests) == 1, "the others were refused without a request"
+    assert time.monotonic() - begun < 2 * REQUEST_S
+    troubles.next.clear()
+    wait_until(lambda: _is_back(hasty), 10, "a request after the pause")
+
+
+def _is_back(bucket: Bucket) -> bool:
+    try:
+        bucket.check()
+    except Unavailable:
+        return False
+    return True
+
+
+def test_a_wait_for_the_storage_is_told(bucket: Bucket, troubles: Troubles) -> None:
+    troubles.next = [("PUT", "error")] * 3
+    assert not bucket.is_waiting
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(bucket.write, "x", b"content")
+        wait_until(lambda: bucket.is_waiting, 10, "the first failure")
+        written.result()
+    assert not bucket.is_waiting
+
+
+def test_a_wrong_configuration_is_told_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", '"a secret of a test"')
+    for url, says in (("gs://bucket", "GOOGLE_APPLICATION_CREDENTIALS"), ("az://container", "AZURE_STORAGE_ACCOUNT")):
+        with pytest.raises(WrongSettings, match=says) as caught:
+            Bucket(url, REQUEST_S, 1.0)
+        assert "a secret" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_missing_bucket_is_told_at_once(bucket: Bucket) -> None:
     other = Bucket("s3://nobody-made-this", REQUEST_S, 3600.0)
-    for use in (other.check, lambda: other.read("x", ""), lambda: other.write("x", b""), lambda: other.delete("x")):
+    uses = (other.check, lambda: other.read("x", ""), lambda: other.stored("x", ""), lambda: other.write("x", b""))
+    for use in uses:
         with pytest.raises(Unavailable, match=r"bucket .* does not exist"):
             use()
 

@@ -44,6 +44,14 @@ def test_a_recovered_run_that_was_not_claimed_counts_too(entries: Entries) -> No
         assert own.limiting(entries.claim, ["runs"])(FIRST) == ([], turns.NO_ROOM)
 
 
+def test_of_two_runs_at_a_time_the_second_knows_that_it_is_not_alone() -> None:
+    own = Turns()
+    with own.of("first") as first, own.of("second") as second:
+        assert (first, second) == (True, False)
+    with own.of("third") as third:
+        assert third
+
+
 def test_queues_of_the_engine_itself_are_not_held_back(entries: Entries) -> None:
     claim = Turns().limiting(entries.claim, ["runs"])
     claim(FIRST)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +280,25 @@ def test_a_step_that_hangs_ends_the_process_and_leaves_its_reason(
     assert started[1]["previous_attempt"]["type"] == "stalled"
     assert "made no step" in started[1]["previous_attempt"]["detail"]
     assert get_job(bench.engine, job_id).state == "succeeded"
+
+
+def test_a_training_that_waits_for_its_files_is_not_taken_for_one_that_hangs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "WATCH_INTERVAL_S", 0.02)
+    monkeypatch.setattr(watch_module, "LOCKED_AFTER", 1000)  # as above
+    ended, original = threading.Event(), bench.artifacts.write_all
+
+    def wait(contents: Mapping[str, bytes]) -> dict[str, str]:
+        time.sleep(0.5)  # more than twice the limit
+        return original(contents)
+
+    monkeypatch.setattr(bench.artifacts, "write_all", wait)
+    monkeypatch.setattr(bench.artifacts, "is_waiting", True)
+    job_id, run_id = bench.submit()
+    bench.attempt(run_id, end_process=ended.set, stall_limit_s=0.2)
+    assert get_job(bench.engine, job_id).state == "succeeded"
+    assert not ended.is_set()
 
 
 def test_memory_that_runs_out_is_told_with_the_sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

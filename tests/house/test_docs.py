@@ -35,6 +35,12 @@ def test_every_target_of_make_that_is_named_exists() -> None:
     assert "make demo" in README
 
 
+def test_every_test_that_is_named_exists() -> None:
+    for document in DOCUMENTS:
+        for name in re.findall(r"`(tests/[\w/.]+)`", document.read_text()):
+            assert (ROOT / name).exists(), f"{document.name}: {name}"
+
+
 def test_every_operation_that_is_named_exists() -> None:
     paths = json.loads((ROOT / "openapi" / "openapi.json").read_text())["paths"]
     known = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -45,6 +46,20 @@ class Checkpoint(NamedTuple):
 
     weights: Weights
     metadata: CheckpointMetadata
+
+
+def read_checked(path: str, sha256: str, what: str) -> bytes:
+    """Return the content of a file, compared with its SHA-256 in hex.
+
+    Raises `CheckpointDamaged`, which names `what` the file is, if it is missing, unreadable, or another one.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointDamaged(f"{what} cannot be read: {error.strerror}.", "Restore a backup.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointDamaged(f"{what} is damaged: its SHA-256 differs from the recorded one.", "Restore a backup.")
+    return content
 
 
 def weights_sha256(weights: Weights) -> str:

@@ -6,7 +6,6 @@ and answers with JSON lines on standard output, until the input is closed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import traceback
@@ -17,7 +16,7 @@ from typing import Any, TextIO
 import torch
 from pydantic import BaseModel
 
-from models.checkpoint import decode
+from models.checkpoint import decode, read_checked
 from models.data.mnist import DataSet, load
 from models.data.training_images import training_images
 from models.diagnostics.distributions import Distributions, WeightsFile
@@ -27,7 +26,7 @@ from models.diagnostics.phase import PhaseRequest
 from models.diagnostics.phase_diagram import phase_diagram
 from models.diagnostics.preview import BEFORE_PRETRAINING, Preview
 from models.diagnostics.report import Diagnostics
-from models.errors import CheckpointDamaged, FaninError, InvalidSpec
+from models.errors import FaninError, InvalidSpec
 from models.generator.answers import likelihood, samples
 from models.generator.requests import GeneratorFile, LikelihoodOptions, SampleOptions
 from models.init import replace_output
@@ -70,11 +69,7 @@ def _measure_layers(network: Network, spec: TrainSpec, probe: Probe) -> Diagnost
 
 def distributions(file: WeightsFile, data: DataSet) -> Distributions:
     """Return the distributions in the layers of a stored network. Raises `CheckpointDamaged`."""
-    path = Path(file.path)
-    content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise CheckpointDamaged(f"The weights of {file.model} are missing or damaged.", "Restore a backup.")
-    weights, metadata = decode(content)
+    weights, metadata = decode(read_checked(file.path, file.sha256, f"The file of {file.model}"))
     images = training_images(metadata.spec, data)
     probe = Probe.of(images, torch.tensor(data.train.labels[: len(images)]))
     stack = NetworkStack.of([Network.of_weights(weights, metadata.spec.architecture)], CPU)

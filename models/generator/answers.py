@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from models.checkpoint import decode_resume
+from models.checkpoint import decode_resume, read_checked
 from models.data.mnist import DataSet
-from models.errors import CheckpointDamaged
 from models.generator.belief_net import BeliefNet
 from models.generator.requests import (
     GeneratorFile,
@@ -89,12 +86,7 @@ def _mean_log_p(net: BeliefNet, machines: int, images: Tensor, stream: torch.Gen
 
 
 def _belief_net(file: GeneratorFile) -> BeliefNet:
-    try:
-        content = Path(file.path).read_bytes()
-    except OSError as error:
-        raise CheckpointDamaged(f"The file of the pre-training cannot be read: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise CheckpointDamaged("The file of the pre-training is damaged: its SHA-256 differs from the recorded one.")
+    content = read_checked(file.path, file.sha256, "The file of the pre-training")
     return BeliefNet(file.sizes, decode_resume(content, file.number))
 
 

@@ -62,4 +62,15 @@ def test_distributions_of_damaged_weights_are_refused(job_id: str, bench: Bench,
     content[-1] ^= 1
     path.chmod(0o600)
     path.write_bytes(content)
-    assert "missing or damaged" in problem(api.get(f"/models/{job_id}/distributions"), 503, "unavailable")["detail"]
+    assert "is damaged" in problem(api.get(f"/models/{job_id}/distributions"), 503, "unavailable")["detail"]
+
+
+def test_a_file_that_names_no_data_set_is_refused(job_id: str, bench: Bench, api: httpx.Client) -> None:
+    path = Path(bench.artifacts.where) / find_model(bench.engine, job_id).checkpoint.weights_path
+    content = path.read_bytes()
+    place = content.rindex(b"mnist_5k")  # behind that of the spec, which would be refused before
+    path.chmod(0o600)
+    path.write_bytes(content[:place] + b"mnist_6k" + content[place + 8 :])
+    assert (
+        "name no data set" in problem(api.get(f"/models/{job_id}/distributions"), 503, "checkpoint-damaged")["detail"]
+    )

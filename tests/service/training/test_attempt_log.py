@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import httpx
 import pytest
@@ -113,6 +114,15 @@ def test_a_log_stays_with_its_job_and_goes_with_it(bench: Bench, artifacts: Arti
     delete_job(bench.engine, job_id)
     Sweep(bench.engine, artifacts, None).sweep()
     assert artifacts.read_log(log_path(job_id, 1)) is None
+
+
+def test_what_a_killed_worker_left_of_a_log_is_swept_up(bench: Bench, artifacts: Artifacts) -> None:
+    job_id = bench.trained()
+    log_file = Path(artifacts.where) / log_path(job_id, 1)
+    part = log_file.with_name(f".{log_file.name}.0a1b.part")
+    part.write_bytes(b"half a li")
+    assert Sweep(bench.engine, artifacts, None).sweep().orphan_files == 1
+    assert (part.exists(), log_file.exists()) == (False, True)
 
 
 def test_a_disk_that_takes_no_log_stops_no_training(

@@ -175,6 +175,10 @@ hostile: .venv/ready ## measure what the largest and most wrong requests cost ot
 bench-lists: .venv/ready ## measure lists of 100,000 jobs on both databases (4 minutes)
 	@$(BIN)/python -m benchmarks.lists
 
+.PHONY: bench-metrics
+bench-metrics: .venv/ready ## measure what metrics cost predictions, with wrk (3 minutes)
+	@$(BIN)/python -m benchmarks.metrics_cost
+
 .PHONY: bench-storage
 bench-storage: .venv/ready ## measure what checkpoints in object storage cost a training (4 minutes)
 	@$(BIN)/python -m benchmarks.storage

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+from models.errors import CheckpointDamaged
 from service.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,11 @@ class Repetition:
             while True:
                 try:
                     result = call()
-                except FileExistsError:
+                except (FileExistsError, CheckpointDamaged):
+                    self._is_away = False
                     raise
                 except FileNotFoundError as error:
+                    self._is_away = False
                     raise _of_absence(error) from None
                 except FAILED as error:
                     _raise_if_refused(error)

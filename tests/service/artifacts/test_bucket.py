@@ -227,6 +227,17 @@ def test_while_a_storage_hangs_one_request_at_a_time_finds_it_out(
     assert time.monotonic() - begun < 2 * REQUEST_S
     troubles.next.clear()
     wait_until(lambda: _is_back(hasty), 10, "a request after the pause")
+    troubles.next = [("GET", "hang")]
+    with pytest.raises(Unavailable):
+        hasty.read("x", "")
+    wait_until(lambda: "is missing" in _failure(hasty), 10, "the answer that there is no such file")
+    assert "is missing" in _failure(hasty), "a storage that says so is not away"
+
+
+def _failure(bucket: Bucket) -> str:
+    with pytest.raises((Unavailable, CheckpointDamaged)) as caught:
+        bucket.read("x", "")
+    return str(caught.value)
 
 
 def _is_back(bucket: Bucket) -> bool:

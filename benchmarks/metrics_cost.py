@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from benchmarks.machines import ROOT, Cluster, wait_until
-from benchmarks.predict_servers import Server, answers, wrk
+from benchmarks.predict_servers import Load, Server, answers, wrk
 from benchmarks.report import print_table, write_json
 from service.commands.local_service import free_port
 
@@ -61,28 +61,45 @@ def main() -> None:
             processes = {"with": with_metrics.pid, "without": other.pid}
             for url in urls.values():
                 wait_until(lambda url=url: answers(url), 60, url)  # type: ignore[misc]
-            rates: dict[str, list[float]] = {name: [] for name in urls}
+            loads: dict[str, list[Load]] = {name: [] for name in urls}
             for number in range(options.rounds):
                 for name in sorted(urls, reverse=bool(number % 2)):
                     server = Server(urls[name], [psutil.Process(processes[name])])
                     load = wrk(server, urls[name], script, CONNECTIONS, options.seconds)
                     assert load.errors == 0, load
-                    rates[name].append(load.per_s)
+                    loads[name].append(load)
         finally:
             if other is not None:
                 other.terminate()
                 other.wait(20)
             cluster.close()
-    report(rates)
+    report(loads)
 
 
-def report(rates: dict[str, list[float]]) -> None:
-    """Print and write the medians and the ratio."""
-    ratio = statistics.median(a / b for a, b in zip(rates["with"], rates["without"], strict=True))
-    medians = {name: round(statistics.median(values)) for name, values in rates.items()}
-    print_table(["metrics", "predictions a second, median"], [[name, str(value)] for name, value in medians.items()])
-    print(f"with over without, median of pairs: {ratio:.3f}")
-    write_json("metrics_cost", "make bench-metrics", {"ratio": round(ratio, 3), "median": medians, "per_s": rates})
+def report(loads: dict[str, list[Load]]) -> None:
+    """Print and write the medians and the ratios: of predictions a second, and of processor time."""
+    per_s = {name: [load.per_s for load in runs] for name, runs in loads.items()}
+    cpu_us = {name: [load.cpu_us for load in runs] for name, runs in loads.items()}
+    ratios = {
+        "predictions": round(_ratio(per_s["with"], per_s["without"]), 3),
+        "processor_time": round(_ratio(cpu_us["without"], cpu_us["with"]), 3),
+    }
+    medians = {
+        name: {"per_s": round(statistics.median(per_s[name])), "cpu_us": round(statistics.median(cpu_us[name]), 1)}
+        for name in loads
+    }
+    rows = [[name, str(found["per_s"]), str(found["cpu_us"])] for name, found in medians.items()]
+    print_table(["metrics", "predictions a second", "us of processor time each"], rows)
+    print(
+        f"medians of pairs: predictions {ratios['predictions']}, predictions of equal time {ratios['processor_time']}"
+    )
+    write_json(
+        "metrics_cost", "make bench-metrics", {"ratios": ratios, "medians": medians, "per_s": per_s, "us": cpu_us}
+    )
+
+
+def _ratio(some: list[float], others: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(some, others, strict=True))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, access: Access, limit_bytes: int, *, logs_access: bool = False) -> None:
-        self._logs_access = logs_access
+        self._note = _note_and_log if logs_access else note_request
         self._app = app
         self._decoding = DecodeContent(app, limit_bytes)
         self._access = access
@@ -84,12 +84,6 @@ class Guard:
                 raise
             await problem_for(scope, error)(scope, receive, guarded_send)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        note_request(scope, status, seconds)
-        if self._logs_access:
-            client = (scope.get("client") or ("?",))[0]
-            log.info("%s %s %d %.1f ms %s", scope["method"], scope["path"], status, 1e3 * seconds, client)
-
     def _check_headers(self, scope: Scope) -> tuple[bool, bool]:
         """Return whether the body's length is declared, and whether the body has a content coding.
 
@@ -125,3 +119,9 @@ class Guard:
             f"The body is larger than {self._limit_bytes} bytes.",
             "Send fewer images at a time, or raise FANIN_MAX_BODY_BYTES.",
         )
+
+
+def _note_and_log(scope: Scope, status: int, seconds: float) -> None:
+    note_request(scope, status, seconds)
+    client = (scope.get("client") or ("?",))[0]
+    log.info("%s %s %d %.1f ms %s", scope["method"], scope["path"], status, 1e3 * seconds, client)

@@ -57,9 +57,14 @@ class _Values:
         with self._lock:
             new = self._new[: len(self._new)]  # other threads may append meanwhile, behind these
             del self._new[: len(new)]
-            for value in new:
-                self._counts[bisect.bisect_left(self._buckets, value)] += 1
             self._sum += sum(new)
+            new.sort()  # a search for each bucket instead of one for each value
+            below = 0
+            for bucket, end in enumerate(self._buckets):
+                upto = bisect.bisect_right(new, end, below)
+                self._counts[bucket] += upto - below
+                below = upto
+            self._counts[-1] += len(new) - below
             return [self._sum, *self._counts]
 
 

@@ -11,6 +11,8 @@ import pytest
 from models.init import SCHEMES
 from service.inference.model_resolver import NETWORK_TRUST_S
 from service.settings import Settings
+from service.store.engine import open_engine
+from service.store.migration import migrate
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -105,3 +107,15 @@ def test_measured_numbers_stand_in_the_file_that_a_command_wrote() -> None:
                 assert any(f"{float(one):.{digits}f}" == cell for one in found), f"{cell} is not in {source[1]}"
                 checked += 1
     assert checked > 5
+
+
+def test_the_queries_for_autoscalers_are_answered_by_the_tables(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "how-to" / "run-on-many-machines.md").read_text()
+    queries = [*re.findall(r"```sql\n(.*?)```", text, re.DOTALL), *re.findall(r'query: "(.*?)"', text)]
+    assert len(queries) == 2
+    engine = open_engine(f"sqlite:///{tmp_path}/fanin.sqlite")
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(queries[0].strip().removesuffix(";")).all() == []
+        assert connection.exec_driver_sql(queries[1]).scalar_one() == 0
+    engine.dispose()

@@ -27,7 +27,7 @@ def open_artifacts(place: str | Path, patience: Patience = BRIEF) -> Artifacts:
     """Return the object storage at the address `place`, or the store in the folder `place`."""
     if isinstance(place, Path):
         return Folder(place)
-    # Imported only where it is used: obstore costs a process 20 MiB.
+    # Imported only where it is used: obstore costs a process 9 MiB.
     from service.artifacts.bucket import Bucket
 
     return Bucket(place, patience.request_s, patience.repeat_s)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +25,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotModifiedError, 
 from obstore.store import from_url
 
 from models.errors import CheckpointDamaged
-from service.artifacts.repetition import FAILED, NO_BUCKET, CutAnswer, Repetition
+from service.artifacts.comparison import Compared, compare, damaged, missing
+from service.artifacts.repetition import FAILED, CutAnswer, Repetition
 from service.artifacts.store import Condition, Log, StoredFile
 from service.errors import WrongSettings
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 8 * 2**20
 REQUESTS_AT_ONCE = 16
-CHECKED_KEPT = 10_000
 CONNECT_LIMIT_S = 5
 SLOWEST_BYTES_PER_S = 2**20
 PROBE = "readiness"
@@ -73,7 +73,7 @@ class Bucket:
         self._request_s = request_s
         self._repeated = Repetition(repeat_s)
         self._stores: dict[int, ObjectStore] = {}
-        self._checked: dict[str, tuple[str, str]] = {}
+        self._compared = Compared()
         self._requests = ThreadPoolExecutor(REQUESTS_AT_ONCE, "objects")
         self._written_at = -math.inf
         try:
@@ -134,7 +134,7 @@ class Bucket:
         Raises `CutAnswer` if nothing is: S3 says the same of a path to which another request is being written.
         """
         try:
-            return self._content(path)
+            return b"".join(piece.content for piece in self._pieces(path, 0))
         except CheckpointDamaged:
             raise CutAnswer(f"{path} exists, and is not there") from None
 
@@ -144,7 +144,7 @@ class Bucket:
                 answer = obstore.get(self._store(), path, options={"range": (first, end)})
             except BaseError as error:
                 if TOO_SHORT in str(error):
-                    raise _damaged(path, "it is shorter than it was") from None
+                    raise damaged(path, "it is shorter than it was") from None
                 raise
             content, (begin, last) = answer.bytes().to_bytes(), answer.range
             if len(content) != last - begin:
@@ -160,19 +160,22 @@ class Bucket:
             try:
                 piece = self._piece(path, first, last)
             except FileNotFoundError:
-                raise CheckpointDamaged(f"The checkpoint file {path} is missing.") from None
+                raise missing(path) from None
             end = piece.size_bytes if end is None else end
             first += len(piece.content)
             yield piece
 
-    def _content(self, path: str) -> bytes:
-        return b"".join(piece.content for piece in self._pieces(path, 0))
+    def _compared_pieces(self, path: str, sha256: str) -> Iterator[Piece]:
+        """Yield a whole object, and at its end compare it with its SHA-256. Raises `CheckpointDamaged`."""
+        digest = hashlib.sha256()
+        for piece in self._pieces(path, 0):
+            digest.update(piece.content)
+            yield piece
+        compare(path, digest.hexdigest(), sha256)
 
     def read(self, path: str, sha256: str) -> bytes:
         """Return the content of an object, compared with its SHA-256."""
-        content = self._content(path)
-        _compare(path, hashlib.sha256(content).hexdigest(), sha256)
-        return content
+        return b"".join(piece.content for piece in self._compared_pieces(path, sha256))
 
     def stored(self, path: str, sha256: str) -> StoredFile:
         """Return an object to be read in parts; its ETag tells whether it is the one that was compared."""
@@ -181,15 +184,10 @@ class Bucket:
         except FileNotFoundError:
             next(self._pieces(path, 0))  # says whether the bucket is missing: the answer to HEAD has no text
             raise
-        if self._checked.get(path) != (str(found["e_tag"]), sha256):
-            digest, state = hashlib.sha256(), ""
-            for piece in self._pieces(path, 0):
-                digest.update(piece.content)
+        if not self._compared.has(path, str(found["e_tag"]), sha256):
+            for piece in self._compared_pieces(path, sha256):
                 state = piece.state
-            _compare(path, digest.hexdigest(), sha256)
-            if len(self._checked) >= CHECKED_KEPT:
-                self._checked.clear()
-            self._checked[path] = state, sha256
+            self._compared.note(path, state, sha256)
         return StoredFile(found["size"], sha256, partial(self._parts, path))
 
     def _parts(self, path: str, first: int, end: int) -> Iterator[bytes]:
@@ -199,13 +197,10 @@ class Bucket:
     @contextmanager
     def local_copy(self, path: str, sha256: str) -> Iterator[Path]:
         """Yield a temporary file with the content of an object, compared with its SHA-256."""
-        digest = hashlib.sha256()
         with tempfile.NamedTemporaryFile(prefix="fanin-") as file:
-            for piece in self._pieces(path, 0):
-                digest.update(piece.content)
+            for piece in self._compared_pieces(path, sha256):
                 file.write(piece.content)
             file.flush()
-            _compare(path, digest.hexdigest(), sha256)
             yield Path(file.name)
 
     def replace(self, path: str, content: bytes) -> None:
@@ -237,15 +232,9 @@ class Bucket:
         self._delete(self.list_below(path))
 
     def _delete(self, paths: list[str]) -> None:
-        def delete() -> None:
-            try:
-                obstore.delete(self._store(), paths)
-            except FileNotFoundError as error:  # some providers say so
-                if any(mark in str(error) for mark in NO_BUCKET):
-                    raise
-
         if paths:
-            self._repeated(delete)
+            with suppress(FileNotFoundError):  # some providers say so
+                self._repeated(lambda: obstore.delete(self._store(), paths))
 
     def list_below(self, path: str) -> list[str]:
         """Return the sorted paths of all objects below a path."""
@@ -262,7 +251,9 @@ class Bucket:
 
     def check(self) -> Condition:
         """Ask for an object that is not there, and once a minute write a small one, unless only reading is allowed."""
-        self._repeated(self._ask_for_nothing)
+        # Without the right to list, S3 answers 403 for what is not there: a lost checkpoint would look like a refusal.
+        with suppress(FileNotFoundError):
+            self._repeated(lambda: obstore.get(self._store(), ABSENT))
         if time.monotonic() - self._written_at < WRITTEN_EVERY_S:
             return Condition(is_writable=True, free_bytes=None)
         is_writable = self._repeated(self._may_write)
@@ -270,26 +261,9 @@ class Bucket:
             self._written_at = time.monotonic()
         return Condition(is_writable=is_writable, free_bytes=None)
 
-    def _ask_for_nothing(self) -> None:
-        """Without the right to list, S3 answers 403: then a missing checkpoint could not be told from a refusal."""
-        try:
-            obstore.get(self._store(), ABSENT)
-        except FileNotFoundError as error:
-            if any(mark in str(error) for mark in NO_BUCKET):
-                raise
-
     def _may_write(self) -> bool:
         try:
             obstore.put(self._store(), PROBE, b"1", use_multipart=False)
         except PermissionDeniedError:
             return False
         return True
-
-
-def _damaged(path: str, how: str) -> CheckpointDamaged:
-    return CheckpointDamaged(f"The checkpoint file {path} is damaged: {how}.")
-
-
-def _compare(path: str, found: str, sha256: str) -> None:
-    if found != sha256:
-        raise _damaged(path, "its SHA-256 differs from the recorded one")

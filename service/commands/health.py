@@ -19,7 +19,6 @@ from service.store.outages import OUT_OF_REACH, cause_of
 from service.store.workers import list_workers
 
 Role = Literal["api", "worker"]
-ROLES: tuple[Role, ...] = ("api", "worker")
 ANSWER_LIMIT_S = 10.0
 CONNECT_LIMIT_S = 3
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on

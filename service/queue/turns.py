@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ Claim = Callable[..., tuple[list[str], Any]]
 """The engine's call that claims entries of a queue, its first argument; returns their ids and what held it back."""
 
 BEGIN_LIMIT_S = 60.0
+BEGUN = math.inf
+"""Stands for the time of the claim of a run that has begun: it is never late."""
+
 NO_ROOM = "worker_concurrency"
 
 
@@ -23,8 +27,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._claimed: dict[str, float] = {}
-        self._begun: set[str] = set()
+        self._claimed_at: dict[str, float] = {}
 
     def limiting(self, claim: Claim, queues: Sequence[str]) -> Claim:
         """Return a call that claims as `claim` does, but from `queues` only if no run is in progress."""
@@ -34,10 +37,10 @@ class Turns:
                 return claim(queue, *arguments, **named)
             with self._lock:  # a claim takes milliseconds; the threads of the other queues wait for it
                 self._forget_lost()
-                if self._claimed or self._begun:
+                if self._claimed_at:
                     return [], NO_ROOM
                 ids, reason = claim(queue, *arguments, **named)
-                self._claimed |= dict.fromkeys(ids, time.monotonic())
+                self._claimed_at |= dict.fromkeys(ids, time.monotonic())
             return ids, reason
 
         return limited
@@ -46,18 +49,17 @@ class Turns:
     def of(self, run_id: str) -> Iterator[bool]:
         """Count a run as in progress until the block ends; yield whether it is the only one."""
         with self._lock:
-            is_alone = not self._begun
-            self._begun.add(run_id)
+            is_alone = BEGUN not in self._claimed_at.values()
+            self._claimed_at[run_id] = BEGUN
         try:
             yield is_alone
         finally:
             with self._lock:
-                self._begun.discard(run_id)
-                self._claimed.pop(run_id, None)
+                self._claimed_at.pop(run_id, None)
 
     def _forget_lost(self) -> None:
         """Forget claims that the engine failed to begin: it logs the reason, and recovers them at its next start."""
-        for run_id, at in list(self._claimed.items()):
-            if run_id not in self._begun and time.monotonic() - at > BEGIN_LIMIT_S:
+        for run_id, at in list(self._claimed_at.items()):
+            if time.monotonic() - at > BEGIN_LIMIT_S:
                 log.error("%s was claimed and did not begin within %.0f s", run_id, BEGIN_LIMIT_S)
-                del self._claimed[run_id]
+                del self._claimed_at[run_id]

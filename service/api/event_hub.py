@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,11 +27,20 @@ log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 0.1
 HEARTBEAT_S = 15.0
+HEARTBEAT = ": hb\n"
+"""A comment without a blank line, because some clients would take that for an empty event."""
+
 STREAM_CHUNK = 200
 RELEASE_LIMIT_S = 5.0
 KEPT_EVENTS = 5000
 KEPT_TEXTS = 1000
 ENDS = frozenset(EVENT_OF[state] for state in ENDED)
+
+
+def stream_response(events: AsyncIterator[str]) -> StreamingResponse:
+    """Return the response with server-sent events, which no proxy keeps back."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
 class EventHub:
@@ -149,7 +159,7 @@ class EventHub:
         return mine, mine[-1].id if len(mine) == STREAM_CHUNK else max(self._seen, after)
 
     async def stream(
-        self, job_ids: Collection[str] | None, after: int, render: Callable[[EventRow], str], heartbeat: str
+        self, job_ids: Collection[str] | None, after: int, render: Callable[[EventRow], str]
     ) -> AsyncIterator[str]:
         """Yield the rendered events of jobs (None: all jobs) with ids above `after`, and heartbeats in between.
 
@@ -177,7 +187,7 @@ class EventHub:
                     await asyncio.wait_for(news.wait(), wait_s)
                 except TimeoutError:
                     if not is_over:
-                        yield heartbeat
+                        yield HEARTBEAT
 
 
 def _follow(still_open: set[str], row: EventRow) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.api.event_hub import HEARTBEAT_S, EventHub
+from service.api.event_hub import HEARTBEAT, HEARTBEAT_S, EventHub
 from service.artifacts.layout import log_path
 from service.artifacts.store import Artifacts
 from service.errors import NotFound, Unavailable
@@ -121,7 +121,7 @@ class LogStream:
                 elif self.job.ended and now - quiet_since > QUIET_AFTER_END_S:
                     return
                 if now - spoken_at > HEARTBEAT_S:
-                    yield ": hb\n"
+                    yield HEARTBEAT
                     spoken_at = now
                 await asyncio.sleep(LOOK_INTERVAL_S)
 

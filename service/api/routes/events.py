@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import Limit, Services, ServicesDep, problem_responses
+from service.api.event_hub import stream_response
 from service.api.pagination import page
 from service.api.schemas.events import Event, event_view
 from service.errors import NotFound
@@ -139,7 +139,4 @@ def events_answer(services: Services, asked: Asked, job_ids: Collection[str] | N
         retry, first = (f"retry: {RETRY_MS}\n" if first else ""), False
         return f"{retry}id: {row.id}\nevent: {row.type}\ndata: {services.hub.text_of(row, _as_json)}\n\n"
 
-    # A heartbeat is a comment without a blank line, because some clients would take that for an empty event.
-    stream = services.hub.stream(job_ids, after, render, heartbeat=": hb\n")
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+    return stream_response(services.hub.stream(job_ids, after, render))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import StreamingResponse
 
 from service.api.dependencies import ServicesDep, problem_responses
+from service.api.event_hub import stream_response
 from service.api.log_stream import LogStream, Place
 from service.artifacts.layout import log_path
 from service.errors import NotFound
@@ -61,10 +61,9 @@ def get_logs(
         if job.ended and job.attempt <= place.attempt and not look.next_lines():
             return Response(status_code=204)
         services.hub.require_room()
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         # A stream that goes on has sent its tail before.
         following = LogStream(services.hub, services.artifacts, job, place).events(None if resumed else tail)
-        return StreamingResponse(following, media_type="text/event-stream", headers=headers)
+        return stream_response(following)
     wanted = job.attempt if attempt is None else attempt
     found = services.artifacts.read_log(log_path(job.id, wanted)) if wanted else None
     if found is None or found.content is None:

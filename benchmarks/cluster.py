@@ -24,7 +24,7 @@ from benchmarks.chaos_trial import BODY, SEEDS, Trial
 from benchmarks.invariants import MUST_BE_ZERO, judged, undisturbed
 from benchmarks.jumping_clock import JumpingClock
 from benchmarks.machines import Cluster, Elsewhere, wait_until
-from benchmarks.network import Link, Network, settings_of, why_impossible
+from benchmarks.network import NETWORK, Link, Network, why_impossible
 from benchmarks.object_storage import S3Server, Storage
 from benchmarks.postgresql import PostgreSQL
 from benchmarks.report import print_table, write_json
@@ -108,8 +108,16 @@ def tried(folder: Path, cuts_s: tuple[float, ...]) -> dict[str, Any]:
             lambda node: network.prefix(node if node in HOSTS else "api"),
             lambda node: clocks[node].environment if node in clocks else {},
         )
-        settings = settings_of(network.addresses) | {"FANIN_SLOT_THREADS": "1", "FANIN_WORKER_TTL_S": str(TTL_S)}
-        cluster = Cluster(folder, "postgresql", None, None, storage, elsewhere, **settings)
+        cluster = Cluster(
+            folder,
+            "postgresql",
+            storage=storage,
+            elsewhere=elsewhere,
+            FANIN_HOST=network.addresses["api"],
+            FANIN_INSECURE="true",
+            FANIN_SLOT_THREADS="1",
+            FANIN_WORKER_TTL_S=str(TTL_S),
+        )
         stack.callback(cluster.close)
         cluster.start_api()
         cluster.start_worker("near")
@@ -128,7 +136,7 @@ def database_on(network: Network, folder: Path) -> Iterator[str]:
     made = PostgreSQL(folder)  # makes the database's files, and the user that it runs as
     made.stop()
     with (folder / "pg_hba.conf").open("a") as rules:
-        rules.write("host all all 10.77.0.0/24 trust\n")
+        rules.write(f"host all all {NETWORK}.0/24 trust\n")
     address = network.addresses["api"]
     where = ("-D", str(folder), "-k", str(folder), "-h", address, "-p", str(DATABASE_PORT))
     command = [str(made.program("postgres")), *where]

@@ -17,7 +17,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -161,8 +161,3 @@ def _write(card: int, packet: bytes) -> None:
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
-
-
-def settings_of(addresses: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings of an API that listens on the address of its host."""
-    return {"FANIN_HOST": addresses["api"], "FANIN_INSECURE": "true"}

@@ -60,12 +60,12 @@ class S3Server:
             "AWS_REGION": "us-east-1",
         }
 
-    def make_bucket(self, endpoint: str | None = None) -> None:
+    def make_bucket(self) -> None:
         """Wait until the server answers, and make the bucket."""
         deadline = time.monotonic() + START_LIMIT_S
         while True:
             try:
-                put = urllib.request.Request(f"{endpoint or self.endpoint}/{BUCKET}", method="PUT")  # noqa: S310
+                put = urllib.request.Request(f"{self.endpoint}/{BUCKET}", method="PUT")  # noqa: S310
                 with urllib.request.urlopen(put, timeout=5):  # noqa: S310 - its own server
                     return
             except (urllib.error.URLError, OSError):
@@ -86,15 +86,14 @@ class Storage:
         self.server = server or S3Server()
         self.server.make_bucket()
         self.choose: Callable[[str, str], Fault | None] = lambda _method, _path: None
-        own = FaultyProxy(self.server.port, lambda method, path: self.choose(method, path)) if server is None else None
-        self.proxy = own
+        self.proxy: FaultyProxy | None = None
+        if server is None:
+            self.proxy = FaultyProxy(self.server.port, lambda method, path: self.choose(method, path))
 
     def settings(self) -> dict[str, str]:
         """Return the settings of a process that keeps its checkpoints there."""
-        return {
-            "FANIN_ARTIFACTS_URL": self.server.url,
-            **self.server.environment(self.proxy.endpoint if self.proxy else None),
-        }
+        endpoint = self.proxy.endpoint if self.proxy else None
+        return {"FANIN_ARTIFACTS_URL": self.server.url, **self.server.environment(endpoint)}
 
     def objects(self) -> Artifacts:
         """Return the objects, without the proxy. Sets this process's environment."""

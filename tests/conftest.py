@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.object_storage import S3Server
 from models.data.mnist import DataSet, Digits, is_here, load, read_mnist_5k
 from models.training import kernel_step
 
@@ -16,6 +17,15 @@ from models.training import kernel_step
 def five_thousand() -> DataSet:
     """The real digits that are on every machine: 4,000 to train on, 1,000 held out."""
     return read_mnist_5k()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A server of object storage with one bucket; a test uses addresses of its own in it."""
+    server = S3Server()
+    server.make_bucket()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

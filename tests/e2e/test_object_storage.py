@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -22,21 +22,13 @@ SMALL_DBN = {
 }
 
 
-@pytest.fixture(scope="module")
-def storage() -> Iterator[S3Server]:
-    storage = S3Server()
-    storage.make_bucket()
-    yield storage
-    storage.close()
-
-
 def test_a_job_lives_and_goes_in_object_storage(
-    storage: S3Server, new_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+    s3: S3Server, new_service: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = new_service(FANIN_ARTIFACTS_URL=storage.url, **storage.environment())
-    for name, value in storage.environment().items():
+    service = new_service(FANIN_ARTIFACTS_URL=s3.url, **s3.environment())
+    for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    objects = Bucket(storage.url, 10, 10)
+    objects = Bucket(s3.url, 10, 10)
     with service:
         ready = service.client.get("/readyz").json()
         assert (ready["artifacts"], ready["disk_free_bytes"]) == ("ok", None)

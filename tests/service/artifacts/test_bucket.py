@@ -24,14 +24,6 @@ from tests.service.conftest import SMALL, Bench, undisturbed
 REQUEST_S = 1
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    server = S3Server()
-    server.make_bucket()
-    yield server
-    server.close()
-
-
 class Troubles:
     """The faults of the next requests, in their order; then none."""
 
@@ -52,15 +44,15 @@ def troubles() -> Troubles:
 
 
 @pytest.fixture
-def proxy(server: S3Server, troubles: Troubles) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(server.port, troubles.choose)
+def proxy(s3: S3Server, troubles: Troubles) -> Iterator[FaultyProxy]:
+    proxy = FaultyProxy(s3.port, troubles.choose)
     yield proxy
     proxy.close()
 
 
 @pytest.fixture
-def bucket(server: S3Server, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bucket:
-    for name, value in server.environment(proxy.endpoint).items():
+def bucket(s3: S3Server, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bucket:
+    for name, value in s3.environment(proxy.endpoint).items():
         monkeypatch.setenv(name, value)
     return Bucket(f"s3://fanin/{tmp_path.name}", REQUEST_S, 30.0)
 

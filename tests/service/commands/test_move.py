@@ -104,20 +104,17 @@ def test_a_move_to_postgresql_changes_no_answer_and_a_paused_job_goes_on_to_the_
 
 
 @pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    storage = S3Server()
-    for name, value in storage.environment().items():
+def storage_url(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    storage.make_bucket()
-    yield storage
-    storage.close()
+    return f"s3://fanin/{tmp_path.name}"
 
 
 def test_a_home_moves_to_object_storage_is_backed_up_from_there_and_comes_back(
-    settings: Settings, filled: dict[str, str], storage: S3Server, tmp_path: Path
+    settings: Settings, filled: dict[str, str], storage_url: str, tmp_path: Path
 ) -> None:
     before = answers(settings, filled)
-    target = target_of(settings, f"sqlite:///{tmp_path}/moved.sqlite", storage.url)
+    target = target_of(settings, f"sqlite:///{tmp_path}/moved.sqlite", storage_url)
     assert move(settings, target) == "3 jobs with 9 files are moved; 1 runs are queued."
     assert answers(target, filled) == before
     assert verify(target, None).damaged == []
@@ -128,8 +125,8 @@ def test_a_home_moves_to_object_storage_is_backed_up_from_there_and_comes_back(
     restore(back, tmp_path / "copy")
     assert verify(back, None) == (9, [])
 
-    lost = Bucket(storage.url, 10, 5).list_below("jobs")[0]
-    Bucket(storage.url, 10, 5).delete(lost)
+    lost = Bucket(storage_url, 10, 5).list_below("jobs")[0]
+    Bucket(storage_url, 10, 5).delete(lost)
     assert [file.path for file, _ in verify(target, None).damaged] == [lost]
     said = backup(target, tmp_path / "second copy")
     assert said.endswith("1 files were missing or damaged: `fanin verify` names them.")

@@ -36,7 +36,7 @@ print(json.dumps({
 def test_one_new_file_adds_a_scheme_everywhere(tmp_path: Path) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     (name,) = re.findall(r"for example `(models/init/\w+\.py)`", GUIDE)
-    for folder in ("models", "service", "tests"):
+    for folder in ("models", "service", "tests", "benchmarks"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "e2e"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / name).write_text(code)

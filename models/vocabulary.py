@@ -9,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, Strict
 PIXELS = 28 * 28
 CLASSES = 10
 LEAKY_RELU_SLOPE = 0.01
+SCALED_TANH_LIMIT, SCALED_TANH_STEEPNESS = 1.7159, 2 / 3
+"""1.7159 tanh(2 z / 3), which maps -1 and 1 to themselves (LeCun et al. 1998, Efficient BackProp, section 4.4)."""
 DEFAULT_SEED = 777
 MAX_SEED = 2**53 - 1
-Activation = Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
+Activation = Literal["relu", "tanh", "scaled_tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
 DataChoice = Literal["auto", "mnist", "mnist_5k"]
 Precision = Literal["float32", "tf32", "bf16"]
 DataName = Literal["mnist", "mnist_5k"]

@@ -23,6 +23,7 @@ from models.diagnostics.statistics import (
     singular_values_of,
 )
 from models.network.activations import ACTIVATIONS
+from models.vocabulary import SCALED_TANH_LIMIT
 
 if TYPE_CHECKING:
     from models.network.stack import NetworkStack
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 QUANTILE_VALUES = 32_768
 QUANTILES = {"a_q02": 0.02, "a_q50": 0.5, "a_q98": 0.98}
 OF_FIRST_IMAGE = ("weight_variance", "h_squares", "h_fourth_powers", "z_mean_square")
-SATURATED = {"tanh": (-0.95, 0.95), "softsign": (-0.95, 0.95), "sigmoid": (0.05, 0.95)}
+SATURATED = {
+    "tanh": (-0.95, 0.95),
+    "softsign": (-0.95, 0.95),
+    "scaled_tanh": (-0.95 * SCALED_TANH_LIMIT, 0.95 * SCALED_TANH_LIMIT),
+    "sigmoid": (0.05, 0.95),
+}
 
 
 @dataclass(frozen=True)

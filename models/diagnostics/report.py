@@ -68,7 +68,8 @@ class LayerDiagnostics(BaseModel):
     a_q98: float | None
     dead_fraction: float | None = Field(description="Share of ReLU units that are 0 on every image of the batch.")
     saturated_fraction: float | None = Field(
-        description="Share of activations near their limits: past +-.95 (tanh, softsign), outside .05 to .95 (sigmoid)."
+        description="Share of activations near their limits: past +-.95 of the limit (tanh, scaled_tanh, softsign), "
+        "outside .05 to .95 (sigmoid)."
     )
     dz_rms: float | None = Field(description="Rms of the gradient of each image's own loss with respect to z, in nats.")
     dz_rms_predicted: float | None = Field(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from models.checkpoint import CheckpointMetadata, Weights
-from models.vocabulary import CLASSES, LEAKY_RELU_SLOPE, PIXELS
+from models.vocabulary import CLASSES, LEAKY_RELU_SLOPE, PIXELS, SCALED_TANH_LIMIT, SCALED_TANH_STEEPNESS
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -71,4 +71,19 @@ def _activation(activation: str, z: str, h: str) -> list[NodeProto]:
         return [helper.make_node("LeakyRelu", [z], [h], alpha=LEAKY_RELU_SLOPE)]
     if activation == "selu":
         return [helper.make_node("Selu", [z], [h])]
+    if activation == "scaled_tanh":
+        return _scaled_tanh(z, h)
     return [helper.make_node("Gelu", [z], [h], approximate="tanh")]
+
+
+def _scaled_tanh(z: str, h: str) -> list[NodeProto]:
+    from onnx import helper
+
+    factors = {f"{z}_steepness": SCALED_TANH_STEEPNESS, f"{z}_limit": SCALED_TANH_LIMIT}
+    steepness, limit = factors
+    return [
+        *(helper.make_node("Constant", [], [name], value_float=value) for name, value in factors.items()),
+        helper.make_node("Mul", [z, steepness], [f"{z}_less"]),
+        helper.make_node("Tanh", [f"{z}_less"], [f"{z}_tanh"]),
+        helper.make_node("Mul", [f"{z}_tanh", limit], [h]),
+    ]

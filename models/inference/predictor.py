@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.checkpoint import Checkpoint, CheckpointMetadata, Weights
 from models.errors import OutputNotFinite
 from models.inference.compiled_forward import Floats, forward_of, rows_of
-from models.vocabulary import LEAKY_RELU_SLOPE, PIXELS, Activation
+from models.vocabulary import LEAKY_RELU_SLOPE, PIXELS, SCALED_TANH_LIMIT, SCALED_TANH_STEEPNESS, Activation
 
 _SELU_SCALE = np.float32(1.0507009873554804934193349852946)
 _SELU_ALPHA = np.float32(1.6732632423543772848170429916717)
@@ -31,6 +31,13 @@ def _selu(z: Floats) -> Floats:
     return scaled
 
 
+def _scaled_tanh(z: Floats) -> Floats:
+    z *= np.float32(SCALED_TANH_STEEPNESS)
+    np.tanh(z, out=z)
+    z *= np.float32(SCALED_TANH_LIMIT)
+    return z
+
+
 def _gelu_tanh(z: Floats) -> Floats:
     inner: Floats = 1 + np.tanh(_GELU_FACTOR * (z + np.float32(0.044715) * z**3))
     inner *= z
@@ -41,6 +48,7 @@ def _gelu_tanh(z: Floats) -> Floats:
 _ACTIVATIONS: dict[Activation, Callable[[Floats], Floats]] = {
     "relu": lambda z: np.maximum(z, 0, out=z),
     "tanh": lambda z: np.tanh(z, out=z),
+    "scaled_tanh": _scaled_tanh,
     "sigmoid": _sigmoid,
     "softsign": lambda z: z / (1 + np.abs(z)),
     "leaky_relu": lambda z: np.where(z > 0, z, np.float32(LEAKY_RELU_SLOPE) * z),

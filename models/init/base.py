@@ -161,11 +161,12 @@ def resolved_gain(gain: Literal["auto"] | float, activation: str) -> float:
 def gain_of(activation: str) -> float:
     """Return the gain that keeps the variance through `activation`, as `torch.nn.init` tabulates it.
 
-    For gelu, which torch does not name, 1.533: 1 / sqrt(E[gelu(Z)^2]) for standard normal Z.
+    Three that torch does not name: gelu has 1.533, which is 1 / sqrt(E[gelu(Z)^2]) for standard normal Z; softsign and
+    scaled_tanh have 1 (LeCun et al. 1998, Efficient BackProp, section 4.6, made scaled_tanh for it).
     """
     from torch.nn.init import calculate_gain
 
-    gains = {"identity": 1.0, "softsign": 1.0, "gelu": 1.533}
+    gains = {"identity": 1.0, "softsign": 1.0, "scaled_tanh": 1.0, "gelu": 1.533}
     if activation in gains:
         return gains[activation]
     return float(calculate_gain(activation, 0.01 if activation == "leaky_relu" else None))  # type: ignore[arg-type]

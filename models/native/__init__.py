@@ -14,7 +14,7 @@ from models.vocabulary import Activation
 
 ACTIVATIONS: tuple[Activation, ...] = (
     *("relu", "leaky_relu", "softsign", "identity"),
-    *("tanh", "sigmoid", "selu", "gelu"),
+    *("tanh", "sigmoid", "selu", "gelu", "scaled_tanh"),
 )
 """In the order of their numbers in `listed_rows.h`."""
 KERNEL_ACTIVATIONS = ACTIVATIONS[:4]

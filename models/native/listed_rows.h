@@ -12,7 +12,7 @@
 /* Stops the compiler from keeping one address for each vector of a row: there are not enough registers. */
 #define KEEP_AS_ONE_ADDRESS(pointer) __asm__("" : "+r"(pointer))
 
-enum { RELU, LEAKY_RELU, SOFTSIGN, IDENTITY, TANH, SIGMOID, SELU, GELU };
+enum { RELU, LEAKY_RELU, SOFTSIGN, IDENTITY, TANH, SIGMOID, SELU, GELU, SCALED_TANH };
 #endif
 
 #define LANES (VECTOR_BYTES / (long)sizeof(REAL))

@@ -10,6 +10,9 @@ FOR_PROCESSOR static void NAME(activate_any)(long kind, float slope, float *z, l
     case TANH:
         for (long i = 0; i < count; i++) z[i] = tanhf(z[i]);
         return;
+    case SCALED_TANH:
+        for (long i = 0; i < count; i++) z[i] = 1.7159f * tanhf(z[i] * (2.0f / 3.0f));
+        return;
     case SIGMOID:
         for (long i = 0; i < count; i++) {
             const float small = expf(-fabsf(z[i])); /* cannot overflow */

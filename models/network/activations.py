@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.vocabulary import LEAKY_RELU_SLOPE, Activation
+from models.vocabulary import LEAKY_RELU_SLOPE, SCALED_TANH_LIMIT, SCALED_TANH_STEEPNESS, Activation
 
 aten = torch.ops.aten
 
@@ -36,6 +36,16 @@ def _selu_forward(z: Tensor, out: Tensor) -> None:
 
 def _selu_backward(dh: Tensor, _z: Tensor, h: Tensor, out: Tensor) -> None:
     aten.elu_backward.grad_input(dh, SELU_ALPHA, SELU_SCALE, 1.0, True, h, grad_input=out)
+
+
+def _scaled_tanh_forward(z: Tensor, out: Tensor) -> None:
+    torch.mul(z, SCALED_TANH_STEEPNESS, out=out).tanh_().mul_(SCALED_TANH_LIMIT)
+
+
+def _scaled_tanh_backward(dh: Tensor, _z: Tensor, h: Tensor, out: Tensor) -> None:
+    # d/dz a tanh(b z) = a b (1 - tanh^2) = a b - (b / a) h^2
+    slope = h.square().mul_(-SCALED_TANH_STEEPNESS / SCALED_TANH_LIMIT).add_(SCALED_TANH_LIMIT * SCALED_TANH_STEEPNESS)
+    torch.mul(dh, slope, out=out)
 
 
 def _softsign_forward(z: Tensor, out: Tensor) -> None:
@@ -66,6 +76,7 @@ ACTIVATIONS: dict[Activation, ActivationKernels] = {
         lambda dh, _z, h, out: aten.tanh_backward.grad_input(dh, h, grad_input=out),
         in_place=True,
     ),
+    "scaled_tanh": ActivationKernels(_scaled_tanh_forward, _scaled_tanh_backward, in_place=True),
     "sigmoid": ActivationKernels(
         lambda z, out: torch.sigmoid(z, out=out),
         lambda dh, _z, h, out: aten.sigmoid_backward.grad_input(dh, h, grad_input=out),

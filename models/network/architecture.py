@@ -24,7 +24,8 @@ class Architecture(Part):
     )
     activation: Activation = Field(
         "relu",
-        description="Follows every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form.",
+        description="Follows every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form; "
+        "scaled_tanh is 1.7159 tanh(2 z / 3).",
     )
 
     @model_validator(mode="after")

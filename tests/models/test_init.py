@@ -332,7 +332,15 @@ def test_auto_gain_follows_the_activation_and_leaves_the_output_layer_alone() ->
 
 @pytest.mark.parametrize(
     ("activation", "gain"),
-    [("relu", math.sqrt(2)), ("tanh", 5 / 3), ("sigmoid", 1), ("softsign", 1), ("selu", 0.75), ("identity", 1)],
+    [
+        ("relu", math.sqrt(2)),
+        ("tanh", 5 / 3),
+        ("sigmoid", 1),
+        ("softsign", 1),
+        ("scaled_tanh", 1),
+        ("selu", 0.75),
+        ("identity", 1),
+    ],
 )
 def test_gains_are_torchs(activation: Activation, gain: float) -> None:
     assert gain_of(activation) == pytest.approx(gain)

@@ -42,8 +42,11 @@ class Architecture(Record):
     hidden: list[int]
     """Units of each hidden layer, 1 to 256 layers."""
 
-    activation: Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
-    """Follows every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form."""
+    activation: Literal["relu", "tanh", "scaled_tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
+    """Follows every hidden layer.
+
+    leaky_relu has slope 0.01 below 0; gelu is its tanh form; scaled_tanh is 1.7159 tanh(2 z / 3).
+    """
 
 
 class BatchAnswer(Record):
@@ -918,7 +921,9 @@ class LayerDiagnostics(Record):
     """Share of ReLU units that are 0 on every image of the batch."""
 
     saturated_fraction: float | None
-    """Share of activations near their limits: past +-.95 (tanh, softsign), outside .05 to .95 (sigmoid)."""
+    """Share of activations near their limits: past +-.95 of the limit (tanh, scaled_tanh, softsign), outside .05
+    to .95 (sigmoid).
+    """
 
     dz_rms: float | None
     """Rms of the gradient of each image's own loss with respect to z, in nats."""
@@ -1380,7 +1385,7 @@ class PhaseDiagram(Record):
 
     object: Literal["phase_diagram"]
 
-    activation: Literal["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
+    activation: Literal["relu", "tanh", "scaled_tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
 
     sigma_w: list[float]
 

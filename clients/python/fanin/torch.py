@@ -9,9 +9,20 @@ import torch
 from fanin.safetensors import tensors_in
 
 LEAKY_RELU_SLOPE = 0.01
+
+
+class ScaledTanh(torch.nn.Module):
+    """1.7159 tanh(2 z / 3) (LeCun et al. 1998, Efficient BackProp)."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the activations, of the shape of `z`."""
+        return 1.7159 * torch.tanh(2 / 3 * z)
+
+
 ACTIVATIONS: dict[str, Any] = {
     "relu": torch.nn.ReLU,
     "tanh": torch.nn.Tanh,
+    "scaled_tanh": ScaledTanh,
     "sigmoid": torch.nn.Sigmoid,
     "softsign": torch.nn.Softsign,
     "leaky_relu": lambda: torch.nn.LeakyReLU(LEAKY_RELU_SLOPE),

@@ -19,7 +19,7 @@ MANY = 8
 MAX_HIDDEN_LAYERS = 64
 MIN_CAPABILITY = (8, 0)
 PDL_FROM = (9, 0)
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity")
+ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity")
 WHOLE_INNER, WHOLE_INNER_OF_HEAD = 512, 1024
 """Inner sums up to this are read at once by the warps of a block, a part each; longer ones in a loop."""
 IMAGES_AT_ONCE = 32

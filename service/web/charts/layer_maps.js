@@ -17,7 +17,8 @@ const MEASURES = {
 };
 const NOTES = {
   dead_fraction: "ReLU units that answer 0 to each of 512 training images.",
-  saturated_fraction: "Activations near their limits: tanh and softsign past ±0.95, sigmoid outside of 0.05 to 0.95.",
+  saturated_fraction:
+    "Activations near their limits: tanh, scaled_tanh and softsign past ±0.95 of their limit, sigmoid outside of 0.05 to 0.95.",
   update_ratio: "|W − W before| / |W before|, since the record before.",
 };
 const MAX_MAPS = 6;

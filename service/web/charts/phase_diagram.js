@@ -9,7 +9,7 @@ import { inkOf } from "../lib/palette.js";
 import { chart, draw } from "./plotly_chart.js";
 
 const ON_MAP = "#111"; // the map has the same colours in both themes, and the line lies on its brightest
-const ACTIVATIONS = ["tanh", "relu", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
+const ACTIVATIONS = ["tanh", "scaled_tanh", "relu", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
 const MOST_LAYERS = 100; // what reaches deeper is drawn alike
 
 /** Return the panel of the diagram, for the activation of the address. */

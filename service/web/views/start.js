@@ -21,7 +21,7 @@ const THIRTY = {
   optimizer: { name: "sgd", lr: 0.01 },
 };
 const EPOCHS_OF_5K = "30"; // as many steps as 2 epochs of the full MNIST
-const ACTIVATIONS = ["relu", "tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
+const ACTIVATIONS = ["relu", "tanh", "scaled_tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"];
 const USUAL = {
   network: "thirty",
   depth: "10",

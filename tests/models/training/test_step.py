@@ -24,9 +24,18 @@ from models.training.torch_step import StackedStep, TorchOptions
 from models.vocabulary import Activation
 from tests.models.training.engines import BATCH, CPU, ENGINES, network_of, on_device, step_of, taken
 
+
+class ScaledTanh(nn.Module):
+    """As LeCun et al. 1998 write it."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return 1.7159 * torch.tanh(2 / 3 * z)
+
+
 ACTIVATION_MODULES: dict[Activation, nn.Module] = {
     "relu": nn.ReLU(),
     "tanh": nn.Tanh(),
+    "scaled_tanh": ScaledTanh(),
     "sigmoid": nn.Sigmoid(),
     "softsign": nn.Softsign(),
     "leaky_relu": nn.LeakyReLU(0.01),

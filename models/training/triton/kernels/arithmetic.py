@@ -18,6 +18,10 @@ EXACT_RIGHT = tl.constexpr(2)
 LOG2_E = tl.constexpr(1.4426950408889634)
 LN_2 = tl.constexpr(0.6931471805599453)
 LEAKY_SLOPE = tl.constexpr(0.01)
+TANH_LIMIT = tl.constexpr(1.7159)  # 1.7159 tanh(2 z / 3)
+TANH_STEEPNESS = tl.constexpr(2 / 3)
+TANH_SLOPE = tl.constexpr(1.7159 * 2 / 3)  # at 0
+TANH_BEND = tl.constexpr(2 / 3 / 1.7159)
 SELU_SCALE = tl.constexpr(1.0507009873554805)
 SELU_ALPHA = tl.constexpr(1.6732632423543772)
 GELU_INNER = tl.constexpr(0.7978845608028654)  # sqrt(2 / pi)
@@ -131,21 +135,32 @@ def activated(z, ACT: tl.constexpr):
     """Return phi(z); what is not a number stays so."""
     if ACT == "relu":
         h = tl.where(z < 0.0, 0.0, z)
-    elif ACT == "tanh":
-        h = tanh(z)
-    elif ACT == "sigmoid":
-        h = 1.0 / (1.0 + exp(-z))
-    elif ACT == "softsign":
-        h = z / (1.0 + tl.abs(z))
     elif ACT == "leaky_relu":
         h = tl.where(z > 0.0, z, z * LEAKY_SLOPE)
+    elif ACT == "softsign":
+        h = z / (1.0 + tl.abs(z))
+    elif ACT == "identity":
+        h = z
+    else:
+        h = activated_by_exponentials(z, ACT)
+    return h
+
+
+@triton.jit
+def activated_by_exponentials(z, ACT: tl.constexpr):
+    """Return phi(z) of an activation that is made of exponentials."""
+    if ACT == "tanh":
+        h = tanh(z)
+    elif ACT == "scaled_tanh":
+        h = tanh(z * TANH_STEEPNESS) * TANH_LIMIT
+    elif ACT == "sigmoid":
+        h = 1.0 / (1.0 + exp(-z))
     elif ACT == "selu":
         h = tl.where(z > 0.0, z, exp_minus_1(tl.minimum(z, 0.0)) * SELU_ALPHA) * SELU_SCALE
         h = tl.where(z == z, h, z)
-    elif ACT == "gelu":
-        h = 0.5 * z * (1.0 + tanh((z + z * z * z * GELU_CUBIC) * GELU_INNER))
     else:
-        h = z
+        tl.static_assert(ACT == "gelu")
+        h = 0.5 * z * (1.0 + tanh((z + z * z * z * GELU_CUBIC) * GELU_INNER))
     return h
 
 
@@ -154,21 +169,32 @@ def through(dh, kept, ACT: tl.constexpr):
     """Return the gradient at z of that at h. `kept` is z for gelu, else h."""
     if ACT == "relu":
         dz = tl.where(kept > 0.0, dh, 0.0)
-    elif ACT == "tanh":
-        dz = dh * (1.0 - kept * kept)
-    elif ACT == "sigmoid":
-        dz = dh * (kept * (1.0 - kept))
+    elif ACT == "leaky_relu":
+        dz = tl.where(kept > 0.0, dh, dh * LEAKY_SLOPE)
     elif ACT == "softsign":
         rest = 1.0 - tl.abs(kept)
         dz = dh * (rest * rest)
-    elif ACT == "leaky_relu":
-        dz = tl.where(kept > 0.0, dh, dh * LEAKY_SLOPE)
+    elif ACT == "identity":
+        dz = dh
+    else:
+        dz = through_exponentials(dh, kept, ACT)
+    return dz
+
+
+@triton.jit
+def through_exponentials(dh, kept, ACT: tl.constexpr):
+    """Return the gradient at z of that at h, as `through`, for an activation that is made of exponentials."""
+    if ACT == "tanh":
+        dz = dh * (1.0 - kept * kept)
+    elif ACT == "scaled_tanh":
+        dz = dh * (TANH_SLOPE - kept * kept * TANH_BEND)
+    elif ACT == "sigmoid":
+        dz = dh * (kept * (1.0 - kept))
     elif ACT == "selu":
         dz = dh * tl.where(kept > 0.0, SELU_SCALE, kept + SELU_ALPHA * SELU_SCALE)
-    elif ACT == "gelu":
+    else:
+        tl.static_assert(ACT == "gelu")
         t = tanh((kept + kept * kept * kept * GELU_CUBIC) * GELU_INNER)
         slope = (1.0 + kept * kept * (3.0 * GELU_CUBIC)) * GELU_INNER
         dz = dh * (0.5 * (1.0 + t) + 0.5 * kept * (1.0 - t * t) * slope)
-    else:
-        dz = dh
     return dz

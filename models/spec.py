@@ -77,10 +77,7 @@ class TrainSpec(Part):
         "linear, or along half a cosine; constant: not at all.",
     )
     warmup_steps: Whole = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="Steps at first in which the learning rate rises evenly to optimizer.lr.",
+        0, ge=0, le=1_000_000, description="Steps at first in which the learning rate rises evenly to optimizer.lr."
     )
     seed: Whole = Field(
         DEFAULT_SEED, ge=0, le=MAX_SEED, description="Seed of the first weights and of the order of images."
@@ -196,6 +193,8 @@ class TrainSpec(Part):
     @model_validator(mode="after")
     def _scheme_fits_the_network(self) -> Self:
         problem = self.init.misfit(self.architecture.sizes, self.architecture.activation)
+        if self.pretrains and self.architecture.inputs == "standardized":
+            problem = 'dbn reads pixels as probabilities, not standardized ones; use "inputs": "zero_to_one"'
         if problem:
             raise ValueError(problem)
         return self

@@ -14,6 +14,9 @@ SCALED_TANH_LIMIT, SCALED_TANH_STEEPNESS = 1.7159, 2 / 3
 DEFAULT_SEED = 777
 MAX_SEED = 2**53 - 1
 Activation = Literal["relu", "tanh", "scaled_tanh", "sigmoid", "softsign", "leaky_relu", "selu", "gelu", "identity"]
+MNIST_MEAN, MNIST_DEVIATION = 0.1307, 0.3081
+"""Of the pixels of MNIST's training images as shares of ink; the numbers of torchvision's examples."""
+InputScaling = Literal["zero_to_one", "standardized"]
 DataChoice = Literal["auto", "mnist", "mnist_5k"]
 Precision = Literal["float32", "tf32", "bf16"]
 DataName = Literal["mnist", "mnist_5k"]

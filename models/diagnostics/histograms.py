@@ -21,7 +21,7 @@ NARROW = 1e-3
 
 def layer_distributions(stack: NetworkStack, probe: Probe) -> list[LayerDistributions]:
     """Return the distributions in each layer of a stack of one network."""
-    seen = passed(stack, probe.inputs, probe.labels)
+    seen = passed(stack, probe.shares, probe.labels)
     return [
         LayerDistributions(
             layer=number + 1,

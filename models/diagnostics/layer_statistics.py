@@ -23,6 +23,7 @@ from models.diagnostics.statistics import (
     singular_values_of,
 )
 from models.network.activations import ACTIVATIONS
+from models.network.inputs import scaled
 from models.vocabulary import SCALED_TANH_LIMIT
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ class StackPass:
         return sum((one.flatten(1).square().sum(1).double() for one in gradients), torch.zeros_like(self.loss)).sqrt()
 
 
-def passed(stack: NetworkStack, inputs: Tensor, labels: Tensor) -> StackPass:
-    """Pass images [n, 784] in [0, 1] with their labels, int64 [n], through all networks and back."""
+def passed(stack: NetworkStack, shares: Tensor, labels: Tensor) -> StackPass:
+    """Pass images, shares of ink [n, 784] in [0, 1], with their labels, int64 [n], through all networks and back."""
     kernels, last, count = ACTIVATIONS[stack.activation], len(stack.weights) - 1, len(stack)
-    h, z, a = [inputs[None]], [], []
+    h, z, a = [scaled(shares, stack.inputs)[None]], [], []
     for number in range(last + 1):
         z.append(stack.preactivations(number, h[-1]))
         out = torch.empty_like(z[-1])

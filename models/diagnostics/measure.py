@@ -20,6 +20,7 @@ from models.diagnostics.signal_theory import Inputs, Prediction, predict
 from models.diagnostics.statistics import distinct_rows, likeness
 from models.init import SMALL_OUTPUT_STD
 from models.init.laws import normal
+from models.network.inputs import scaled
 from models.network.stack import NetworkStack
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from models.init.laws import Law
     from models.network.architecture import Architecture
     from models.network.mlp import Network
+    from models.vocabulary import InputScaling
 
 PROBE_IMAGES = 512
 VALUES_AT_ONCE = {"cpu": 1, "cuda": 2**23}
@@ -44,22 +46,22 @@ UNLESS_MEASURED = (
 
 @dataclass(frozen=True)
 class Probe:
-    """The images that layers are measured on: float32 [n, 784] in [0, 1], and int64 labels [n], on one device."""
+    """The images that layers are measured on: shares of ink float32 [n, 784] in [0, 1], and int64 labels [n]."""
 
-    inputs: Tensor
+    shares: Tensor
     labels: Tensor
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor, device: torch.device = CPU) -> Probe:
         """Return the first `PROBE_IMAGES` of the training images, uint8 [n, 784], with their labels, on a device."""
-        inputs = images[:PROBE_IMAGES].to(device, torch.float32, copy=True).div_(255.0)
-        return cls(inputs, labels[:PROBE_IMAGES].to(device, torch.int64))
+        shares = images[:PROBE_IMAGES].to(device, torch.float32, copy=True).div_(255.0)
+        return cls(shares, labels[:PROBE_IMAGES].to(device, torch.int64))
 
-    @property
-    def summary(self) -> Inputs:
-        """Return what theory needs to know of the images."""
-        cosine = float(likeness(self.inputs[None]).cosine)
-        return Inputs(float(self.inputs.square().sum(1).mean()), 1 - (cosine if math.isfinite(cosine) else 0.0))
+    def summary(self, scaling: InputScaling) -> Inputs:
+        """Return what theory needs to know of the images, as a first layer receives them."""
+        inputs = scaled(self.shares, scaling)
+        cosine = float(likeness(inputs[None]).cosine)
+        return Inputs(float(inputs.square().sum(1).mean()), 1 - (cosine if math.isfinite(cosine) else 0.0))
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def diagnose_all(networks: Sequence[Network], probe: Probe, moment: Moment) -> l
     They are computed on the probe's device, with as many networks at once as its memory should hold.
     """
     values = len(probe.labels) * sum(len(layer.bias) for layer in networks[0].layers)
-    at_once = max(1, VALUES_AT_ONCE[probe.inputs.device.type] // values)
+    at_once = max(1, VALUES_AT_ONCE[probe.shares.device.type] // values)
     parts = [slice(first, first + at_once) for first in range(0, len(networks), at_once)]
     found = [one for part in parts for one in _measured(networks, part, probe, moment)]
     theories = _theories(moment.starts, probe) if moment.starts else [None] * len(networks)
@@ -133,10 +135,10 @@ ByGroup = dict[str, Numbers]
 
 
 def _measured(networks: Sequence[Network], part: slice, probe: Probe, moment: Moment) -> list[ByGroup]:
-    device = probe.inputs.device
+    device = probe.shares.device
     stack = NetworkStack.of(networks[part], device)
     before = NetworkStack.of(moment.befores[part], device) if moment.befores else None
-    seen = passed(stack, probe.inputs, probe.labels)
+    seen = passed(stack, probe.shares, probe.labels)
     groups: dict[str, dict[str, Tensor]] = {WHOLE: {"loss": seen.loss, "gradient_norm": seen.gradient_norm()}}
     for number in range(len(stack.weights)):
         layer = LayerOfStack(stack, seen, number)
@@ -185,7 +187,7 @@ class _Theory:
 
 def _theories(starts: Sequence[Start], probe: Probe) -> list[_Theory | None]:
     """Return the theory of each start; equal ones, as of one scheme with many seeds, are computed once."""
-    summary = probe.summary
+    summary = probe.summary(starts[0].architecture.inputs)
     known: list[_Theory] = []
     theories: list[_Theory | None] = []
     for start in starts:

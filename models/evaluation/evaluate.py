@@ -52,10 +52,10 @@ class Count(NamedTuple):
         return self.hits / int(self.confusion.sum())
 
 
-def logits(network: Network, inputs: torch.Tensor) -> torch.Tensor:
-    """Return the network's outputs [n, 10] before softmax, for inputs [n, 784] scaled as in training."""
-    stack = NetworkStack.of([network], inputs.device)
-    return _outputs_after(stack, stack.preactivations(0, inputs))[0]
+def logits(network: Network, shares: torch.Tensor) -> torch.Tensor:
+    """Return the network's outputs [n, 10] before softmax, for shares of ink [n, 784] in [0, 1]."""
+    stack = NetworkStack.of([network], shares.device)
+    return _outputs_after(stack, stack.first_preactivations(shares))[0]
 
 
 def _outputs_after(stack: NetworkStack, z: torch.Tensor) -> torch.Tensor:
@@ -80,7 +80,7 @@ def count_all(
 
     They are computed on a device, with as many networks at once as its memory should hold. `also_on_raw` adds the right
     answers to pixels 0..255. That costs little: the first layer, which is most of the work, is affine, so that its
-    outputs W 255 x + b are 255 (z - b) + b, where z are those that were computed already.
+    outputs are 255 (z - z0) + z0, where z are those that were computed already and z0 are those for a black image.
     """
     images = torch.tensor(digits.images.reshape(-1, PIXELS)).to(device)
     labels = torch.tensor(digits.labels, dtype=torch.int64).to(device)
@@ -94,7 +94,8 @@ def count_all(
 
 
 def _counted(stack: NetworkStack, images: torch.Tensor, labels: torch.Tensor, *, also_on_raw: bool) -> list[Count]:
-    networks, device, bias = len(stack), images.device, stack.biases[0][:, None]
+    networks, device = len(stack), images.device
+    of_black = stack.first_preactivations(torch.zeros(1, PIXELS, device=device))
     confusion = torch.zeros(networks * CLASSES * CLASSES, dtype=torch.int64, device=device)
     first_places = torch.arange(networks, device=device)[:, None] * CLASSES * CLASSES
     loss_sums, right, confidences = torch.zeros(networks, dtype=torch.float64, device=device), [], []
@@ -102,9 +103,9 @@ def _counted(stack: NetworkStack, images: torch.Tensor, labels: torch.Tensor, *,
     for image_chunk, label_chunk in zip(
         torch.split(images, CHUNK_IMAGES), torch.split(labels, CHUNK_IMAGES), strict=True
     ):
-        z = stack.preactivations(0, image_chunk.to(torch.float32).div_(255.0))
+        z = stack.first_preactivations(image_chunk.to(torch.float32).div_(255.0))
         if also_on_raw:
-            outputs_on_raw = _outputs_after(stack, (z - bias).mul_(255.0).add_(bias))
+            outputs_on_raw = _outputs_after(stack, (z - of_black).mul_(255.0).add_(of_black))
             hits_on_raw += (outputs_on_raw.argmax(2) == label_chunk).sum(1)
         outputs = _outputs_after(stack, z)
         log_p = torch.log_softmax(outputs, 2)

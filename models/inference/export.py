@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from models.checkpoint import CheckpointMetadata, Weights
+from models.network.inputs import for_shares
 from models.vocabulary import CLASSES, LEAKY_RELU_SLOPE, PIXELS, SCALED_TANH_LIMIT, SCALED_TANH_STEEPNESS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def to_onnx(weights: Weights, metadata: CheckpointMetadata) -> bytes:
     """
     from onnx import TensorProto, helper, numpy_helper
 
+    weights = for_shares(weights, metadata.spec.architecture.inputs)
     nodes: list[NodeProto] = []
     tensors: list[TensorProto] = []
     layers = len(weights) // 2

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.checkpoint import Checkpoint, CheckpointMetadata, Weights
 from models.errors import OutputNotFinite
 from models.inference.compiled_forward import Floats, forward_of, rows_of
+from models.network.inputs import for_shares
 from models.vocabulary import LEAKY_RELU_SLOPE, PIXELS, SCALED_TANH_LIMIT, SCALED_TANH_STEEPNESS, Activation
 
 _SELU_SCALE = np.float32(1.0507009873554804934193349852946)
@@ -67,7 +68,7 @@ class Predictor:
     def __init__(self, weights: Weights, metadata: CheckpointMetadata, *, compiled: bool = True) -> None:
         self.metadata = metadata
         activation = metadata.spec.architecture.activation
-        layers = rows_of(weights)
+        layers = rows_of(for_shares(weights, metadata.spec.architecture.inputs))
         self.memory_bytes = sum(layer.values.nbytes for layer in layers)
         """The size of the weights."""
         self._forward = forward_of(layers, activation) if compiled else None

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from models.errors import InvalidSpec
 from models.init.base import Generators, Scheme
+from models.network.inputs import scaled
 from models.vocabulary import Real, Whole
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Lsuv(Scheme):
             raise InvalidSpec(f"lsuv needs {self.batch} training images to measure on.")
         self.fill_biases(network, generators)
         forward = ACTIVATIONS[network.activation].forward
-        h = images[: self.batch].float().div_(255.0)
+        h = scaled(images[: self.batch].float().div_(255.0), network.inputs)
         for layer in network.layers:
             orthogonal_(layer.weight, generator=generators.weights)
             z = torch.addmm(layer.bias, h, layer.weight.t())

@@ -10,7 +10,7 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 
-from models.vocabulary import Activation
+from models.vocabulary import Activation, InputScaling
 
 ACTIVATIONS: tuple[Activation, ...] = (
     *("relu", "leaky_relu", "softsign", "identity"),
@@ -19,6 +19,11 @@ ACTIVATIONS: tuple[Activation, ...] = (
 """In the order of their numbers in `listed_rows.h`."""
 KERNEL_ACTIVATIONS = ACTIVATIONS[:4]
 """Those of the training kernel; for the others torch's vectorized exponentials are faster."""
+
+
+def kernel_trains(activation: Activation, inputs: InputScaling) -> bool:
+    """Return whether the training kernel has such networks: it skips inputs of 0, which standardized pixels are not."""
+    return activation in KERNEL_ACTIVATIONS and inputs == "zero_to_one"
 
 
 def load(name: str, layout: Sequence[int]) -> ctypes.CDLL | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from models.vocabulary import CLASSES, PIXELS, Activation, Part, Whole
+from models.vocabulary import CLASSES, PIXELS, Activation, InputScaling, Part, Whole
 
 MAX_PARAMETERS = 100_000_000
 MAX_HIDDEN_LAYERS = 256
@@ -26,6 +26,11 @@ class Architecture(Part):
         "relu",
         description="Follows every hidden layer. leaky_relu has slope 0.01 below 0; gelu is its tanh form; "
         "scaled_tanh is 1.7159 tanh(2 z / 3).",
+    )
+    inputs: InputScaling = Field(
+        "zero_to_one",
+        description="What the first layer receives for a pixel: its share of ink x, 0 to 1, or standardized: "
+        "(x - .1307) / .3081, with mean 0 and variance 1 over MNIST. Predictions take the same images for both.",
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.network.architecture import Architecture
-    from models.vocabulary import Activation
+    from models.vocabulary import Activation, InputScaling
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A multilayer perceptron 784 -> hidden -> 10; `activation` follows every layer but the last."""
+    """A multilayer perceptron 784 -> hidden -> 10; `activation` follows every layer but the last.
+
+    `inputs` says what the first layer receives for an image; see `models.network.inputs.scaled`.
+    """
 
     layers: tuple[Layer, ...]
     activation: Activation
+    inputs: InputScaling
 
     @classmethod
     def empty(cls, architecture: Architecture) -> Self:
@@ -41,7 +45,7 @@ class Network:
             Layer(torch.full((fan_out, fan_in), torch.nan), torch.full((fan_out,), torch.nan))
             for fan_in, fan_out in pairwise(sizes)
         )
-        return cls(layers, architecture.activation)
+        return cls(layers, architecture.activation, architecture.inputs)
 
     @classmethod
     def of_weights(cls, weights: Mapping[str, NDArray[np.float32]], architecture: Architecture) -> Self:
@@ -53,12 +57,12 @@ class Network:
             )
             for index in range(len(architecture.sizes) - 1)
         )
-        return cls(layers, architecture.activation)
+        return cls(layers, architecture.activation, architecture.inputs)
 
     def to(self, device: torch.device) -> Network:
         """Return the network on a device; tensors that are there already are shared."""
         layers = tuple(Layer(layer.weight.to(device), layer.bias.to(device)) for layer in self.layers)
-        return Network(layers, self.activation)
+        return Network(layers, self.activation, self.inputs)
 
     def to_weights(self) -> dict[str, NDArray[np.float32]]:
         """Return `layers.{i}.weight` [fan_out, fan_in] and `layers.{i}.bias` [fan_out], sharing memory."""

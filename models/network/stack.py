@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
+from models.network.inputs import scaled
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.network.mlp import Network
-    from models.vocabulary import Activation
+    from models.vocabulary import Activation, InputScaling
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class NetworkStack:
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     activation: Activation
+    inputs: InputScaling
 
     @classmethod
     def of(cls, networks: Sequence[Network], device: torch.device) -> Self:
@@ -30,7 +33,7 @@ class NetworkStack:
         for layers in zip(*(network.layers for network in networks), strict=True):
             weights.append(_stacked([layer.weight for layer in layers]).to(device))
             biases.append(_stacked([layer.bias for layer in layers]).to(device))
-        return cls(tuple(weights), tuple(biases), networks[0].activation)
+        return cls(tuple(weights), tuple(biases), networks[0].activation, networks[0].inputs)
 
     def __len__(self) -> int:
         return len(self.weights[0])
@@ -39,6 +42,10 @@ class NetworkStack:
     def values_an_image(self) -> int:
         """Return how many pre-activations all networks together compute from one image."""
         return len(self) * sum(weight.shape[1] for weight in self.weights)
+
+    def first_preactivations(self, shares: Tensor) -> Tensor:
+        """Return z [K, n, fan_out] of the first layer for images, shares of ink [n, 784] in [0, 1]."""
+        return self.preactivations(0, scaled(shares, self.inputs))
 
     def preactivations(self, number: int, h: Tensor) -> Tensor:
         """Return z [K, n, fan_out] of layer `number`, from 0, for its inputs [K, n, fan_in], or [n, fan_in] for all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.recipes import criticality, depth, laws, notebooks, pretraining, zeros
+from models.recipes import criticality, depth, inputs, laws, notebooks, pretraining, zeros
 from models.recipes.base import Judgement, Outcome, Recipe
 
 __all__ = ["LONG", "RECIPES", "Judgement", "Outcome", "Recipe"]
@@ -10,7 +10,15 @@ __all__ = ["LONG", "RECIPES", "Judgement", "Outcome", "Recipe"]
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in sorted(
-        (*zeros.RECIPES, *laws.RECIPES, *depth.RECIPES, *criticality.RECIPES, *notebooks.RECIPES, *pretraining.RECIPES),
+        (
+            *zeros.RECIPES,
+            *laws.RECIPES,
+            *depth.RECIPES,
+            *criticality.RECIPES,
+            *inputs.RECIPES,
+            *notebooks.RECIPES,
+            *pretraining.RECIPES,
+        ),
         key=lambda recipe: int(recipe.name.removeprefix("R")),
     )
 }

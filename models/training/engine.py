@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.errors import EngineMissing
-from models.native import KERNEL_ACTIVATIONS
+from models.native import kernel_trains
 from models.training.kernel_library import Kernel, Variant, kernel, load_kernel, runnable
 from models.training.kernel_step import KernelStep
 from models.training.torch_step import StackedStep, TorchOptions
@@ -33,7 +33,7 @@ TRITON = "triton-step"
 def best_engine(spec: TrainSpec, device: torch.device) -> str:
     """Return the name of the engine that trains a spec fastest on a device; a job reports it, and keeps it."""
     best_kernel = kernel()
-    if device.type == "cpu" and best_kernel is not None and spec.architecture.activation in KERNEL_ACTIVATIONS:
+    if device.type == "cpu" and best_kernel is not None and _kernel_trains(spec):
         return f"{KERNEL_PREFIX}{best_kernel.variant}"
     return TRITON if why_not_triton(spec, device) is None else STACKED
 
@@ -43,6 +43,8 @@ def why_not_triton(spec: TrainSpec, device: torch.device) -> str | None:
     reason = why_unavailable(device)
     if reason is not None:
         return reason
+    if spec.architecture.inputs == "standardized":
+        return "inputs that are standardized have no kernel"
     return unsupported(spec.architecture.hidden, spec.architecture.activation, card_of(device))
 
 
@@ -62,7 +64,7 @@ def make_step(engine: str, networks: Sequence[Network], spec: TrainSpec, device:
     if engine == TRITON:
         return _triton_step(networks, spec, device, pixels)
     kernel_of_engine = _kernel_of(engine) if device.type == "cpu" else None
-    if kernel_of_engine is None or spec.architecture.activation not in KERNEL_ACTIVATIONS:
+    if kernel_of_engine is None or not _kernel_trains(spec):
         raise EngineMissing(
             f"The engine {engine} cannot train this network on {device.type} here.",
             f"Use {best_engine(spec, device)}; the kernel is built when Fanin is installed with a C compiler.",
@@ -81,6 +83,10 @@ def _triton_step(networks: Sequence[Network], spec: TrainSpec, device: torch.dev
 
     options = Options(spec.batch_size, card_of(device), spec.precision)
     return TritonStep(networks, spec.architecture, spec.optimizer, pixels, device, options)
+
+
+def _kernel_trains(spec: TrainSpec) -> bool:
+    return kernel_trains(spec.architecture.activation, spec.architecture.inputs)
 
 
 def _kernel_of(engine: str) -> Kernel | None:

@@ -103,7 +103,7 @@ class StackedParameters:
             )
             for number, views in enumerate(of_layers)
         )
-        return Network(layers, self.architecture.activation)
+        return Network(layers, self.architecture.activation, self.architecture.inputs)
 
     def named(self, flat: Tensor, index: int, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Return a copy of one network's part of a flat buffer on the CPU, with the names and shapes of its weights.

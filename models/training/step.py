@@ -7,7 +7,7 @@ side by side as one batched product a layer; K = 1 takes the plain matrix produc
 Notation, for one network, layer l = 1..L, batch of B images, weight V_l [fan_in, fan_out] (the transpose of
 `models.network.mlp.Layer.weight`, so that the forward product needs no transpose):
 
-    h_0 = pixels / 255,  z_l = h_{l-1} V_l + b_l,  h_l = phi(z_l)
+    h_0 = pixels / 255 (or that standardized),  z_l = h_{l-1} V_l + b_l,  h_l = phi(z_l)
     loss = -(1/B) sum_i log softmax(z_L)[i, y_i]
     dz_L = (softmax(z_L) - onehot(y)) / B,  dz_l = (dz_{l+1} V_{l+1}^T) * phi'(z_l)
     dV_l = h_{l-1}^T dz_l,  db_l = sum_i dz_l[i]

@@ -12,6 +12,7 @@ from models.native.row_layout import LINE, rounded_up
 from models.network.activations import ACTIVATIONS
 from models.training.stacked_parameters import StackedParameters
 from models.training.step import COUNTER, CapturableStep
+from models.vocabulary import MNIST_DEVIATION, MNIST_MEAN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +90,7 @@ class StackedStep(CapturableStep):
         super().__init__(StackedParameters(networks, architecture, pixels, device, options.dtype), optimizer)
         self._product_dtype = torch.bfloat16 if options.precision == "bf16" else options.dtype
         self._kernels = ACTIVATIONS[architecture.activation]
+        self._standardizes = architecture.inputs == "standardized"
         self._sizes = (len(pixels), *architecture.sizes[1:])
         self._layers = self.parameters.layers
         self._values = self.parameters.values
@@ -152,6 +154,8 @@ class StackedStep(CapturableStep):
         buffers = self._buffers_for(steps, batch)
         torch.index_select(images, 0, chosen.reshape(-1), out=buffers.bytes)
         buffers.inputs.copy_(buffers.bytes.view_as(buffers.inputs)).div_(255.0)
+        if self._standardizes:
+            buffers.inputs.sub_(MNIST_MEAN).div_(MNIST_DEVIATION)
         by_step = chosen.reshape(self.count, steps, batch).transpose(0, 1).reshape(-1)
         torch.index_select(labels, 0, by_step, out=buffers.labels.view(-1))
         buffers.log_p_gradients.zero_().scatter_(3, buffers.labels, -1.0 / batch)

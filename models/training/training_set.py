@@ -37,7 +37,7 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The last training set, and what it depends on: the held-out images, the weight decay, the device."""
+    """The last training set, and what it depends on: the held-out images, whether all pixels are used, the device."""
 
     key: tuple[int, bool, torch.device]
     training_set: TrainingSet
@@ -47,16 +47,16 @@ def training_set(spec: TrainSpec, data: DataSet, device: torch.device) -> Traini
     """Return the training set of `spec`: all images but those held out at the end.
 
     Raises `InvalidSpec` as `training_images`. Pixels that no training image lights are left out: their weights get no
-    gradient, so Adam and SGD do not change them. With weight decay all pixels are used.
+    gradient, so Adam and SGD do not change them. With weight decay, or standardized inputs, all pixels are used.
     """
     raise_if_misfit(spec, data)
-    decays = spec.optimizer.weight_decay > 0
-    key = (spec.validation_images, decays, device)
+    uses_all = spec.optimizer.weight_decay > 0 or spec.architecture.inputs == "standardized"
+    key = (spec.validation_images, uses_all, device)
     kept = data.derived.get(KEPT)
     if isinstance(kept, _Kept) and kept.key == key:
         return kept.training_set
     images = training_images(spec, data)
-    pixels = torch.arange(PIXELS) if decays else _lit_pixels(images)
+    pixels = torch.arange(PIXELS) if uses_all else _lit_pixels(images)
     if device.type != "cpu":
         pixels = _whole_lines(pixels)
     labels = torch.tensor(data.train.labels[: len(images)], dtype=torch.int64).to(device)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.errors import InvalidImage
 from models.inference.fitted_digit import SIDE
+from models.vocabulary import MNIST_DEVIATION, MNIST_MEAN
 from service.inference.images import (
     FIT_HINT,
     IMAGE_PIXELS,
@@ -37,9 +38,6 @@ Levels = NDArray[Any]
 
 OVERSHOOT = 0.05
 """How far beyond 0 and 1 shares of ink may be after a picture was resampled; they are clipped."""
-
-MNIST_MEAN, MNIST_DEVIATION = 0.1307, 0.3081
-"""The mean and the standard deviation of MNIST's pixels in 0..1, with which most examples normalize them."""
 
 MNIST_LOW, MNIST_HIGH = -MNIST_MEAN / MNIST_DEVIATION, (1 - MNIST_MEAN) / MNIST_DEVIATION
 ROUNDING = 0.01

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from models.native import KERNEL_ACTIVATIONS
+from models.native import kernel_trains
 
 if TYPE_CHECKING:
     from models.spec import TrainSpec
@@ -41,7 +41,8 @@ class RunLimits:
         """
         if spec.pretrains:
             return False
-        return not self.in_turns or (spec.architecture.activation in KERNEL_ACTIVATIONS and spec.max_seconds is None)
+        network = spec.architecture
+        return not self.in_turns or (kernel_trains(network.activation, network.inputs) and spec.max_seconds is None)
 
 
 class _OpenRun(NamedTuple):

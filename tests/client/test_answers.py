@@ -22,7 +22,7 @@ from PIL import Image
 
 from models.data.mnist import DataSet
 from models.network.architecture import Architecture
-from models.vocabulary import Activation
+from models.vocabulary import Activation, InputScaling
 from tests.service.conftest import SMALL, Bench
 
 HOSTILE = "<script>alert('x')</script>&\""
@@ -145,16 +145,20 @@ def test_what_is_no_name_is_refused_before_it_is_sent(name: Any, error: type[Exc
 # -- torch -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize(
+    ("activation", "inputs"),
+    [*((activation, "zero_to_one") for activation in get_args(Activation)), ("scaled_tanh", "standardized")],
+)
 def test_a_model_in_torch_says_what_the_service_says(
-    activation: Activation, fanin: Client, bench: Bench, few: DataSet
+    activation: Activation, inputs: InputScaling, fanin: Client, bench: Bench, few: DataSet
 ) -> None:
-    spec = SMALL.model_copy(update={"architecture": Architecture(hidden=(9, 7), activation=activation)})
+    architecture = Architecture(hidden=(9, 7), activation=activation, inputs=inputs)
+    spec = SMALL.model_copy(update={"architecture": architecture})
     model = fanin.jobs.get(bench.trained(spec)).model()
     network = load(model)
-    inputs = torch.tensor(few.test.images[:20]).float() / 255
+    shares = torch.tensor(few.test.images[:20]).float() / 255
     with torch.no_grad():
-        found = torch.softmax(network(inputs), dim=1).numpy()
+        found = torch.softmax(network(shares), dim=1).numpy()
     expected = np.array(model.predict_batch(few.test.images[:20]).probabilities)
     assert np.abs(found - expected).max() < 1e-5
 

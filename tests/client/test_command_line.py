@@ -239,7 +239,7 @@ def test_what_is_named_apart_is_merged_and_nothing_of_it_is_lost(run: Run, tmp_p
     spec = tmp_path / "spec.json"
     spec.write_text('{"architecture": {"hidden": [10], "activation": "tanh"}, "data": "mnist_5k", "epochs": 0}')
     job = run("submit", "--spec", str(spec), "--set", "architecture.hidden=[20]", "--json").json
-    assert job["spec"]["architecture"] == {"hidden": [20], "activation": "tanh"}
+    assert job["spec"]["architecture"] == {"hidden": [20], "activation": "tanh", "inputs": "zero_to_one"}
     for options in (["--limit", "0"], ["--limit", "-3"]):
         assert run("jobs", *options).status == 2
     assert "more than 1000 seeds" in run("compare", "zeros", "--seeds", "0-9999999999").err

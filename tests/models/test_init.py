@@ -22,7 +22,7 @@ from models.init.structured import Orthogonal, SparseMartens, SparseTorch
 from models.network.architecture import Architecture
 from models.network.mlp import Network
 from models.spec import TrainSpec
-from models.vocabulary import Activation
+from models.vocabulary import Activation, InputScaling
 
 FAN_IN, FAN_OUT = 300, 500
 WITHIN_SD = 5.0  # one matrix in 1.7 million fails by chance
@@ -258,13 +258,23 @@ def some_images(count: int = 600) -> torch.Tensor:
     return torch.randint(0, 256, (count, 784), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
-def test_lsuv_leaves_every_layers_outputs_with_unit_variance(activation: Activation) -> None:
-    network = Network.empty(Architecture(hidden=(100, 80, 60), activation=activation))
+@pytest.mark.parametrize(
+    ("activation", "inputs"),
+    [
+        ("relu", "zero_to_one"),
+        ("tanh", "zero_to_one"),
+        ("sigmoid", "zero_to_one"),
+        ("scaled_tanh", "standardized"),
+    ],
+)
+def test_lsuv_leaves_every_layers_outputs_with_unit_variance(activation: Activation, inputs: InputScaling) -> None:
+    network = Network.empty(Architecture(hidden=(100, 80, 60), activation=activation, inputs=inputs))
     initialize(network, Lsuv(tolerance=0.01, max_iterations=20), seed=0, images=some_images())
     from models.network.activations import ACTIVATIONS
 
     h = some_images()[:512].float() / 255
+    if inputs == "standardized":
+        h = (h - 0.1307) / 0.3081
     for layer in network.layers:
         z = h @ layer.weight.t() + layer.bias
         assert float(z.var()) == pytest.approx(1, abs=0.011)
@@ -289,6 +299,10 @@ def test_lsuv_without_images_says_what_it_needs() -> None:
         ),
         ({"init": {"scheme": "dbn"}}, "whose activation is sigmoid, not relu; use sigmoid"),
         ({"init": {"scheme": "dbn", "bias": "torch_default"}}, "come from pre-training"),
+        (
+            {"init": {"scheme": "dbn"}, "architecture": {"activation": "sigmoid", "inputs": "standardized"}},
+            'use "inputs": "zero_to_one"',
+        ),
         (
             {"init": {"scheme": "dbn"}, "architecture": {"hidden": [5000], "activation": "sigmoid"}},
             "limit of 4096",

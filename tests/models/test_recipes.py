@@ -39,9 +39,9 @@ def with_accuracy(of: Outcome, accuracy: float, **metrics: Any) -> Outcome:
 
 
 def test_the_recipes_are_all_there() -> None:
-    assert set(RECIPES) == {f"R{number}" for number in range(1, 23)} - {"R16"}  # withdrawn
+    assert set(RECIPES) == {f"R{number}" for number in range(1, 24)} - {"R16"}  # withdrawn
     assert set(RECIPES) >= LONG
-    assert len({recipe.title for recipe in RECIPES.values()}) == 21
+    assert len({recipe.title for recipe in RECIPES.values()}) == 22
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda one: one.name)
@@ -213,6 +213,34 @@ def test_linear_networks_are_judged_at_the_best_rate_of_each(
         loss = 0.5 * (growth if deep else 1) * (1 if is_best else 3)
         made.append(dataclasses.replace(with_accuracy(sample, 0.5, train_loss_mean=loss), spec=spec))
     assert RECIPES["R20"].judge(made).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("shares", "kept", "lost", "holds"),
+    [
+        ((0.8, 0.85), 0.7, 0.3, True),
+        ((0.8, 0.95), 0.7, 0.3, False),
+        ((0.95, 0.8), 0.7, 0.3, False),
+        ((0.8, 0.85), 0.5, 0.3, False),
+        ((0.8, 0.85), 0.7, 0.4, False),
+    ],
+)
+def test_standardized_inputs_are_judged_for_each_activation_at_its_best_rate(
+    shares: tuple[float, float], kept: float, lost: float, holds: bool, sample: Outcome
+) -> None:
+    made = []
+    for spec in RECIPES["R23"].members([1, 2]):
+        of = spec.architecture
+        share = shares[of.activation == "scaled_tanh"] if of.inputs == "standardized" else 1.0
+        loss = 0.3 * share * (1 if spec.optimizer.lr == 0.1 else 2)
+        rms = kept if (of.activation, of.inputs) == ("scaled_tanh", "standardized") else lost
+        layers = [one.model_copy(update={"a_rms": rms}) for one in sample.start.layers]
+        start = sample.start.model_copy(update={"layers": layers})
+        changed = with_accuracy(sample, 0.5, train_loss_mean=loss)
+        made.append(dataclasses.replace(changed, spec=spec, diagnostics=[start]))
+    judgement = RECIPES["R23"].judge(made)
+    assert judgement.holds is holds
+    assert [row[2] for row in judgement.table[1:]] == ["0.1 / 0.1"] * 4
 
 
 def test_born_dead_networks_are_counted_against_bounds_that_a_simulation_confirms(sample: Outcome) -> None:

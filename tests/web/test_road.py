@@ -277,6 +277,19 @@ def test_the_curl_command_of_the_start_view_does_what_its_button_does(browser: B
     assert experiment["request"]["base"]["architecture"] == {"hidden": [8], "activation": "relu"}
 
 
+def test_a_network_of_ones_own_may_take_standardized_inputs(browser: Browser, lab: Service) -> None:
+    with visit(browser, lab.base_url) as page:
+        page.goto("/#/start?schemes=lecun_normal&epochs=0&network=own&depth=1&width=8")
+        page.get_by_label("activation").select_option("scaled_tanh")
+        page.get_by_label("inputs").select_option("standardized")
+        expect(page.get_by_text("784-8-10, scaled_tanh, standardized inputs: 6,370 parameters.")).to_be_visible()
+        assert "inputs=standardized" in page.url
+        page.get_by_role("button", name="Train 1 model").click()
+        page.wait_for_url("**/#/watch**")
+    architecture = lab.client.get("/jobs", params={"limit": 1}).json()["data"][0]["spec"]["architecture"]
+    assert architecture == {"hidden": [8], "activation": "scaled_tanh", "inputs": "standardized"}
+
+
 def test_mistakes_are_shown_for_the_cell_that_is_pressed(page: Page, lab: Service, experiment: dict[str, Any]) -> None:
     job_id = experiment["members"][-1]["job_id"]
     counts = lab.client.get(f"/models/{job_id}/evaluation").json()["confusion_matrix"]

@@ -48,6 +48,11 @@ class Architecture(Record):
     leaky_relu has slope 0.01 below 0; gelu is its tanh form; scaled_tanh is 1.7159 tanh(2 z / 3).
     """
 
+    inputs: Literal["zero_to_one", "standardized"]
+    """What the first layer receives for a pixel: its share of ink x, 0 to 1, or standardized: (x - .1307) /
+    .3081, with mean 0 and variance 1 over MNIST. Predictions take the same images for both.
+    """
+
 
 class BatchAnswer(Record):
     """The response for a batch, in its order."""
@@ -1726,7 +1731,7 @@ class TrainSpec(Record):
     """Version of this description."""
 
     architecture: Architecture
-    """The network. Default: {"hidden": [256, 256], "activation": "relu"}"""
+    """The network. Default: {"hidden": [256, 256], "activation": "relu", "inputs": "zero_to_one"}"""
 
     init: Record
     """The initialization scheme with its parameters.

@@ -11,6 +11,14 @@ from fanin.safetensors import tensors_in
 LEAKY_RELU_SLOPE = 0.01
 
 
+class Standardized(torch.nn.Module):
+    """(x - .1307) / .3081, with mean 0 and variance 1 over MNIST's training images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the inputs of the first layer, of the shape of `x`."""
+        return (x - 0.1307) / 0.3081
+
+
 class ScaledTanh(torch.nn.Module):
     """1.7159 tanh(2 z / 3) (LeCun et al. 1998, Efficient BackProp)."""
 
@@ -52,6 +60,8 @@ def load(model: HasWeights) -> torch.nn.Sequential:
         for name, shape, content in tensors_in(model.weights())
     }
     layers: list[torch.nn.Module] = [torch.nn.Flatten()]
+    if model.spec.architecture.inputs == "standardized":
+        layers.append(Standardized())
     count = len(tensors) // 2
     for number in range(count):
         weight, bias = tensors[f"layers.{number}.weight"], tensors[f"layers.{number}.bias"]

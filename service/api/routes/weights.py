@@ -61,7 +61,8 @@ def get_weights(
     """Download a model: the stored checkpoint (safetensors), the same arrays for NumPy (npz), or an ONNX network.
 
     ETag and Repr-Digest are the SHA-256 of the whole file. The ONNX network maps `images` float32 [n, 784] in [0, 1]
-    to `probabilities` [n, 10].
+    to `probabilities` [n, 10]. The arrays are as trained: with standardized inputs their first layer takes
+    (x - .1307) / .3081.
     """
     row = find_model(services.engine, model_id).checkpoint
     if form == "safetensors":

@@ -53,6 +53,11 @@ export function layers(hidden) {
   return `784-${alike ? `${hidden.length} × ${hidden[0]}` : hidden.join("-")}-10`;
 }
 
+/** Return a network in words: "784-32-10, tanh", or "784-32-10, tanh, standardized inputs". */
+export function network({ hidden, activation, inputs }) {
+  return [layers(hidden), activation, ...(inputs === "standardized" ? ["standardized inputs"] : [])].join(", ");
+}
+
 /** Return a spec in words: "he_normal, 784-32-10, seed 0". */
 export function specInWords({ init, architecture, seed }) {
   return `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}`;

@@ -6,7 +6,7 @@ import { deleteJob, evaluationOf, getModel, setAlias, weightsOf } from "../lib/a
 import { copyAsCurl } from "../lib/curl.js";
 import { button, element, field, fill, say } from "../lib/dom.js";
 import { saveBlob } from "../lib/download.js";
-import { bytes, layers, when } from "../lib/format.js";
+import { bytes, network, when } from "../lib/format.js";
 import { act, failure } from "../lib/notices.js";
 
 const FORMATS = ["safetensors", "npz", "onnx"];
@@ -22,7 +22,7 @@ export async function loadCard(id) {
 export function modelCard({ id, model, evaluation }, changed, signal) {
   const { init, architecture, seed, optimizer } = model.spec;
   const facts = [
-    `${init.scheme}, ${layers(architecture.hidden)}, ${architecture.activation}, seed ${seed}, ${optimizer.name}`,
+    `${init.scheme}, ${network(architecture)}, seed ${seed}, ${optimizer.name}`,
     `${model.parameter_count.toLocaleString("en")} parameters, ${bytes(model.weights_bytes)}`,
     `epoch ${model.epoch}${model.final ? "" : " (not its last)"}, made ${when(model.created_at)}`,
   ];

@@ -4,7 +4,7 @@ import { go, keep } from "../lib/address.js";
 import { estimate, listDatasets, listSchemes, submitExperiment } from "../lib/api.js";
 import { copyAsCurl } from "../lib/curl.js";
 import { choice, element, field, fill } from "../lib/dom.js";
-import { counted, duration, layers } from "../lib/format.js";
+import { counted, duration, network } from "../lib/format.js";
 import { randomKey } from "../lib/idempotency_key.js";
 import { failure, fillLater } from "../lib/notices.js";
 import { previewPanel } from "../panels/preview_panel.js";
@@ -27,6 +27,7 @@ const USUAL = {
   depth: "10",
   width: "128",
   activation: "relu",
+  inputs: "zero_to_one",
   schemes: "zeros,torch_default,xavier_uniform,he_normal",
   seeds: "0",
   epochs: "2",
@@ -109,6 +110,17 @@ function ownNetwork(state, set) {
         ACTIVATIONS.map((name) => [name, name]),
         state.activation,
         set("activation"),
+      ),
+    ),
+    field(
+      "inputs",
+      choice(
+        [
+          ["zero_to_one", "pixels 0 to 1"],
+          ["standardized", "standardized: mean 0, variance 1"],
+        ],
+        state.inputs,
+        set("inputs"),
       ),
     ),
   );
@@ -207,12 +219,16 @@ function seedsOf({ seeds }) {
   ];
 }
 
-function baseOf({ network, depth, width, activation, epochs, data }) {
+function baseOf({ network: chosen, depth, width, activation, inputs, epochs, data }) {
   const common = { epochs: Number(epochs), test_curve: true, ...(data && { data }) };
-  if (network === "thirty") return { ...THIRTY, ...common };
-  if (network !== "own") return { preset: network, ...common };
+  if (chosen === "thirty") return { ...THIRTY, ...common };
+  if (chosen !== "own") return { preset: chosen, ...common };
   return {
-    architecture: { hidden: Array(Math.min(MOST_LAYERS + 1, Number(depth) || 1)).fill(Number(width)), activation },
+    architecture: {
+      hidden: Array(Math.min(MOST_LAYERS + 1, Number(depth) || 1)).fill(Number(width)),
+      activation,
+      ...(inputs !== USUAL.inputs && { inputs }),
+    },
     ...common,
   };
 }
@@ -229,8 +245,7 @@ async function look(state, schemes, panel, told, isOld) {
     const found = await Promise.all(schemes.map((init) => estimate({ ...baseOf(state), init, seed: seeds[0] })));
     if (isOld()) return;
     const { spec, parameter_count: parameters } = found[0];
-    const shape = `${layers(spec.architecture.hidden)}, ${spec.architecture.activation}`;
-    told.textContent = `${shape}: ${parameters.toLocaleString("en")} parameters.${timeOf(found.map((one) => one.estimated_duration_s))}`;
+    told.textContent = `${network(spec.architecture)}: ${parameters.toLocaleString("en")} parameters.${timeOf(found.map((one) => one.estimated_duration_s))}`;
     const body = { architecture: spec.architecture, seed: seeds[0] };
     panel.show(schemes.map((init) => ({ name: nameOf(init), init, body })));
   } catch (error) {

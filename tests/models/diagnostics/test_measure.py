@@ -38,7 +38,7 @@ def probe(few: DataSet) -> Probe:
 def look(probe: Probe, scheme: Scheme, *hidden: int, activation: Activation = "relu") -> Diagnostics:
     architecture = Architecture(hidden=hidden, activation=activation)
     network = Network.empty(architecture)
-    initialize(network, scheme, 1, images=(probe.inputs * 255).round().to(torch.uint8))
+    initialize(network, scheme, 1, images=(probe.shares * 255).round().to(torch.uint8))
     return diagnose(network, probe, epoch=0, start=Start(scheme, architecture), thorough=True)
 
 
@@ -49,7 +49,7 @@ def test_statistics_are_those_of_autograd_and_plain_formulas(probe: Probe) -> No
     found = diagnose(network, probe, epoch=3)
     weights = [layer.weight.clone().requires_grad_() for layer in network.layers]
     biases = [layer.bias.clone().requires_grad_() for layer in network.layers]
-    h, zs = probe.inputs, []
+    h, zs = probe.shares, []
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         z = h @ weight.t() + bias
         z.retain_grad()
@@ -94,7 +94,7 @@ def test_the_jacobian_of_the_hidden_layers_is_that_of_autograd(probe: Probe) -> 
             h = torch.tanh(layer.weight @ h + layer.bias)
         return h
 
-    first = torch.tanh(network.layers[0].weight @ probe.inputs[0] + network.layers[0].bias)
+    first = torch.tanh(network.layers[0].weight @ probe.shares[0] + network.layers[0].bias)
     values = torch.linalg.svdvals(torch.autograd.functional.jacobian(last_by_first, first))  # type: ignore[no-untyped-call]
     assert found is not None
     assert found.largest == pytest.approx(float(values[0]), rel=1e-4)

@@ -16,7 +16,7 @@ from models.init.fixed_scale import Normal
 from models.init.structured import Orthogonal
 from models.network.architecture import Architecture
 from models.network.mlp import Network
-from models.vocabulary import Activation
+from models.vocabulary import Activation, InputScaling
 
 WIDTH, DEPTH = 512, 30
 IMAGES = Inputs(100.0, 0.6)
@@ -41,23 +41,26 @@ def test_there_is_no_prediction_where_the_theory_does_not_hold(name: str, reason
     assert predict(HeNormal(bias="constant", bias_value=1.0), Architecture(), IMAGES) is None
 
 
-CASES: list[tuple[Activation, str]] = [
-    ("relu", "he_normal"),
-    ("relu", "xavier_uniform"),
-    ("tanh", "xavier_uniform"),
-    ("sigmoid", "xavier_uniform"),
-    ("selu", "lecun_normal"),
-    ("gelu", "he_uniform"),
+CASES: list[tuple[Activation, str, InputScaling]] = [
+    ("relu", "he_normal", "zero_to_one"),
+    ("relu", "xavier_uniform", "zero_to_one"),
+    ("tanh", "xavier_uniform", "zero_to_one"),
+    ("scaled_tanh", "lecun_normal", "standardized"),
+    ("sigmoid", "xavier_uniform", "zero_to_one"),
+    ("selu", "lecun_normal", "zero_to_one"),
+    ("gelu", "he_uniform", "zero_to_one"),
 ]
 
 
-@pytest.mark.parametrize(("activation", "name"), CASES)
-def test_predictions_hold_in_the_mean_over_networks(activation: Activation, name: str, few: DataSet) -> None:
+@pytest.mark.parametrize(("activation", "name", "inputs"), CASES)
+def test_predictions_hold_in_the_mean_over_networks(
+    activation: Activation, name: str, inputs: InputScaling, few: DataSet
+) -> None:
     """Ten networks of width 256, 8 layers: ln q walks with sd sqrt(5 L / n) = .4 at most, and drifts by -5 L / (2 n).
 
     The backward walk is as long. The mean of ten is within 4 standard errors and the drift.
     """
-    architecture = Architecture(hidden=(256,) * 8, activation=activation)
+    architecture = Architecture(hidden=(256,) * 8, activation=activation, inputs=inputs)
     logs: list[list[float]] = [[], []]
     probe = Probe.of(torch.tensor(few.train.images.reshape(-1, 784)), torch.tensor(few.train.labels))
     for seed in range(10):

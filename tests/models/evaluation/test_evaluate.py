@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -13,14 +15,14 @@ from models.network.architecture import Architecture
 from models.network.mlp import Layer, Network
 from models.results import expected_calibration_error, wilson_interval
 from models.spec import TrainSpec
-from models.vocabulary import Activation
+from models.vocabulary import MNIST_DEVIATION, MNIST_MEAN, Activation, InputScaling
 
 
 def brightest_pixel_network() -> Network:
     """Answer the digit whose pixel (among the first ten) is brightest."""
     weight = torch.zeros(10, 784)
     weight[:, :10] = torch.eye(10) * 5
-    return Network((Layer(torch.eye(784), torch.zeros(784)), Layer(weight, torch.zeros(10))), "identity")
+    return Network((Layer(torch.eye(784), torch.zeros(784)), Layer(weight, torch.zeros(10))), "identity", "zero_to_one")
 
 
 def digits(answers: list[int], labels: list[int]) -> Digits:
@@ -57,13 +59,19 @@ def test_an_evaluation_says_what_it_is_of() -> None:
     assert on_test_set.confusion_matrix[0][9] == 1
 
 
-def test_the_accuracy_on_raw_pixels_is_that_of_a_network_given_255_times_as_much(few: DataSet) -> None:
-    spec = TrainSpec(architecture=Architecture(hidden=(16,), activation="gelu"))
+@pytest.mark.parametrize("inputs", get_args(InputScaling))
+def test_the_accuracy_on_raw_pixels_is_that_of_a_network_given_255_times_as_much(
+    inputs: InputScaling, few: DataSet
+) -> None:
+    spec = TrainSpec(architecture=Architecture(hidden=(16,), activation="gelu", inputs=inputs))
     network = Network.empty(spec.architecture)
     initialize(network, spec.init, 0)
     network.layers[0].bias.fill_(9.0)  # so that it matters how the pixels are scaled
-    first = Layer(network.layers[0].weight * 255, network.layers[0].bias)
-    raised = Network((first, *network.layers[1:]), network.activation)
+    first = network.layers[0]
+    if inputs == "standardized":  # as a network that takes shares of ink
+        weight = first.weight / MNIST_DEVIATION
+        first = Layer(weight, first.bias - MNIST_MEAN * weight.sum(1))
+    raised = Network((Layer(first.weight * 255, first.bias), *network.layers[1:]), network.activation, "zero_to_one")
     found, expected = count(network, few.test, also_on_raw=True), count(raised, few.test)
     assert found.hits_on_raw == expected.hits
     assert found.hits != expected.hits

@@ -17,11 +17,11 @@ from models.inference.predictor import Predictor
 from models.network.architecture import Architecture
 from models.spec import TrainSpec
 from models.training.train import Training
-from models.vocabulary import Activation
+from models.vocabulary import Activation, InputScaling
 
 
-def checkpoint_of(activation: Activation, few: DataSet) -> Checkpoint:
-    architecture = Architecture(hidden=(30, 20), activation=activation)
+def checkpoint_of(activation: Activation, few: DataSet, inputs: InputScaling = "zero_to_one") -> Checkpoint:
+    architecture = Architecture(hidden=(30, 20), activation=activation, inputs=inputs)
     spec = TrainSpec(architecture=architecture, epochs=1, data="mnist_5k")
     training = Training([spec], few, torch.device("cpu"))
     training.run_epoch()
@@ -30,13 +30,16 @@ def checkpoint_of(activation: Activation, few: DataSet) -> Checkpoint:
     return Checkpoint(weights, metadata)
 
 
+@pytest.mark.parametrize("inputs", get_args(InputScaling))
 @pytest.mark.parametrize("activation", get_args(Activation))
-def test_the_onnx_file_answers_in_onnxruntime_as_the_predictor_does(activation: Activation, few: DataSet) -> None:
-    checkpoint = checkpoint_of(activation, few)
+def test_the_onnx_file_answers_in_onnxruntime_as_the_predictor_does(
+    activation: Activation, inputs: InputScaling, few: DataSet
+) -> None:
+    checkpoint = checkpoint_of(activation, few, inputs)
     session = onnxruntime.InferenceSession(to_onnx(*checkpoint), providers=["CPUExecutionProvider"])
     images = few.test.images
-    inputs = images.reshape(-1, 784).astype(np.float32) / np.float32(255)
-    (found,) = session.run(["probabilities"], {"images": inputs})
+    shares = images.reshape(-1, 784).astype(np.float32) / np.float32(255)
+    (found,) = session.run(["probabilities"], {"images": shares})
     expected = Predictor.of(checkpoint).predict(images)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert (found.argmax(1) == expected.argmax(1)).all()

@@ -25,6 +25,13 @@ from models.vocabulary import Activation
 from tests.models.training.engines import BATCH, CPU, ENGINES, network_of, on_device, step_of, taken
 
 
+class Standardized(nn.Module):
+    """As torchvision's examples normalize MNIST."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - 0.1307) / 0.3081
+
+
 class ScaledTanh(nn.Module):
     """As LeCun et al. 1998 write it."""
 
@@ -47,7 +54,7 @@ ACTIVATION_MODULES: dict[Activation, nn.Module] = {
 
 def reference(network: Network) -> nn.Sequential:
     """Return the same network as torch modules in float64."""
-    modules: list[nn.Module] = []
+    modules: list[nn.Module] = [Standardized()] if network.inputs == "standardized" else []
     for layer in network.layers:
         linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], dtype=torch.float64)
         linear.weight.data.copy_(layer.weight)
@@ -71,7 +78,16 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     ],
 )
 def test_gradients_are_those_of_autograd(engine: str, activation: Activation, bias: Bias, few: DataSet) -> None:
-    architecture = Architecture(hidden=(30, 20), activation=activation)
+    gradients_are_those_of_autograd(engine, Architecture(hidden=(30, 20), activation=activation), bias, few)
+
+
+@pytest.mark.parametrize("activation", ["relu", "scaled_tanh"])
+def test_gradients_on_standardized_inputs_are_those_of_autograd(activation: Activation, few: DataSet) -> None:
+    architecture = Architecture(hidden=(30, 20), activation=activation, inputs="standardized")
+    gradients_are_those_of_autograd("stacked", architecture, "torch_default", few)
+
+
+def gradients_are_those_of_autograd(engine: str, architecture: Architecture, bias: Bias, few: DataSet) -> None:
     network = network_of(architecture, 1, bias)
     step = step_of(engine, [network], architecture, Adam(), torch.float64)
     images, labels = on_device(few)

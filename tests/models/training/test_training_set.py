@@ -36,7 +36,13 @@ def test_it_is_made_once_for_specs_that_are_alike(few: DataSet) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"validation_images": 40}, {"optimizer": Adam(weight_decay=0.1)}], ids=["held out", "weight decay"]
+    "changed",
+    [
+        {"validation_images": 40},
+        {"optimizer": Adam(weight_decay=0.1)},
+        {"architecture": Architecture(hidden=(8,), inputs="standardized")},
+    ],
+    ids=["held out", "weight decay", "standardized"],
 )
 def test_it_is_made_anew_for_what_reads_other_images_or_pixels(changed: dict[str, object], few: DataSet) -> None:
     first, found = training_set(SPEC, few, CPU), training_set(SPEC.model_copy(update=changed), few, CPU)

@@ -9,6 +9,7 @@ FaninError (models.errors)
     |-- InvalidAlias            the name is not valid for an alias
     |-- InvalidLabels           there would be too many labels
     |-- InvalidCursor           the cursor of a list is not one of its order
+    |-- NoFinerRates            the learning rates of the experiment cannot be refined further
     |-- JobTooLarge             the job would cost more than the service accepts
     |-- ModelInUse              the model has an alias and cannot be deleted
     |-- PreconditionFailed      the If-Match or If-None-Match precondition failed
@@ -65,6 +66,10 @@ class InvalidLabels(ServiceError):
 
 class InvalidCursor(ServiceError):
     """The cursor of a list is not one of its order."""
+
+
+class NoFinerRates(ServiceError):
+    """The learning rates of the experiment cannot be refined further."""
 
 
 class JobTooLarge(ServiceError):
@@ -144,6 +149,7 @@ STATUS_OF: dict[type[FaninError], HTTPStatus] = {
     InvalidAlias: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidLabels: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidCursor: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NoFinerRates: HTTPStatus.UNPROCESSABLE_ENTITY,
     JobTooLarge: HTTPStatus.UNPROCESSABLE_ENTITY,
     ModelInUse: HTTPStatus.CONFLICT,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,

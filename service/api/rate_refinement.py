@@ -8,7 +8,7 @@ from models.errors import InvalidSpec
 from models.evaluation.rates import refined
 from models.spec import TrainSpec
 from service.api.experiment_requests import MAX_MEMBERS
-from service.errors import IllegalTransition
+from service.errors import IllegalTransition, NoFinerRates
 from service.store.experiments import ExperimentRow, compared_members, list_members
 from service.store.jobs import ENDED
 
@@ -16,7 +16,8 @@ from service.store.jobs import ENDED
 def refined_members(engine: Engine, row: ExperimentRow) -> list[TrainSpec]:
     """Return the specs with which an experiment's rates are refined.
 
-    Raises `IllegalTransition` while a member has not ended, `InvalidSpec` if there is nothing to refine.
+    Raises `IllegalTransition` while a member has not ended, `NoFinerRates` if the best rates have no others between
+    them and their neighbours, and `InvalidSpec` if no rates were tried or there would be too many members.
     """
     rows = list_members(engine, row.id)
     if not row.request.get("rates"):
@@ -30,7 +31,7 @@ def refined_members(engine: Engine, row: ExperimentRow) -> list[TrainSpec]:
     specs = refined(members, [member.spec for member in rows if member.state != "cancelled"])
     if not specs:
         message = f"{row.id} has no finer rates: the neighbours of its best ones are nearer than a factor of 1.21."
-        raise InvalidSpec(message, "Its rates are as good as this search makes them.")
+        raise NoFinerRates(message, "Its rates are as good as this search makes them.")
     if len(rows) + len(specs) > MAX_MEMBERS:
         message = f"{row.id} would have more than {MAX_MEMBERS} members."
         raise InvalidSpec(message, "Submit an experiment with fewer rates.")

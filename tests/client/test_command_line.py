@@ -156,6 +156,22 @@ def test_schemes_are_trained_and_compared_in_words(run: Run) -> None:
     assert against["baseline"] == "zeros"
 
 
+def test_each_scheme_is_compared_at_its_own_best_rate(run: Run) -> None:
+    options = ["--seeds", "0", "--rates", "0.03,0.3", "--refine", "1", "--set", "validation_images=500"]
+    done = run("compare", "he_normal", "xavier_uniform", *options, *QUICK, "--set", 'optimizer={"name": "sgd"}')
+    assert done.status == 0, done.err
+    assert ": 4 trainings, and at most 4 more to refine the rates. Later: fanin compare exp_" in done.err
+    chosen = r"^he_normal: chosen on validation images at learning rate ([0-9.]+)"
+    (rate,) = re.findall(chosen, done.out, re.MULTILINE)
+    experiment = run("experiments", "--json", "--limit", "1").json[0]["id"]
+    assert rate in {"0.03", "0.3", "0.0949", "0.949", "3"}
+    compared = run("compare", experiment, "--json").json
+    assert len(compared["sweep"]) == 8
+    assert {one["rate"] for one in compared["sweep"]} > {0.03, 0.3}
+    again = run("compare", experiment, "--refine", "1", "--json").json
+    assert len(again["sweep"]) > 8
+
+
 def test_weights_are_downloaded(run: Run, lab: Service, trained: str, tmp_path: Path) -> None:
     done = run("download", trained, "-o", str(tmp_path / "model.onnx"))
     assert done.status == 0
@@ -175,6 +191,8 @@ def test_what_is_wrong_is_said_on_one_line_with_a_status_of_its_own(run: Run, mo
         (["compare", "exp_1", "zeros"], 2, "one experiment, or schemes to train, not both"),
         (["compare", "zeros", "he_normal", "--baseline", "he"], 2, "'he' is none of zeros, he_normal"),
         (["compare", "zeros", "--seeds", "a"], 2, "no list of seeds"),
+        (["compare", "zeros", "--rates", "fast"], 2, "neither auto nor learning rates"),
+        (["compare", "zeros", "--rates", "auto"], 2, "validation_images"),
         (["jobs", "--url", "http://127.0.0.1:9"], 3, "cannot be reached"),
         (["jobs", "--url", "elsewhere"], 2, "begins with http://"),
         (["jobs", "--url", "http://[::1"], 2, "cannot be read"),

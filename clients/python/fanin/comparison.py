@@ -41,7 +41,13 @@ class Comparison(answers.Comparison):
             f"{group.name}: {interval_in_words(group.accuracy)}, {group.n} {'seed' if group.n == 1 else 'seeds'}"
             for group in self.groups
         ]
-        return "\n".join(["Accuracy, with its 95 % interval:", *groups, *(pair.verdict for pair in self.pairs)])
+        rates = [
+            f"{one.group}: chosen on validation images at learning rate {one.rate:g}"
+            + (", at the edge of those tried: a better one may be beyond" if one.at_edge else "")
+            for one in self.sweep
+            if one.chosen
+        ]
+        return "\n".join(["Accuracy, with its 95 % interval:", *groups, *rates, *(pair.verdict for pair in self.pairs)])
 
     def _repr_html_(self) -> str:
         return comparison_html(self)

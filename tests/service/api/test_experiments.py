@@ -285,6 +285,14 @@ def test_rates_are_refined_around_the_best_one_of_each_scheme(bench: Bench, api:
     assert len(sweep_of(api, path)) == 6 + 4
 
 
+def test_rates_that_leave_none_between_them_are_not_refined(bench: Bench, api: httpx.Client) -> None:
+    body = {"base": BASE | {"validation_images": 100}, "rates": [0.001, 0.00105], "schemes": ["he_normal"]}
+    made = api.post("/experiments", json=body).raise_for_status().json()
+    train_queued(bench, made["id"])
+    refused = problem(api.post(f"/experiments/{made['id']}/refine"), 422, "no-finer-rates")
+    assert "nearer than a factor of 1.21" in refused["detail"]
+
+
 def test_only_rates_are_refined(bench: Bench, api: httpx.Client) -> None:
     made = api.post("/experiments", json={"base": BASE, "schemes": ["zeros"]}).raise_for_status().json()
     train_queued(bench, made["id"])

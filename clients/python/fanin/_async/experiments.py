@@ -15,6 +15,7 @@ from fanin._async.waits import until_ended
 from fanin.answers import Event, ExperimentSummary, RecipeView
 from fanin.bodies import UNSET, Device, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
+from fanin.errors import InvalidRequest
 from fanin.html import experiment_html
 from fanin.waiting import Waiting
 
@@ -60,6 +61,29 @@ class AsyncExperiment(answers.Experiment):
     async def refine(self) -> AsyncExperiment:
         """Add members at learning rates around the best one of each group."""
         return await AsyncExperiments(self._transport).refine(self.id)
+
+    async def refined(
+        self,
+        times: int = 1,
+        timeout_s: float | None = None,
+        *,
+        progress: bool | Callable[[AsyncExperiment], object] = False,
+    ) -> AsyncExperiment:
+        """Wait, and refine the rates and wait again so many times; return the experiment at the end.
+
+        Each time adds at most two rates a group. It ends early when no rate is left between the best ones and their
+        neighbours. `timeout_s` is for each wait; see `wait`.
+        """
+        experiment = await self.wait(timeout_s, progress=progress)
+        for _ in range(times):
+            try:
+                experiment = await experiment.refine()
+            except InvalidRequest as error:
+                if error.kind != "no-finer-rates":
+                    raise
+                break
+            experiment = await experiment.wait(timeout_s, progress=progress)
+        return experiment
 
     async def cancel(self) -> AsyncExperiment:
         """Cancel the members that have not ended."""

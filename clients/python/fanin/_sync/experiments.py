@@ -15,6 +15,7 @@ from fanin._sync.waits import until_ended
 from fanin.answers import Event, ExperimentSummary, RecipeView
 from fanin.bodies import UNSET, Device, Json, Priority, Unset, changes, condition, given
 from fanin.comparison import Comparison
+from fanin.errors import InvalidRequest
 from fanin.html import experiment_html
 from fanin.waiting import Waiting
 
@@ -56,6 +57,29 @@ class Experiment(answers.Experiment):
     def refine(self) -> Experiment:
         """Add members at learning rates around the best one of each group."""
         return Experiments(self._transport).refine(self.id)
+
+    def refined(
+        self,
+        times: int = 1,
+        timeout_s: float | None = None,
+        *,
+        progress: bool | Callable[[Experiment], object] = False,
+    ) -> Experiment:
+        """Wait, and refine the rates and wait again so many times; return the experiment at the end.
+
+        Each time adds at most two rates a group. It ends early when no rate is left between the best ones and their
+        neighbours. `timeout_s` is for each wait; see `wait`.
+        """
+        experiment = self.wait(timeout_s, progress=progress)
+        for _ in range(times):
+            try:
+                experiment = experiment.refine()
+            except InvalidRequest as error:
+                if error.kind != "no-finer-rates":
+                    raise
+                break
+            experiment = experiment.wait(timeout_s, progress=progress)
+        return experiment
 
     def cancel(self) -> Experiment:
         """Cancel the members that have not ended."""

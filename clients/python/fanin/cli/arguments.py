@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 MAX_SEEDS = 1000
 
@@ -79,6 +79,16 @@ def seeds(text: str) -> list[int]:
             raise argparse.ArgumentTypeError(f"{text!r} are more than {MAX_SEEDS} seeds")
         found += numbers
     return found
+
+
+def rates(text: str) -> Literal["auto"] | list[float]:
+    """Return the learning rates in `0.01,0.03`, or "auto"."""
+    if text == "auto":
+        return "auto"
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor learning rates, such as 0.01,0.03") from None
 
 
 def spec_in(file: Path | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fanin import Client, Prediction
-from fanin.cli.arguments import count, fields, labels, listed_labels, seeds
+from fanin.cli.arguments import count, fields, labels, listed_labels, rates, seeds
 from fanin.cli.output import Output
 from fanin.html import layers_in_words
 from fanin.terminal import drawn_digit
@@ -41,6 +41,16 @@ def add_to(commands: Any) -> None:
     )
     compare.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="fields of all its members")
     compare.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="labels of a new one")
+    compare.add_argument(
+        "--rates", type=rates, help="learning rates 0.01,0.03 or auto (seven): each scheme is compared at its own best"
+    )
+    compare.add_argument(
+        "--refine",
+        type=count,
+        default=0,
+        metavar="TIMES",
+        help="then try two rates around each best one, so many times",
+    )
     compare.add_argument("--baseline", help="test each group against this one instead of all pairs")
 
 
@@ -113,10 +123,18 @@ def _compare(options: argparse.Namespace, client: Client, output: Output) -> int
         if options.baseline is not None and options.baseline not in options.what:
             raise argparse.ArgumentTypeError(f"The baseline {options.baseline!r} is none of {', '.join(options.what)}.")
         experiment = client.experiments.create(
-            base=fields(options.set), schemes=options.what, seeds=options.seeds, labels=labels(options.label)
+            base=fields(options.set),
+            schemes=options.what,
+            seeds=options.seeds,
+            rates=options.rates,
+            labels=labels(options.label),
         )
-        output.note(f"{experiment.id}: {len(experiment.members)} trainings. Later: fanin compare {experiment.id}")
+        more = 2 * len(options.what) * len(options.seeds) * options.refine
+        rest = f", and at most {more} more to refine the rates" if more else ""
+        output.note(f"{experiment.id}: {len(experiment.members)} trainings{rest}. Later: fanin compare {experiment.id}")
         experiment = experiment.wait(progress=not output.is_json)
+    if options.refine:
+        experiment = experiment.refined(options.refine, progress=not output.is_json)
     comparison = experiment.comparison(baseline=options.baseline)
     output.show(comparison.to_dict(), str(comparison))
     return 0 if experiment.states.get("succeeded") == len(experiment.members) else FAILED

@@ -172,6 +172,13 @@ def test_each_scheme_is_compared_at_its_own_best_rate(run: Run) -> None:
     assert len(again["sweep"]) > 8
 
 
+def test_schemes_are_listed_with_their_formulas(run: Run) -> None:
+    (line,) = [line for line in run("schemes").out.splitlines() if line.startswith("he_normal")]
+    assert "N(0, s^2)" in line
+    assert "Delving deep into rectifiers" in line
+    assert {"zeros", "dbn"} < {one["name"] for one in run("schemes", "--json").json}
+
+
 def test_weights_are_downloaded(run: Run, lab: Service, trained: str, tmp_path: Path) -> None:
     done = run("download", trained, "-o", str(tmp_path / "model.onnx"))
     assert done.status == 0
@@ -209,7 +216,20 @@ def test_help_names_every_command_of_client_and_service(run: Run) -> None:
     for name, text in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(text)}$", shown.out, re.MULTILINE), name
     assert set(server_commands()) == set(COMMANDS)
-    for name in ("submit", "watch", "jobs", "cancel", "pause", "resume", "predict", "models", "experiments", "compare"):
+    names = [
+        "submit",
+        "watch",
+        "jobs",
+        "cancel",
+        "pause",
+        "resume",
+        "predict",
+        "models",
+        "experiments",
+        "compare",
+        "schemes",
+    ]
+    for name in names:
         assert re.search(rf"^    {name}\b", shown.out, re.MULTILINE), name
         assert "--json" in run(name, "--help").out
     assert run("--version").out.startswith("fanin-client ")

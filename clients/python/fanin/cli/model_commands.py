@@ -1,4 +1,4 @@
-"""The commands on models and experiments: predict, models, download, experiments, compare."""
+"""The commands on models, experiments and schemes: predict, models, download, experiments, compare, schemes."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def add_to(commands: Any) -> None:
         help="then try two rates around each best one, so many times",
     )
     compare.add_argument("--baseline", help="test each group against this one instead of all pairs")
+    commands("schemes", _schemes, "list the initialization schemes with their formulas")
 
 
 def _predict(options: argparse.Namespace, client: Client, output: Output) -> int:
@@ -138,3 +139,10 @@ def _compare(options: argparse.Namespace, client: Client, output: Output) -> int
     comparison = experiment.comparison(baseline=options.baseline)
     output.show(comparison.to_dict(), str(comparison))
     return 0 if experiment.states.get("succeeded") == len(experiment.members) else FAILED
+
+
+def _schemes(_options: argparse.Namespace, client: Client, output: Output) -> int:
+    found = list(client.schemes.list())
+    rows = [[one.name, one.formula, one.source] for one in found]
+    output.show_table([one.to_dict() for one in found], ["scheme", "formula", "source"], rows, "There are no schemes.")
+    return 0

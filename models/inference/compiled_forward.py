@@ -98,7 +98,7 @@ class _Network(ctypes.Structure):
     ]
 
 
-LAYOUT = (2, *map(ctypes.sizeof, (_Dense, _Network)))
+LAYOUT = (3, *map(ctypes.sizeof, (_Dense, _Network)))
 
 
 class Forward:

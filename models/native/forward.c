@@ -91,7 +91,7 @@ int fanin_probabilities(int kind, const struct network *network, const uint8_t *
 
 /* `models/inference/compiled_forward.py` compares this with its own structures before it uses this library. */
 const int64_t fanin_layout[3] = {
-    2, /* incremented when a structure keeps its size and changes its meaning */
+    3, /* incremented when a structure keeps its size and changes its meaning, or a number gets another one */
     sizeof(struct dense),
     sizeof(struct network),
 };

@@ -1,7 +1,8 @@
 """The log of a job as a stream: the lines that are there, those that come, and those of later attempts.
 
 A worker replaces the file of an attempt every few seconds by the last 256 KiB of its lines. So a stream knows its place
-by the last line that it has sent, and goes on behind that line wherever it is in the file now.
+by the last entry that it has sent, and goes on behind that entry wherever it is in the file now. An entry is a line
+that begins with its time, and the lines after it that do not, such as a traceback's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 import zlib
 from collections.abc import AsyncIterator, Sequence
@@ -29,13 +31,14 @@ LOOK_INTERVAL_S = 1.0
 QUIET_AFTER_END_S = 4.0
 """For how long the log of an ended job may bring more: a worker writes it every two seconds and once at the end."""
 CRC_BITS = 32
+BEGINS_WITH_TIME = re.compile(rb"\d{4}-\d\d-\d\dT")
 READERS = ThreadPoolExecutor(4, "logs")
 """Threads of their own: while storage is slow, streams must not take the threads of predictions and events."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The place in a job's log behind a line: its attempt, and the checksum of the line; 0: before the first."""
+    """The place in a job's log behind a line: its attempt, and the checksum of the entry up to it; 0: the start."""
 
     attempt: int
     line: int = 0
@@ -51,17 +54,19 @@ class Place:
         return cls(number >> CRC_BITS, number & (2**CRC_BITS - 1))
 
 
-def checksum(line: bytes) -> int:
-    """Return the CRC-32 of a line, which begins with its time; never 0."""
-    return zlib.crc32(line) or 1
+def checksum(lines: Sequence[bytes], last: int) -> int:
+    """Return the CRC-32 of an entry up to its line number `last`; never 0."""
+    first = last
+    while first > 0 and not BEGINS_WITH_TIME.match(lines[first]):
+        first -= 1
+    return zlib.crc32(b"\n".join(lines[first : last + 1])) or 1
 
 
-def lines_behind(content: bytes, place: Place) -> list[bytes]:
+def lines_behind(lines: list[bytes], place: Place) -> list[bytes]:
     """Return the lines behind a place; all, if its line is not there any more."""
-    lines = content.splitlines()
     if place.line:
         for number in range(len(lines) - 1, -1, -1):
-            if checksum(lines[number]) == place.line:
+            if checksum(lines, number) == place.line:
                 return lines[number + 1 :]
     return lines
 
@@ -84,10 +89,11 @@ class LogStream:
         if found is None or found.content is None:
             return []
         self._state = found.state
-        lines = lines_behind(found.content, self.place)
-        if lines:
-            self.place = Place(self.place.attempt, checksum(lines[-1]))
-        return lines
+        lines = found.content.splitlines()
+        new = lines_behind(lines, self.place)
+        if new:
+            self.place = Place(self.place.attempt, checksum(lines, len(lines) - 1))
+        return new
 
     def _lines_if_possible(self) -> list[bytes] | None:
         """Return the next lines; None if the database or the file cannot be read now, which is no end."""

@@ -59,7 +59,7 @@ def test_a_stream_has_every_line_once_and_goes_on_into_the_next_attempt(bench: B
 def test_a_stream_that_was_cut_goes_on_behind_its_last_line(bench: Bench, api: httpx.Client) -> None:
     job_id, path = bench.trained(), "/jobs/{}/logs"
     lines = [line.encode() for line in api.get(path.format(job_id)).text.splitlines()]
-    place = Place(1, checksum(lines[-3]))
+    place = Place(1, checksum(lines, len(lines) - 3))
     headers = STREAM | {"Last-Event-ID": str(place.number)}
     with api.stream("GET", path.format(job_id), headers=headers) as response:
         (event,) = events_in(response)
@@ -69,11 +69,22 @@ def test_a_stream_that_was_cut_goes_on_behind_its_last_line(bench: Bench, api: h
 
 
 def test_lines_that_were_dropped_meanwhile_are_a_gap_and_no_end() -> None:
-    place = Place(1, checksum(b"12:00 two"))
-    assert lines_behind(b"12:00 one\n12:00 two\n12:00 three\n", place) == [b"12:00 three"]
-    assert lines_behind(b"12:01 nine\n12:01 ten\n", place) == [b"12:01 nine", b"12:01 ten"]
-    assert lines_behind(b"12:00 one\n", Place(1)) == [b"12:00 one"]
+    one, two, three = (b"2026-11-28T12:00:0%dZ INFO" % second for second in (1, 2, 3))
+    place = Place(1, checksum([one, two], 1))
+    assert lines_behind([one, two, three], place) == [three]
+    assert lines_behind([two, three], place) == [three]
+    assert lines_behind([three], place) == [three]
+    assert lines_behind([one], Place(1)) == [one]
     assert Place.of(place.number) == place
+
+
+def test_a_traceback_that_is_logged_again_is_not_taken_for_the_one_before() -> None:
+    def failure(second: int) -> list[bytes]:
+        return [b"2026-11-28T12:00:0%dZ ERROR failed" % second, b"  File x", b"ValueError: nothing"]
+
+    lines = failure(1) + failure(2)
+    assert lines_behind(lines, Place(1, checksum(lines, 2))) == failure(2)
+    assert lines_behind(lines, Place(1, checksum(lines, 5))) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
@@ -130,7 +141,7 @@ def test_a_storage_that_is_away_is_no_end_of_a_log(bench: Bench, monkeypatch: py
 def test_a_tail_is_not_taken_again_of_what_follows(bench: Bench, api: httpx.Client) -> None:
     job_id = bench.trained()
     lines = api.get(f"/jobs/{job_id}/logs").text.splitlines()
-    headers = STREAM | {"Last-Event-ID": str(Place(1, checksum(lines[0].encode())).number)}
+    headers = STREAM | {"Last-Event-ID": str(Place(1, checksum([lines[0].encode()], 0)).number)}
     with api.stream("GET", f"/jobs/{job_id}/logs?tail=1", headers=headers) as response:
         (event,) = events_in(response)
     assert event["lines"] == lines[1:]

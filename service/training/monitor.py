@@ -43,7 +43,8 @@ class TrainingMonitor:
     """A thread that writes progress and reads requested cancels and pauses, every `WATCH_INTERVAL_S`.
 
     `end_process` is called if the training makes no step for `stall_limit_s`; it does not return. While `waits()` is
-    true the training waits for its files, which is no stall.
+    true the training waits for its files, which is no stall. Time in which it waits for files or for the database does
+    not count towards the limit of `limit_time`.
     """
 
     engine: Engine
@@ -109,17 +110,27 @@ class TrainingMonitor:
             raise copy(self._unwanted)  # the kept error's traceback would keep the training in memory
 
     def _run(self) -> None:
+        looked_at = time.monotonic()
         while not self._stop.wait(WATCH_INTERVAL_S):
             try:
+                if self.waits():
+                    self._note_wait(looked_at)
+                looked_at = time.monotonic()
                 self._look_after_steps()
                 self._apply_pending_actions(runs.report_progress(self.engine, self.attempt, self.progress))
             except OUT_OF_REACH as error:
                 log.warning("progress cannot be written for now: %s", getattr(error, "orig", error))
-                self.moved()  # the training may wait for the database as well, which is no stall
+                self._note_wait(looked_at)  # the training may wait for the database as well
+                looked_at = time.monotonic()
             except Fenced as error:
                 self._unwanted = error
             except SQLAlchemyError as error:
                 self._failure = error
+
+    def _note_wait(self, since: float) -> None:
+        """Record that the training may have waited since then: that is no stall, and no time of training."""
+        self.moved()
+        self._deadline += time.monotonic() - since
 
     def _apply_pending_actions(self, states: dict[str, JobState]) -> None:
         for job_id, state in states.items():
@@ -131,8 +142,6 @@ class TrainingMonitor:
             self._unwanted = Interrupted("No job of the run is left to train.")
 
     def _look_after_steps(self) -> None:
-        if self.waits():
-            self.moved()
         if self._moved_at != self._armed_for:
             self._arm_timer()
         still_s = time.monotonic() - self._moved_at

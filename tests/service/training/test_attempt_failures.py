@@ -323,6 +323,20 @@ def test_a_job_that_takes_longer_than_its_spec_allows_fails_and_keeps_its_checkp
     assert find_model(bench.engine, job_id).checkpoint.epoch == job.epoch
 
 
+def test_time_in_which_the_storage_is_away_does_not_count(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "WATCH_INTERVAL_S", 0.02)
+    original = bench.artifacts.write_all
+
+    def wait(contents: Mapping[str, bytes]) -> dict[str, str]:
+        time.sleep(0.8)
+        return original(contents)
+
+    monkeypatch.setattr(bench.artifacts, "write_all", wait)
+    monkeypatch.setattr(bench.artifacts, "is_waiting", True)
+    job = get_job(bench.engine, bench.trained(SMALL.model_copy(update={"max_seconds": 1.5})))
+    assert (job.state, job.error) == ("succeeded", None)
+
+
 def test_the_time_of_earlier_attempts_counts(bench: Bench) -> None:
     job_id, run_id = bench.submit(SMALL.model_copy(update={"epochs": 10_000, "max_seconds": 0.5}))
     die_at(bench, run_id, "commit", 3)

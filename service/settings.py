@@ -91,7 +91,10 @@ class Settings(BaseSettings):
     )
     retain_jobs: int | None = Field(None, ge=0, description="Number of ended jobs that are kept, the newest ones.")
     retain_bytes: int | None = Field(
-        None, ge=0, description="Size of all checkpoints, beyond which the oldest ended jobs are deleted."
+        None,
+        ge=0,
+        description="Size of all checkpoints, beyond which the oldest ended jobs are deleted; a kept optimizer's state "
+        "counts as twice its weights.",
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL of the database. Default: SQLite in FANIN_HOME.")
     api_key: SecretStr | None = Field(

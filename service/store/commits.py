@@ -183,7 +183,8 @@ def _trim(connection: Connection, commit: CheckpointCommit) -> list[str]:
         gone = list(connection.execute(unnamed.offset(commit.checkpoints_kept)).all())
         connection.execute(delete(checkpoints).where(of_job, checkpoints.c.seq.in_([row.seq for row in gone])))
     with_resume = newest_first.where(checkpoints.c.resume_path.is_not(None))
-    bare = connection.execute(with_resume.offset(commit.resume_files_kept)).all()
+    resume_files_kept = 0 if commit.checkpoint.final else commit.resume_files_kept  # nothing goes on from the end
+    bare = connection.execute(with_resume.offset(resume_files_kept)).all()
     if bare:
         connection.execute(
             update(checkpoints)

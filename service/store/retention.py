@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Engine, exists, func, select
+from sqlalchemy import ColumnElement, Engine, case, exists, func, select
 
 from service.store.engine import now
 from service.store.jobs import ENDED
@@ -28,9 +28,7 @@ class Retention:
 
 def expired_jobs(engine: Engine, retention: Retention, limit: int = 1000) -> list[str]:
     """Return up to `limit` ids of ended jobs that are no longer kept, those that ended first first."""
-    size = func.coalesce(
-        select(func.sum(checkpoints.c.weights_bytes)).where(checkpoints.c.job_id == jobs.c.id).scalar_subquery(), 0
-    )
+    size = func.coalesce(select(_bytes()).where(checkpoints.c.job_id == jobs.c.id).scalar_subquery(), 0)
     newest_first = jobs.c.ended_event.desc()
     through = func.sum(size).over(order_by=newest_first) if retention.checkpoint_bytes is not None else size
     ranked = (
@@ -50,7 +48,7 @@ def expired_jobs(engine: Engine, retention: Retention, limit: int = 1000) -> lis
     if retention.jobs is not None:
         reasons.append(ranked.c.number > retention.jobs)
     if retention.checkpoint_bytes is not None:
-        kept = select(func.coalesce(func.sum(checkpoints.c.weights_bytes), 0)).where(
+        kept = select(func.coalesce(_bytes(), 0)).where(
             checkpoints.c.job_id.not_in(select(jobs.c.id).where(*_may_go()))
         )
         reasons.append(ranked.c.size + kept.scalar_subquery() > retention.checkpoint_bytes)
@@ -62,6 +60,12 @@ def expired_jobs(engine: Engine, retention: Retention, limit: int = 1000) -> lis
     with engine.connect() as connection:
         query = select(ranked.c.id).where(is_expired).order_by(ranked.c.ended_event).limit(limit)
         return list(connection.execute(query).scalars())
+
+
+def _bytes() -> ColumnElement[int]:
+    """Return the size of checkpoints; an optimizer's state counts as twice the weights, as Adam's is."""
+    files = case((checkpoints.c.resume_path.is_not(None), 3), else_=1)
+    return func.sum(checkpoints.c.weights_bytes * files)
 
 
 def _may_go() -> tuple[ColumnElement[bool], ...]:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text, update
 from service.errors import IllegalTransition, ModelInUse, NotFound
 from service.store import runs
 from service.store.aliases import delete_alias, set_alias
+from service.store.checkpoints import list_checkpoints
 from service.store.engine import open_engine, writing
 from service.store.experiments import get_experiment, list_members
 from service.store.job_lists import list_jobs
@@ -21,7 +22,7 @@ from service.store.retention import Retention, expired_jobs
 from service.store.space import give_back, prepare
 from service.store.tables import jobs
 from service.training.cleanup import Sweep
-from tests.service.conftest import WORKER, Bench, problem
+from tests.service.conftest import WORKER, Bench, die_at, problem
 
 GRID: dict[str, Any] = {
     "base": {"architecture": {"hidden": [8]}, "batch_size": 50, "epochs": 1, "data": "mnist_5k"},
@@ -51,6 +52,20 @@ def test_each_limit_names_the_oldest_jobs(bench: Bench) -> None:
     sizes = 4 * get_job(bench.engine, first).spec.architecture.parameter_count * 3
     assert expired_jobs(bench.engine, Retention(checkpoint_bytes=3 * sizes + 100_000)) == []
     assert expired_jobs(bench.engine, Retention(checkpoint_bytes=3 * sizes)) == [first]
+
+
+def test_the_optimizers_of_jobs_that_have_not_succeeded_count_as_twice_their_weights(bench: Bench) -> None:
+    job_id, run_id = bench.submit()
+    die_at(bench, run_id, "commit", 3)
+    bench.apply_action(job_id, "cancel")
+    bench.attempt(run_id)
+    assert get_job(bench.engine, job_id).state == "cancelled"
+    rows = list_checkpoints(bench.engine, job_id)
+    resumes = sum(row.resume_path is not None for row in rows)
+    assert resumes > 0
+    size = sum(row.weights_bytes for row in rows) + 2 * resumes * rows[0].weights_bytes
+    assert expired_jobs(bench.engine, Retention(checkpoint_bytes=size)) == []
+    assert expired_jobs(bench.engine, Retention(checkpoint_bytes=size - 10)) == [job_id]
 
 
 def test_jobs_with_an_alias_and_members_of_experiments_stay(bench: Bench, api: httpx.Client) -> None:

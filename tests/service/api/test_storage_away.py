@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import httpx
 import pytest
@@ -70,16 +71,23 @@ def test_the_api_is_ready_without_its_storage_and_says_so(lonely: httpx.Client) 
     assert (ready.status_code, ready.json()["artifacts"], ready.json()["disk_free_bytes"]) == (200, "away", None)
 
 
-def test_the_files_of_many_jobs_are_not_waited_for_one_by_one(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
-    asked = []
+def test_the_files_of_many_jobs_are_not_waited_for_one_by_one(black_hole: None) -> None:
+    begun = time.monotonic()
+    delete_files(Bucket("s3://bucket/x", *BRIEF), [f"job_{number}" for number in range(100)])
+    assert time.monotonic() - begun < 2 * SOON_S
 
-    def away(path: str) -> None:
-        asked.append(path)
-        raise Unavailable("The object storage does not answer.")
 
-    monkeypatch.setattr(bench.artifacts, "delete_below", away)
-    delete_files(bench.artifacts, ["job_1", "job_2", "job_3"])
-    assert asked == [job_folder("job_1")]
+def test_the_files_of_many_jobs_are_deleted_at_once(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
+    together, deleted = Barrier(8), []
+
+    def delete(path: str) -> None:
+        together.wait(30)  # breaks if they are deleted one after another
+        deleted.append(path)
+
+    monkeypatch.setattr(bench.artifacts, "delete_below", delete)
+    monkeypatch.setattr(bench.artifacts, "is_remote", True)
+    delete_files(bench.artifacts, [f"job_{number}" for number in range(8)])
+    assert sorted(deleted) == [job_folder(f"job_{number}") for number in range(8)]
 
 
 def test_a_brief_store_is_one_that_gives_up(black_hole: None) -> None:

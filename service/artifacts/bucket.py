@@ -91,7 +91,7 @@ class Bucket:
         return self._repeated.is_waiting
 
     def _store(self, size_bytes: int = 0) -> ObjectStore:
-        """Return the client for requests that send so many bytes: obstore has one time limit for all of a client."""
+        """Return the client for requests that send so many bytes at once: obstore has one time limit for a client."""
         limit_s = int(self._request_s) << (size_bytes // SLOWEST_BYTES_PER_S // int(self._request_s)).bit_length()
         if limit_s not in self._stores:
             options: Any = {"timeout": f"{limit_s}s", "connect_timeout": f"{CONNECT_LIMIT_S}s"}
@@ -106,19 +106,20 @@ class Bucket:
 
     def write_all(self, contents: Mapping[str, bytes]) -> dict[str, str]:
         """Write new objects concurrently, and hash them meanwhile."""
-        sent = [self._requests.submit(self._create, path, content) for path, content in contents.items()]
+        together = sum(map(len, contents.values()))  # they share the line
+        sent = [self._requests.submit(self._create, path, content, together) for path, content in contents.items()]
         digests = {path: hashlib.sha256(content).hexdigest() for path, content in contents.items()}
         for one in sent:
             one.result()
         return digests
 
-    def _create(self, path: str, content: bytes) -> None:
+    def _create(self, path: str, content: bytes, sent_bytes: int) -> None:
         is_unsure = False  # whether an earlier request may have arrived though its answer did not
 
         def put() -> None:
             nonlocal is_unsure
             try:
-                obstore.put(self._store(len(content)), path, content, mode="create", use_multipart=False)
+                obstore.put(self._store(sent_bytes), path, content, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 if self._existing(path) != content or not is_unsure:
                     raise FileExistsError(f"{path} exists already; checkpoint files are immutable") from None

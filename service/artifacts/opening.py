@@ -19,6 +19,8 @@ class Patience(NamedTuple):
 
 BRIEF = Patience(5.0, 3.0)
 """Of a client that waits for an answer."""
+PATIENT = Patience(120.0, 600.0)
+"""Of a command that copies or compares many files: a short outage, or a slow line, must not end it."""
 ENDLESS = Patience(60.0, math.inf)
 """Of a worker: an outage costs a training its time and nothing else."""
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import CheckpointDamaged
-from service.artifacts.opening import open_artifacts
+from service.artifacts.opening import PATIENT, open_artifacts
+from service.artifacts.store import Artifacts
 from service.commands.file_copies import copy_files
 from service.commands.startup import migrate_all
 from service.errors import ServiceError, Unavailable
@@ -71,7 +72,8 @@ def backup(settings: Settings, destination: Path) -> str:
     try:
         with _files_held(source):
             jobs, files = _copy_database(source, part / DATABASE)
-            lost = copy_files(open_artifacts(settings.artifacts_place), open_artifacts(part / ARTIFACTS), files)
+            there = open_artifacts(settings.artifacts_place, PATIENT)
+            lost = copy_files(there, open_artifacts(part / ARTIFACTS), files)
         part.rename(destination)
     except OSError as error:
         raise BackupFailed(f"The backup failed: {error.strerror}: {error.filename or part}.") from error
@@ -83,23 +85,39 @@ def backup(settings: Settings, destination: Path) -> str:
 
 
 def verify(settings: Settings, backup_folder: Path | None) -> Verified:
-    """Compare the SHA-256 of every file that a row points to; in a backup, or (None) in the service's own store."""
+    """Compare the SHA-256 of every file that a row points to; in a backup, or (None) in the service's own store.
+
+    A running service deletes files: one to which no row points any more is not counted. Raises `Unavailable` if object
+    storage is away, which says nothing about its files.
+    """
     with ExitStack() as stack:
         if backup_folder is None:
             engine, place = open_engine(settings.sqlalchemy_url), settings.artifacts_place
             check_connection(engine)
         else:
             engine, place = stack.enter_context(_opened(backup_folder)), backup_folder / ARTIFACTS
+        stack.callback(engine.dispose)
         with snapshot(engine) as connection:
             files = files_of_rows(connection)
-        engine.dispose()
-    artifacts, damaged = open_artifacts(place), []
+        damaged = _damaged(open_artifacts(place, PATIENT), files)
+        with snapshot(engine) as connection:
+            deleted = set(files) - set(files_of_rows(connection))
+    return Verified(len(files) - len(deleted), [found for found in damaged if found[0] not in deleted])
+
+
+def _damaged(artifacts: Artifacts, files: Sequence[FileOfRow]) -> list[tuple[FileOfRow, str]]:
+    """Return the files that are missing or damaged, each with the reason."""
+    found = []
     for file in files:
         try:
             artifacts.read(file.path, file.sha256)
-        except (CheckpointDamaged, Unavailable) as error:
-            damaged.append((file, error.detail))
-    return Verified(len(files), damaged)
+        except CheckpointDamaged as error:
+            found.append((file, error.detail))
+        except Unavailable as error:
+            if artifacts.is_remote:
+                raise
+            found.append((file, error.detail))  # this file of a folder cannot be read
+    return found
 
 
 def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = False) -> str:
@@ -124,7 +142,8 @@ def restore(settings: Settings, backup_folder: Path, *, accept_damage: bool = Fa
             )
     with _opened(backup_folder) as source, snapshot(source) as rows:
         files = [file for file in files_of_rows(rows) if file not in lost]
-        copy_files(open_artifacts(backup_folder / ARTIFACTS), open_artifacts(settings.artifacts_place), files)
+        there = open_artifacts(settings.artifacts_place, PATIENT)
+        copy_files(open_artifacts(backup_folder / ARTIFACTS), there, files)
         client = client_of(target)
         with writing(target) as connection:
             counts = copy_rows(rows, connection)

@@ -48,10 +48,16 @@ def _move(options: argparse.Namespace) -> int:
     settings = read_settings()
     target = target_of(settings, options.to, options.artifacts)
     print(move(settings, target))
-    print(
-        f"Start the service with FANIN_DATABASE_URL={options.to.partition('@')[2] or options.to} and its user's name."
-    )
+    names = [f"FANIN_DATABASE_URL={_without_password(options.to)}"]
+    names += [f"FANIN_ARTIFACTS_URL={target.artifacts_url}"] if options.artifacts is not None else []
+    print(f"Start the service with {' and '.join(names)}")
     return 0
+
+
+def _without_password(database_url: str) -> str:
+    from sqlalchemy import make_url
+
+    return make_url(database_url).render_as_string(hide_password=True)
 
 
 def _restore(options: argparse.Namespace) -> int:

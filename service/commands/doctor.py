@@ -139,7 +139,9 @@ def _artifacts(artifacts: Artifacts) -> Iterator[Finding]:
 def _files(engine: Engine, artifacts: Artifacts) -> Iterator[Finding]:
     with snapshot(engine) as connection:
         expected = {file.path for file in files_of_rows(connection)}
-    missing = sorted(expected - set(artifacts.list_below(JOBS)))
+    absent = expected - set(artifacts.list_below(JOBS))
+    with snapshot(engine) as connection:  # a running service has deleted the others meanwhile
+        missing = sorted(absent & {file.path for file in files_of_rows(connection)})
     if missing:
         text = f"{len(missing)} of {len(expected)} files of checkpoints are missing, such as {missing[0]}."
         yield Finding("files", False, f"{text} Restore them from a backup; `fanin verify` also compares the hashes.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -11,6 +11,8 @@ from service.artifacts.store import Artifacts, require_writable
 from service.store.transfer import FileOfRow
 
 FILES_AT_ONCE = 16
+BYTES_AT_ONCE = 256 * 2**20
+"""Of the files that are in memory together; a single one may be larger."""
 
 
 def copy_files(source: Artifacts, target: Artifacts, files: Sequence[FileOfRow]) -> int:
@@ -21,10 +23,9 @@ def copy_files(source: Artifacts, target: Artifacts, files: Sequence[FileOfRow])
     require_writable(target)
     lost = 0
     with ThreadPoolExecutor(FILES_AT_ONCE, "copies") as pool:
-        for start in range(0, len(files), FILES_AT_ONCE):
-            some = files[start : start + FILES_AT_ONCE]
-            there = pool.map(partial(_content, target), some)
-            wanted = [file for file, content in zip(some, there, strict=True) if content is None]
+        for some in _in_groups(files):
+            there = pool.map(partial(_is_whole, target), some)
+            wanted = [file for file, is_there in zip(some, there, strict=True) if not is_there]
             contents = dict(zip(wanted, pool.map(partial(_content, source), wanted), strict=True))
             found = {file.path: content for file, content in contents.items() if content is not None}
             lost += len(wanted) - len(found)
@@ -32,6 +33,27 @@ def copy_files(source: Artifacts, target: Artifacts, files: Sequence[FileOfRow])
                 target.delete(path)
             target.write_all(found)
     return lost
+
+
+def _in_groups(files: Sequence[FileOfRow]) -> Iterator[Sequence[FileOfRow]]:
+    group: list[FileOfRow] = []
+    for file in files:
+        together = sum(one.about_bytes for one in group) + file.about_bytes
+        if group and (len(group) == FILES_AT_ONCE or together > BYTES_AT_ONCE):
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+def _is_whole(store: Artifacts, file: FileOfRow) -> bool:
+    """Return whether a file is there and has its SHA-256."""
+    try:
+        store.stored(file.path, file.sha256)
+    except (CheckpointDamaged, FileNotFoundError):
+        return False
+    return True
 
 
 def _content(store: Artifacts, file: FileOfRow) -> bytes | None:

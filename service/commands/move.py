@@ -9,9 +9,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from service.artifacts.opening import open_artifacts
+from service.artifacts.opening import PATIENT, open_artifacts
 from service.commands.file_copies import copy_files
 from service.commands.startup import migrate_all
 from service.errors import ServiceError
@@ -52,8 +52,7 @@ def move(settings: Settings, target: Settings) -> str:
         with engine.connect() as connection:
             if has_jobs(connection):
                 raise MoveFailed("The target has jobs already.", "Name an empty database; a move overwrites nothing.")
-        with snapshot(source) as rows:
-            return _copied(rows, engine, (settings.artifacts_place, target.artifacts_place))
+        return _copied(source, engine, (settings.artifacts_place, target.artifacts_place))
 
 
 def _opened(stack: ExitStack, settings: Settings) -> Engine:
@@ -62,14 +61,23 @@ def _opened(stack: ExitStack, settings: Settings) -> Engine:
     return engine
 
 
-def _copied(rows: Connection, engine: Engine, places: tuple[str | Path, str | Path]) -> str:
-    """Copy files between two stores if they are not one, and then all rows; return what was moved as a sentence."""
-    files = files_of_rows(rows)
-    source, target = places
-    lost = 0 if source == target else copy_files(open_artifacts(source), open_artifacts(target), files)
+def _copied(source: Engine, engine: Engine, places: tuple[str | Path, str | Path]) -> str:
+    """Copy files between two stores if they are not one, and then all rows; return what was moved as a sentence.
+
+    The files are copied between two snapshots: PostgreSQL ends a transaction that is idle for seconds.
+    """
+    with snapshot(source) as rows:
+        files = files_of_rows(rows)
+    before, after = places
+    lost = 0
+    if before != after:
+        lost = copy_files(open_artifacts(before, PATIENT), open_artifacts(after, PATIENT), files)
     client = client_of(engine)
     with writing(engine) as connection:
-        counts = copy_rows(rows, connection)
+        with snapshot(source) as rows:
+            if not set(files_of_rows(rows)) <= set(files):
+                raise MoveFailed("A worker has committed meanwhile.", "Stop the service and all workers; move again.")
+            counts = copy_rows(rows, connection)
         new_runs = requeue_open_jobs(connection, by="move")
         for run_id, entry in new_runs.items():
             enqueue(client, connection, run_id, entry)

@@ -28,6 +28,8 @@ class FileOfRow:
     job_id: str
     epoch: int
     is_resume: bool
+    about_bytes: int
+    """An optimizer's state is counted as twice the weights, as Adam's is."""
 
 
 @contextmanager
@@ -61,9 +63,10 @@ def files_of_rows(connection: Connection) -> list[FileOfRow]:
     query = select(checkpoints).order_by(checkpoints.c.created_at.desc(), checkpoints.c.job_id)
     files = []
     for row in connection.execute(query):
-        files.append(FileOfRow(row.weights_path, row.weights_file_sha256, row.job_id, row.epoch, is_resume=False))
+        of, size = (row.job_id, row.epoch), row.weights_bytes
+        files.append(FileOfRow(row.weights_path, row.weights_file_sha256, *of, is_resume=False, about_bytes=size))
         if row.resume_path:
-            files.append(FileOfRow(row.resume_path, row.resume_file_sha256, row.job_id, row.epoch, is_resume=True))
+            files.append(FileOfRow(row.resume_path, row.resume_file_sha256, *of, is_resume=True, about_bytes=2 * size))
     return files
 
 

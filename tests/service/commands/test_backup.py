@@ -17,6 +17,7 @@ from models.data.mnist import DataSet
 from service.artifacts.folder import Folder
 from service.commands.backup import ARTIFACTS, DATABASE, BackupFailed, backup, restore, verify
 from service.commands.doctor import examine
+from service.errors import Unavailable
 from service.queue.engine import migrate_queue
 from service.settings import Settings
 from service.store.aliases import set_alias
@@ -27,6 +28,7 @@ from service.store.file_hold import hold_files
 from service.store.job_lists import list_jobs
 from service.store.jobs import get_job, job_metrics
 from service.store.migration import migrate
+from service.store.transfer import files_of_rows, snapshot
 from service.training.cleanup import Sweep
 from tests.service.conftest import SMALL, Bench, die_at, undisturbed
 
@@ -163,7 +165,7 @@ def test_no_file_is_deleted_while_a_backup_holds_them(bench: Bench) -> None:
     sweep = Sweep(bench.engine, bench.artifacts, None)
     assert not any(sweep.sweep())
     hold_files(bench.engine, 0)
-    assert sweep.sweep().orphan_files == 2
+    assert sweep.sweep().orphan_files == 4
 
 
 def test_damage_is_named_and_is_restored_only_on_purpose(bench: Bench, settings: Settings, tmp_path: Path) -> None:
@@ -180,6 +182,42 @@ def test_damage_is_named_and_is_restored_only_on_purpose(bench: Bench, settings:
     assert not (there.home / "fanin.sqlite").exists()
     restore(there, tmp_path / "copy", accept_damage=True)
     assert len(verify(there, None).damaged) == 2
+
+
+def test_files_that_a_running_service_deletes_meanwhile_are_not_missed(
+    bench: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run_id = bench.submit(SMALL.model_copy(update={"epochs": 4}))
+    die_at(bench, run_id, "commit", 4)
+    original, attempts = Folder.read, iter([run_id])
+
+    def finish_first(self: Folder, path: str, sha256: str) -> bytes:
+        for waiting in attempts:
+            bench.attempt(waiting)
+        return original(self, path, sha256)
+
+    with snapshot(bench.engine) as connection:
+        before = files_of_rows(connection)
+    assert sum(file.is_resume for file in before) == 2
+    monkeypatch.setattr(Folder, "read", finish_first)
+    verified = verify(settings, None)
+    assert verified.damaged == []
+    assert verified.files == len(before) - 2
+
+
+def test_a_storage_that_is_away_is_not_taken_for_damage(
+    bench: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.trained()
+
+    def away(*_arguments: object) -> bytes:
+        raise Unavailable("The object storage does not answer.")
+
+    monkeypatch.setattr(Folder, "read", away)
+    assert len(verify(settings, None).damaged) == 3, "a file of a folder that cannot be read"
+    monkeypatch.setattr(Folder, "is_remote", True)
+    with pytest.raises(Unavailable, match="does not answer"):
+        verify(settings, None)
 
 
 def test_a_backup_overwrites_nothing_and_neither_does_a_restore(
@@ -220,8 +258,8 @@ def test_the_doctor_misses_files_that_rows_point_to(bench: Bench, settings: Sett
     def about_files() -> list[tuple[bool, str]]:
         return [(one.is_fine, one.text) for one in examine(settings) if one.subject == "files"]
 
-    assert about_files() == [(True, "all 4 files of checkpoints are there.")]
+    assert about_files() == [(True, "all 3 files of checkpoints are there.")]
     bench.artifacts.delete(list_checkpoints(bench.engine, job_id)[0].weights_path)
     ((is_fine, text),) = about_files()
     assert not is_fine
-    assert text.startswith("1 of 4 files of checkpoints are missing")
+    assert text.startswith("1 of 3 files of checkpoints are missing")

@@ -64,7 +64,10 @@ class LocalService:
     def is_ready(self) -> bool:
         """Return whether `GET /readyz` returns 200."""
         try:
-            return httpx.get(f"{self.base_url}/readyz", timeout=ANSWER_LIMIT_S).status_code == httpx.codes.OK
+            return (
+                httpx.get(f"{self.base_url}/readyz", timeout=ANSWER_LIMIT_S, trust_env=False).status_code
+                == httpx.codes.OK
+            )
         except httpx.TransportError:
             return False
 

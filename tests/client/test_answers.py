@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from fanin import AsyncClient, Client, answers
+from fanin.address import is_this_machine
+from fanin.errors import ConnectionFailed
 from fanin.html import comparison_html, diagnostics_html, experiment_html, job_html, prediction_html
 from fanin.images import body_of, picture_of, png_of
 from fanin.safetensors import tensors_in
@@ -140,6 +142,22 @@ def test_an_own_png_is_read_as_it_was_written() -> None:
 def test_what_is_no_name_is_refused_before_it_is_sent(name: Any, error: type[Exception]) -> None:
     with Client() as client, pytest.raises(error, match="name"):
         client.jobs.get(name)
+
+
+def test_no_proxy_of_the_environment_is_between_two_programs_of_one_machine(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Client(str(api.base_url)) as client:
+        assert client.service.health()
+    with Client("http://fanin.example", max_retries=0) as client, pytest.raises(ConnectionFailed):
+        client.service.health()  # through the proxy, where nobody listens
+    here = ("localhost", "127.0.0.1", "127.1.2.3", "[::1]")
+    assert all(is_this_machine(f"http://{host}:8000") for host in here)
+    assert not any(is_this_machine(f"http://{host}") for host in ("10.0.0.1", "127.example.org"))
 
 
 # -- torch -----------------------------------------------------------------------------------------------

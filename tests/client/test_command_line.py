@@ -172,6 +172,20 @@ def test_each_scheme_is_compared_at_its_own_best_rate(run: Run) -> None:
     assert len(again["sweep"]) > 8
 
 
+def test_a_field_of_a_part_leaves_the_rest_of_the_preset(run: Run) -> None:
+    deep = ["submit", "--preset", "mnist_nn_deep", "--set", "data=mnist_5k", "--set", "epochs=0", "--json"]
+    spec = run(*deep, "--set", "architecture.inputs=standardized", "--set", "optimizer.lr=0.01").json["spec"]
+    assert spec["architecture"] == {"hidden": [512] * 4, "activation": "relu", "inputs": "standardized"}
+    assert spec["optimizer"] == {"name": "adam", "lr": 0.01, "weight_decay": 0}
+    assert spec["init"]["bias"] == "torch_default"
+    assert run(*deep, "--set", "init.gain=2").json["spec"]["init"]["bias"] == "torch_default"
+    assert run(*deep, "--init", "he_normal").json["spec"]["init"]["bias"] == "zeros", "another scheme's defaults"
+    assert run(*deep, "--set", "optimizer.name=sgd").json["spec"]["optimizer"]["lr"] == 0.1
+    assert "mnist_nn_xavier" in run("submit", "--preset", "none", "--set", "architecture.inputs=standardized").err
+    compared = run("compare", "zeros", "--seeds", "0", *QUICK, "--set", "optimizer.lr=0.01", "--json").json
+    assert compared["groups"][0]["n"] == 1
+
+
 def test_schemes_are_listed_with_their_formulas(run: Run) -> None:
     (line,) = [line for line in run("schemes").out.splitlines() if line.startswith("he_normal")]
     assert "N(0, s^2)" in line

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import httpx
 
 
@@ -20,6 +22,15 @@ def address_of(text: str) -> str:
     if address.query or address.fragment:
         raise ValueError(f"{text!r} has a query; the address of a service ends with its host or a path.")
     return str(address).rstrip("/")
+
+
+def is_this_machine(address: str) -> bool:
+    """Return whether an address is of this machine, which no proxy of the environment can reach."""
+    host = httpx.URL(address).host
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def key_of(text: str | None) -> str | None:

@@ -60,7 +60,7 @@ def load(model: HasWeights) -> torch.nn.Sequential:
         for name, shape, content in tensors_in(model.weights())
     }
     layers: list[torch.nn.Module] = [torch.nn.Flatten()]
-    if model.spec.architecture.inputs == "standardized":
+    if model.spec.architecture.to_dict().get("inputs") == "standardized":  # a service of before has no such field
         layers.append(Standardized())
     count = len(tensors) // 2
     for number in range(count):

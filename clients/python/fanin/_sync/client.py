@@ -16,7 +16,7 @@ from fanin._sync.experiments import Experiments
 from fanin._sync.jobs import Jobs
 from fanin._sync.models import Aliases, Models, Predict, Scale
 from fanin._sync.transport import Transport
-from fanin.address import address_of, key_of
+from fanin.address import address_of, is_this_machine, key_of
 from fanin.answers import ManyAnswers
 from fanin.bodies import given
 from fanin.predictions import Prediction, Predictions
@@ -31,8 +31,8 @@ class Client:
 
     `base_url` is the address of the service (FANIN_URL, else this machine's port 8000), `api_key` its key
     (FANIN_API_KEY). `timeout_s` limits each step of a request; `max_retries` is how often a request is sent again after
-    a broken connection or a busy service. `http_client` replaces the connections, with proxies or certificates of
-    your own.
+    a broken connection or a busy service. Proxies of the environment are used, but not to this machine; `http_client`
+    replaces the connections, with proxies or certificates of your own.
 
     `jobs`, `experiments`, `models`, `aliases`, `schemes`, `datasets`, `service` and `oip` are the parts of the API.
     """
@@ -49,9 +49,10 @@ class Client:
     ) -> None:
         if max_retries < 0 or timeout_s <= 0:
             raise ValueError("max_retries is at least 0, and timeout_s more than 0.")
+        address = address_of(base_url or os.environ.get("FANIN_URL") or DEFAULT_URL)
         transport = Transport(
-            http=http_client or httpx.Client(),
-            base_url=address_of(base_url or os.environ.get("FANIN_URL") or DEFAULT_URL),
+            http=http_client or httpx.Client(trust_env=not is_this_machine(address)),
+            base_url=address,
             api_key=key_of(api_key if api_key is not None else os.environ.get("FANIN_API_KEY")),
             timeout_s=timeout_s,
             max_retries=max_retries,

@@ -9,6 +9,7 @@ from typing import Any
 from fanin import Client, Job
 from fanin.cli.arguments import count, fields, labels, listed_labels, merged, spec_in
 from fanin.cli.output import Output
+from fanin.cli.specs import completed
 
 FAILED = 1
 ACTIONS = {"cancel": "cancel", "pause": "pause", "resume": "resume", "retry": "retry"}
@@ -54,11 +55,10 @@ def _submit(options: argparse.Namespace, client: Client, output: Output) -> int:
     body = merged(spec_in(options.spec), fields(options.set))
     if options.init:
         body = merged(body, {"init": {"scheme": options.init}})
-    if isinstance(body.get("optimizer"), dict):
-        body["optimizer"] = {"name": "adam", **body["optimizer"]}  # `--set optimizer.lr=0.01` alone
+    if options.preset:
+        body["preset"] = options.preset
     job = client.jobs.create(
-        spec=body,
-        preset=options.preset,
+        spec=completed(client, body),
         name=options.name,
         labels=labels(options.label),
         device=options.device,

@@ -9,6 +9,7 @@ from typing import Any
 from fanin import Client, Prediction
 from fanin.cli.arguments import count, fields, labels, listed_labels, rates, seeds
 from fanin.cli.output import Output
+from fanin.cli.specs import completed
 from fanin.html import layers_in_words
 from fanin.terminal import drawn_digit
 
@@ -124,7 +125,7 @@ def _compare(options: argparse.Namespace, client: Client, output: Output) -> int
         if options.baseline is not None and options.baseline not in options.what:
             raise argparse.ArgumentTypeError(f"The baseline {options.baseline!r} is none of {', '.join(options.what)}.")
         experiment = client.experiments.create(
-            base=fields(options.set),
+            base=completed(client, fields(options.set)),
             schemes=options.what,
             seeds=options.seeds,
             rates=options.rates,

@@ -153,11 +153,14 @@ async def submit_job(
 
 def _fingerprint(request: JobRequest) -> str:
     """Return the hash of what makes a submission the same as another."""
-    parts: list[Any] = [request.spec.model_dump(mode="json"), request.preset, request.priority]
+    spec = request.spec.model_dump(mode="json")
+    if request.spec.architecture.inputs == "zero_to_one":  # keys of before this field keep their fingerprints
+        del spec["architecture"]["inputs"]
+    parts: list[Any] = [spec, request.preset, request.priority]
     described = request.description.model_dump(mode="json", exclude_defaults=True)
     if described:
         parts.append(json.dumps(described, sort_keys=True))
-    if request.device != "any":  # keys of before this field keep their fingerprints
+    if request.device != "any":  # as for inputs
         parts.append(request.device)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

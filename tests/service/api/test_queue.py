@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,12 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from benchmarks.machines import wait_until
 from service.api import event_hub
 from service.api.dependencies import unquoted
 from service.settings import Settings
 from service.store import events
+from service.store.tables import idempotency_keys
 from tests.service.conftest import SMALL, Api, Bench, problem
 
 BODY = SMALL.model_dump(mode="json")
@@ -45,6 +49,19 @@ def test_a_key_repeats_the_first_answer(key: str, api: httpx.Client) -> None:
     assert second.headers["idempotency-replayed"] == "true"
     assert second.headers["location"] == first.headers["location"]
     problem(api.post("/jobs", json=BODY | {"seed": 1}, headers={"Idempotency-Key": key}), 422, "key-reused")
+
+
+def test_a_key_of_before_networks_had_inputs_repeats_its_answer(bench: Bench, api: httpx.Client) -> None:
+    first = api.post("/jobs", json=BODY, headers={"Idempotency-Key": "k"}).json()
+    spec = dict(first["spec"])
+    spec["architecture"] = {name: value for name, value in spec["architecture"].items() if name != "inputs"}
+    before = hashlib.sha256(json.dumps([spec, None, "normal"]).encode()).hexdigest()
+    with bench.engine.connect() as connection:
+        assert connection.execute(select(idempotency_keys.c.fingerprint)).scalar() == before
+    again = BODY | {"architecture": BODY["architecture"] | {"inputs": "zero_to_one"}}
+    assert api.post("/jobs", json=again, headers={"Idempotency-Key": "k"}).json()["id"] == first["id"]
+    other = BODY | {"architecture": BODY["architecture"] | {"inputs": "standardized"}}
+    problem(api.post("/jobs", json=other, headers={"Idempotency-Key": "k"}), 422, "key-reused")
 
 
 def test_a_quoted_and_a_bare_key_are_the_same(api: httpx.Client) -> None:

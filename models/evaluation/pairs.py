@@ -127,6 +127,17 @@ def _student(difference: MeanInterval, seeds: int, floor: float) -> tuple[float 
 def _se_of_images(both: Sequence[tuple[Compared, Compared]]) -> float:
     """Return the standard error that the choice of the test images gives to the mean difference.
 
+    Seeds that were evaluated on other images add up independently: sqrt(sum (share of the seeds x error)^2).
+    """
+    by_images: dict[tuple[str, int], list[tuple[Compared, Compared]]] = {}
+    for pair in both:
+        by_images.setdefault((pair[0].evaluated_on, pair[0].n_images), []).append(pair)
+    return math.hypot(*(len(part) / len(both) * _se_of_same_images(part) for part in by_images.values()))
+
+
+def _se_of_same_images(both: Sequence[tuple[Compared, Compared]]) -> float:
+    """Return the same of seeds that were evaluated on the same images.
+
     Of the differences image by image, averaged over the seeds, where they are known: sd / sqrt(n). Otherwise, as if
     both models were right on independent images: sqrt(p (1 - p) / n + q (1 - q) / n).
     """

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from models.errors import InvalidSpec
 from models.evaluation.comparison import compare
@@ -64,6 +65,30 @@ def test_accuracies_of_different_images_are_not_compared() -> None:
     found = compare([member(HeNormal(), 0, 0.9), member(XavierUniform(), 0, 0.9, on="mnist_5k_held_out")])
     assert found.evaluated_on is None
     assert found.pairs == []
+
+
+def test_seeds_on_other_images_are_compared_each_on_its_own() -> None:
+    """Of two seeds on 4 images and one on 2, each weighs a third; errors add up as sqrt(sum (share x se)^2)."""
+    found = compare(
+        [
+            member(HeNormal(), 0, 0.75, [1, 1, 1, 0]),
+            member(HeNormal(), 1, 1.0, [1, 1, 1, 1]),
+            member(HeNormal(), 2, 1.0, [1, 1], on="mnist_5k_held_out"),
+            member(XavierUniform(), 0, 0.5, [0, 1, 0, 1]),
+            member(XavierUniform(), 1, 0.5, [1, 0, 0, 1]),
+            member(XavierUniform(), 2, 0.5, [0, 1], on="mnist_5k_held_out"),
+        ]
+    )
+    (pair,) = found.pairs
+    assert (found.evaluated_on, pair.seeds) == (None, [0, 1, 2])
+    assert pair.accuracy_difference.mean == pytest.approx((0.25 + 0.5 + 0.5) / 3)
+    of_four, of_two = np.std([0.5, 0.5, 1, -0.5], ddof=1) / 2, np.std([1, 0], ddof=1) / math.sqrt(2)
+    floor = math.hypot(2 / 3 * of_four, of_two / 3)
+    sd = np.std([0.25, 0.5, 0.5], ddof=1) / math.sqrt(3)
+    error, high = max(floor, sd), stats.t.ppf(0.975, 2)
+    assert pair.accuracy_difference.low == pytest.approx(max(-1, 1.25 / 3 - high * error))
+    unknown = [one._replace(right=None) for one in (member(HeNormal(), 0, 0.9), member(XavierUniform(), 0, 0.8))]
+    assert compare(unknown).pairs[0].accuracy_difference.mean == pytest.approx(0.1)
 
 
 def test_nothing_to_compare_is_no_error() -> None:

@@ -59,7 +59,7 @@ class StackPass:
     def gradient_norm(self) -> Tensor:
         """Return the norm [K] of the gradient of all parameters."""
         gradients = (*self.weight_gradients, *self.bias_gradients)
-        return sum((one.flatten(1).square().sum(1).double() for one in gradients), torch.zeros_like(self.loss)).sqrt()
+        return sum((one.flatten(1).double().square().sum(1) for one in gradients), torch.zeros_like(self.loss)).sqrt()
 
 
 def passed(stack: NetworkStack, shares: Tensor, labels: Tensor) -> StackPass:

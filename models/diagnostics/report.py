@@ -161,8 +161,10 @@ def _alike(hidden: Sequence[LayerDiagnostics]) -> list[str]:
 
 def _gradient(layers: Sequence[LayerDiagnostics]) -> list[str]:
     first, output = layers[0].dz_rms, layers[-1].dz_rms
-    if first is None or output is None or output == 0:
+    if output is None or output == 0:
         return []
+    if first is None:
+        return ["gradient explodes: it overflows on its way to layer 1"]
     if first == 0:
         return ["gradient dies: none of it reaches layer 1"]
     return _of_ratio("gradient", first / output, "layer 1")

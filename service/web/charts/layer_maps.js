@@ -140,11 +140,12 @@ function whyNothing(measure, known, records) {
   return "The activations of these networks do not saturate.";
 }
 
-/** Return the values of a measure as [layer][epoch], of layers that have it; logarithms to base 10 (of 0: -Infinity) where it is so drawn. */
+/** Return the values of a measure as [layer][epoch], to the last layer that has it; logarithms to base 10 (of 0: -Infinity) where it is so drawn. */
 function gridOf(epochs, measure) {
   const read = MEASURES[measure].isLog ? (value) => (value === null ? null : Math.log10(value)) : (value) => value;
   const grid = epochs[0].layers.map((_, layer) => epochs.map((one) => read(one.layers[layer]?.[measure] ?? null)));
-  return grid.filter((row) => row.some((value) => value !== null));
+  while (grid.length && grid.at(-1).every((value) => value === null)) grid.pop();
+  return grid;
 }
 
 /** @returns {[number, number]} */

@@ -170,6 +170,15 @@ def test_a_signal_too_large_for_an_activation_is_said_and_breaks_nothing(probe: 
     assert "signal explodes" in found.verdict
 
 
+def test_a_large_gradient_has_a_norm_as_long_as_it_is_finite(probe: Probe) -> None:
+    found = look(probe, Normal(std=2.0), *(256,) * 40, activation="tanh")
+    first = found.layers[0].dz_rms
+    assert first is not None
+    assert first > 1e19, "its square is beyond float32"
+    assert found.gradient_norm is not None
+    assert found.gradient_norm > first
+
+
 @pytest.mark.parametrize(
     ("scheme", "activation", "depth", "says"),
     [
@@ -190,6 +199,7 @@ def test_a_signal_too_large_for_an_activation_is_said_and_breaks_nothing(probe: 
             "images look alike: in layer 30 less than 1e-12 of the signal differs between them",
         ),
         (Orthogonal(gain="auto"), "gelu", 30, "signal dies: "),
+        (Normal(std=2.0), "tanh", 80, "gradient explodes: it overflows on its way to layer 1"),
     ],
 )
 def test_the_verdict_names_what_stands_in_the_way(

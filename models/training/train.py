@@ -22,7 +22,7 @@ from models.network.mlp import Network
 from models.progress import StepProgress
 from models.results import EpochMetrics, EvaluationRecord
 from models.spec import TrainSpec
-from models.training.divergence import Divergence, loss_not_finite
+from models.training.divergence import Divergence, loss_not_finite, weight_sizes
 from models.training.early_stopping import EarlyStopping
 from models.training.engine import best_engine, make_step
 from models.training.epoch_loops import DeviceLoop, EpochLoop, HostLoop
@@ -77,6 +77,7 @@ class Training:
         self._probe = Probe.of(digits.images, digits.labels, device)
         self._diagnosed = list(networks)
         self._fetched: dict[int, Network] = {}
+        self._losses_before: torch.Tensor | None = None
         self._stopping = EarlyStopping(self._shared.patience)
         self.failures: dict[int, LossNotFinite] = {}
         self.epoch = 0 if snapshots is None else snapshots[0].epoch
@@ -189,6 +190,7 @@ class Training:
         """
         self._restack()
         self._fetched = {}
+        self._sizes, self._losses_before = weight_sizes(self._step.parameters), None
         started, number = time.perf_counter(), self.epoch + 1
         seeds = [self.specs[member].seed for member in self._slots]
         orders = self._orders.of(seeds, number, is_last=number == self._shared.epochs)
@@ -196,7 +198,7 @@ class Training:
 
         def after_steps(done: int, losses: torch.Tensor | None) -> None:
             if losses is not None:
-                self._check_losses(losses, number, done - len(losses), orders)
+                self._check_losses(losses, number, done - len(losses))
             if between_steps is not None:
                 images = min(done * self._shared.batch_size, self.images_per_epoch)
                 seconds = time.perf_counter() - started
@@ -204,7 +206,7 @@ class Training:
 
         losses = self._loop.run(orders, lrs, after_steps).cpu()
         if self._device.type != "cpu":  # on a CPU, `after_steps` has checked the losses
-            self._check_losses(losses, number, 0, orders)
+            self._check_losses(losses, number, 0)
         loss_sums, hits = self._step.take_sums()
         seconds = (time.perf_counter() - started) / (len(self.members) if self._device.type == "cpu" else 1)
         self.epoch = number
@@ -261,18 +263,18 @@ class Training:
 
     # -- one epoch ----------------------------------------------------------------------------------------
 
-    def _check_losses(self, losses: torch.Tensor, epoch: int, steps_before: int, orders: torch.Tensor) -> None:
+    def _check_losses(self, losses: torch.Tensor, epoch: int, steps_before: int) -> None:
         """Mask the models whose loss [steps, K] is not finite; raise the last one's failure if none is left."""
+        before, self._losses_before = self._losses_before, losses[-1].clone()
         if math.isfinite(float(losses.sum())):
             return
         for row, slot in (~losses.isfinite()).nonzero().tolist():
             if slot in self._step.masked:
                 continue
-            step = steps_before + row + 1
-            chosen = torch.split(orders, self._shared.batch_size, dim=1)[step - 1]
-            gradients = self._step.gradients_of(self._images, self._labels, chosen)
-            where = Divergence(slot, float(losses[row, slot]), epoch, step)
-            failure = loss_not_finite(self._step, gradients, where)
+            last = losses[row - 1] if row > 0 else before
+            loss_before = None if last is None else float(last[slot])
+            loss, sizes = float(losses[row, slot]), self._sizes[slot].tolist()
+            failure = loss_not_finite(Divergence(loss, epoch, steps_before + row + 1, loss_before, sizes))
             self.failures[self._slots[slot]] = failure
             self._step.masked.add(slot)
             if not self.members:

@@ -181,7 +181,9 @@ class Pretraining:
     def _enter_layer(self) -> None:
         """Prepare the data of the current layer, and its machine if this is its first epoch."""
         layer = self.layer
-        self._visible = self._learned if layer == 0 else self._through(self._learned, layer)
+        self._visible, self._loop = self._learned, None  # those of the layer below are freed before the next are made
+        if layer > 0:
+            self._visible = self._through(self._learned, layer)
         if self.number % self.settings.rbm_epochs == 0:
             mean = torch.stack([self._floats(part).sum(0) for part in torch.split(self._visible, CHUNK_IMAGES)]).sum(0)
             stream = generator(self._seed, "rbm_weights", layer)
@@ -189,13 +191,14 @@ class Pretraining:
 
     def _through(self, images: Tensor, layers: int) -> Tensor:
         """Return the hidden probabilities that the first `layers` machines compute from images."""
-        outputs = []
-        for part in torch.split(images, CHUNK_IMAGES):
+        width = images.shape[1] if layers == 0 else len(self.machines[layers - 1].hidden_bias)
+        outputs = torch.empty((len(images), width), device=images.device)
+        for part, out in zip(torch.split(images, CHUNK_IMAGES), torch.split(outputs, CHUNK_IMAGES), strict=True):
             h = self._floats(part)
             for machine in self.machines[:layers]:
                 h = machine.hidden_probabilities(h)
-            outputs.append(h)
-        return torch.cat(outputs)
+            out.copy_(h)
+        return outputs
 
     def _loop_with(self, momentum: float) -> BatchLoop:
         """Return the loop that trains the current machine, which a GPU captures once for each momentum."""

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from models.errors import InvalidSpec
 from models.network.architecture import MAX_PARAMETERS, Architecture
-from models.spec import PRESETS, TRAIN_IMAGES, TrainSpec, resolve_spec
+from models.spec import PRESETS, TRAIN_IMAGES, TrainSpec, misfit, resolve_spec
 
 
 def test_the_presets_are_the_recipes_of_the_course() -> None:
@@ -45,6 +45,18 @@ def test_an_override_replaces_a_whole_part_and_leaves_the_others() -> None:
 def test_a_preset_and_its_dumped_spec_resolve_to_the_same() -> None:
     spec = resolve_spec({"preset": "mnist_nn_xavier"})
     assert resolve_spec(json.loads(spec.model_dump_json())) == spec
+
+
+def test_a_warm_up_is_held_against_the_data_that_it_meets() -> None:
+    spec = resolve_spec({"warmup_steps": 1000, "data": "auto"})
+    assert misfit(spec, 60_000) == ""
+    assert misfit(spec, 4000) == "warmup_steps = 1000 is more than the 600 steps of the training"
+
+
+def test_pre_training_needs_memory_for_what_a_layer_makes_of_all_images() -> None:
+    of_step = resolve_spec({"architecture": {"hidden": [4096, 4096], "activation": "sigmoid"}}).memory_bytes
+    body = {"architecture": {"hidden": [4096, 4096], "activation": "sigmoid"}, "init": {"scheme": "dbn"}}
+    assert resolve_spec(body).memory_bytes - of_step >= 60_000 * 4096 * 4
 
 
 def test_an_empty_request_is_a_whole_spec_with_a_seed() -> None:

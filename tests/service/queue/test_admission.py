@@ -30,7 +30,7 @@ def test_a_job_of_terabytes_is_refused_and_nothing_is_queued(api: httpx.Client) 
 def test_the_estimates_are_told_before_anything_is_queued(api: httpx.Client) -> None:
     told = api.post("/jobs?validate_only=true", json={"preset": "mnist_nn_xavier"}).json()
     assert told["estimated_checkpoint_bytes"] == 4 * 269_322 * 20
-    assert told["estimated_memory_bytes"] == 28 * 269_322 + 12 * 100 * (784 + 256 + 256 + 10)
+    assert told["estimated_memory_bytes"] == 28 * 269_322 + 22 * 100 * (784 + 256 + 256 + 10)
 
 
 @pytest.mark.parametrize(

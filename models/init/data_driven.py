@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @final
 class Lsuv(Scheme):
-    """Layer-sequential unit-variance: orthogonal layers, each scaled until its outputs have variance 1."""
+    """Layer-sequential unit-variance: orthogonal layers, each scaled until W h has variance 1."""
 
     title: ClassVar[str] = "LSUV"
-    formula: ClassVar[str] = "W orthogonal, then W /= sqrt(Var z) layer by layer until |Var z - 1| < tol on a batch"
+    formula: ClassVar[str] = "W orthogonal, then W /= sqrt(Var W h) layer by layer until |Var W h - 1| < tol on a batch"
     formula_tex: ClassVar[str] = (
-        r"W \leftarrow \frac{W}{\sqrt{\operatorname{Var} z}} \text{ until } |\operatorname{Var} z - 1| < \epsilon"
+        r"W \leftarrow \frac{W}{\sqrt{\operatorname{Var} W h}} \text{ until } |\operatorname{Var} W h - 1| < \epsilon"
     )
     source: ClassVar[str] = "Mishkin, Matas 2016, All you need is a good init, algorithm 1"
     scheme: Literal["lsuv"] = "lsuv"
-    tolerance: Real = Field(0.1, ge=0.001, le=0.5, description="Largest |Var z - 1| that is accepted.")
+    tolerance: Real = Field(0.1, ge=0.001, le=0.5, description="Largest |Var W h - 1| that is accepted.")
     max_iterations: Whole = Field(10, ge=1, le=100, description="Largest number of times that one layer is scaled.")
     batch: Whole = Field(512, ge=64, le=10_000, description="Training images that the variance is measured on.")
 
@@ -37,7 +37,7 @@ class Lsuv(Scheme):
         return self.batch
 
     def fill(self, network: Network, generators: Generators, images: torch.Tensor | None = None) -> None:
-        """Fill the network layer by layer, each by its outputs for the first `batch` images.
+        """Fill the network layer by layer, each by W h for the first `batch` images; biases are added behind it.
 
         Raises `InvalidSpec` if there are fewer images.
         """
@@ -53,12 +53,11 @@ class Lsuv(Scheme):
         h = scaled(images[: self.batch].float().div_(255.0), network.inputs)
         for layer in network.layers:
             orthogonal_(layer.weight, generator=generators.weights)
-            z = torch.addmm(layer.bias, h, layer.weight.t())
             for _ in range(self.max_iterations):
-                variance = float(z.var())
+                variance = float((h @ layer.weight.t()).var())
                 if abs(variance - 1) < self.tolerance or variance == 0:
                     break
                 layer.weight.div_(variance**0.5)
-                z = torch.addmm(layer.bias, h, layer.weight.t())
+            z = torch.addmm(layer.bias, h, layer.weight.t())
             h = torch.empty_like(z)
             forward(z, h)

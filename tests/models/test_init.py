@@ -282,6 +282,15 @@ def test_lsuv_leaves_every_layers_outputs_with_unit_variance(activation: Activat
         ACTIVATIONS[activation].forward(z, h)
 
 
+def test_lsuv_scales_what_weights_make_whatever_the_biases_add() -> None:
+    plain, biased = (Network.empty(Architecture(hidden=(100, 80))) for _ in range(2))
+    initialize(plain, Lsuv(), seed=0, images=some_images())
+    initialize(biased, Lsuv(bias="normal", bias_std=2.0), seed=0, images=some_images())
+    torch.testing.assert_close(biased.layers[0].weight, plain.layers[0].weight)
+    assert float(biased.layers[1].weight.std()) > 0.02
+    assert float(biased.layers[0].bias.std()) == pytest.approx(2, rel=0.3)
+
+
 def test_lsuv_without_images_says_what_it_needs() -> None:
     with pytest.raises(InvalidSpec, match="needs 512 training images"):
         initialize(Network.empty(Architecture()), Lsuv(), seed=0, images=some_images(100))

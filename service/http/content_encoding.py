@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import UnsupportedEncoding
 
 PIECE_BYTES = 64 * 1024
+MAX_EMPTY_MEMBERS = 1000
+"""One after another, of a gzip file."""
 GZIP_FORMAT, ZLIB_FORMAT, RAW_FORMAT = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 GZIP_MAGIC = b"\x1f\x8b"
 READ = frozenset({b"gzip", b"x-gzip", b"deflate"})
@@ -94,21 +96,29 @@ class _Decompressed:
 
     def _next_piece(self) -> bytes:
         """Return what comes out of the waiting bytes, or what is pending without any; empty if there is nothing."""
-        if self._inflate is None:
-            if not self._waiting:
-                return b""
-            self._inflate = zlib.decompressobj(self._format())
+        for _ in range(MAX_EMPTY_MEMBERS):
+            inflate = self._inflate
+            if inflate is None:
+                if not self._waiting:
+                    return b""
+                inflate = self._inflate = zlib.decompressobj(self._format())
+            piece = self._inflated(inflate)
+            if piece or not inflate.unused_data:
+                return piece
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"More than {MAX_EMPTY_MEMBERS} members of the body are empty.")
+
+    def _inflated(self, inflate: zlib._Decompress) -> bytes:
+        """Return the next piece of a member; at its end, the next member gets an object of its own."""
         try:
-            piece = self._inflate.decompress(self._waiting, PIECE_BYTES)
+            piece = inflate.decompress(self._waiting, PIECE_BYTES)
         except zlib.error as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, f"The body is not {self._coding.decode()}: {error}.") from error
-        self._waiting = self._inflate.unconsumed_tail
-        if self._inflate.unused_data:
-            self._waiting = self._inflate.unused_data
+        self._waiting = inflate.unconsumed_tail
+        if inflate.unused_data:
+            self._waiting = inflate.unused_data
             if self._coding == b"deflate" or not self._waiting.startswith(GZIP_MAGIC[: len(self._waiting)]):
                 raise HTTPException(HTTPStatus.BAD_REQUEST, "Bytes follow the end of the compressed body.")
             self._inflate = None  # a gzip file may have several members (RFC 1952, section 2.2)
-            return piece or self._next_piece()
         return piece
 
     def _format(self) -> int:

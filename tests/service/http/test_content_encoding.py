@@ -88,6 +88,7 @@ def test_the_limit_holds_for_what_comes_out(bomb: bytes, settings: Settings) -> 
         (gzip.compress(bytes(784))[:-8], "cut off"),
         (b"no gzip", "not gzip"),
         (gzip.compress(bytes(784)) + b"more", "Bytes follow"),
+        (1100 * gzip.compress(b"") + gzip.compress(bytes(784)), "More than 1000 members of the body are empty"),
     ],
 )
 @pytest.mark.parametrize("path", ["/predict", "/models/best/classify", "/jobs"])
@@ -96,6 +97,12 @@ def test_what_is_no_gzip_is_refused(content: bytes, says: str, path: str, api: h
     answer = api.post(path, content=content, headers=headers)
     assert answer.status_code == 400
     assert says in answer.json()["detail"]
+
+
+def test_a_few_empty_members_are_passed_over(api: httpx.Client) -> None:
+    content = 900 * gzip.compress(b"") + gzip.compress(bytes(100))
+    answer = api.post("/predict", content=content, headers={"Content-Encoding": "gzip"})
+    assert "100 raw bytes" in problem(answer, 422, "invalid-image")["detail"]
 
 
 def test_every_size_around_a_piece_comes_out_whole(api: httpx.Client) -> None:

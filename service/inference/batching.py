@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from models.errors import OutputNotFinite
 from models.inference.compiled_forward import Floats
 from models.inference.input_checks import input_warnings
 from service.errors import Unavailable
@@ -147,7 +148,12 @@ class MicroBatcher:
         try:
             served = self._served.cached(name) or await self._served.resolve(name)
             together = np.concatenate([images, *(request.images for request in others)]) if others else images
-            probabilities = served.predictor.predict(together)
+            try:
+                probabilities = served.predictor.predict(together)
+            except OutputNotFinite:
+                if not others:
+                    raise
+                return self._each_alone(served, images, others)
             note_predictions(served.id, len(together))
             result = BatchPrediction(served, probabilities, JsonFragments.of(together, probabilities))
         except BaseException as error:
@@ -161,6 +167,26 @@ class MicroBatcher:
                 future.set_result(result.part(start, start + len(request_images)))
             start += len(request_images)
         return result.part(0, len(images)) if others else result
+
+    @staticmethod
+    def _each_alone(served: ResolvedModel, images: NDArray[np.uint8], others: Sequence[_Waiting]) -> BatchPrediction:
+        """Predict for each request of a batch by itself: images of one of them make the network overflow."""
+
+        def predicted(own: NDArray[np.uint8]) -> BatchPrediction:
+            probabilities = served.predictor.predict(own)
+            note_predictions(served.id, len(own))
+            return BatchPrediction(served, probabilities, JsonFragments.of(own, probabilities))
+
+        for own, future in others:
+            try:
+                result = predicted(own)
+            except OutputNotFinite as error:
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                if not future.done():
+                    future.set_result(result)
+        return predicted(images)
 
     def _hand_over(self, name: str, waiting: list[_Waiting]) -> None:
         """Predict for the others of a batch whose first request was cancelled."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from service.api.dependencies import Services, ServicesDep, problem_responses
 from service.errors import NotFound
 from service.http.json_body import parse_images
+from service.http.measures import note_predictions
 from service.http.numbers import whole_number
 from service.http.problems import invalid_body
 from service.inference.batching import SMALL_BATCH
@@ -216,6 +217,7 @@ async def _inferred(
     else:
         probabilities = served.predictor.predict_inputs(read.inputs)
     services.answering.count(model_name, len(read.inputs))
+    note_predictions(served.id, len(read.inputs))
     version = str(served.row.checkpoint.epoch)
     written = await run_in_threadpool(write_answer, model_name, version, read.request, probabilities)
     warnings = await run_in_threadpool(warnings_of_inputs, read.inputs)

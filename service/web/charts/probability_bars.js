@@ -41,7 +41,7 @@ function one({ label: said, probabilities, model }, label) {
       element(
         "small",
         {},
-        `${shortId(model.id)}${model.accuracy === null ? "" : `, ${percent(model.accuracy)} right on the test images`}`,
+        `${shortId(model.id)}${model.accuracy == null ? "" : `, ${percent(model.accuracy)} right on images that it had not seen`}`,
       ),
     ),
     element("p", { class: "row" }, element("span", { class: "big" }, String(said)), verdict),

@@ -91,11 +91,12 @@ function deviceOf(history) {
   );
 }
 
-/** Return formula and source of each scheme that the request or the members name. */
-function sourcesOf({ request, members }, schemes) {
-  const text = JSON.stringify([request, members.map(({ name }) => name)]);
-  const used = schemes.filter(({ name }) => new RegExp(`\\b${name}\\b`).test(text));
-  return used.map(({ title, formula, source }) =>
-    element("p", {}, element("strong", {}, `${title}: `), formula, element("small", {}, ` Source: ${source}`)),
-  );
+/** Return formula and source of each scheme of the members, whose names begin with it. */
+function sourcesOf({ members }, schemes) {
+  const used = new Set(members.map(({ name }) => name.split(",")[0]));
+  return schemes
+    .filter(({ name }) => used.has(name))
+    .map(({ title, formula, source }) =>
+      element("p", {}, element("strong", {}, `${title}: `), formula, element("small", {}, ` Source: ${source}`)),
+    );
 }

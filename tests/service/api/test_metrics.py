@@ -60,6 +60,14 @@ def test_requests_are_counted_by_template_and_status(api: httpx.Client) -> None:
     )
 
 
+def test_predictions_by_the_inference_protocol_are_counted_too(bench: Bench, api: httpx.Client) -> None:
+    job_id = bench.trained()
+    data = {"name": "images", "shape": [3, 784], "datatype": "UINT8", "data": [0] * 3 * 784}
+    before = measured(api)
+    api.post(f"/v2/models/{job_id}/infer", json={"inputs": [data]}).raise_for_status()
+    assert increase(before, measured(api), "fanin_predictions_total", model=f"{job_id}@2") == 3
+
+
 def test_a_prediction_is_counted_once_for_each_image(bench: Bench, api: httpx.Client) -> None:
     job_id = bench.trained()
     model = f"{job_id}@2"

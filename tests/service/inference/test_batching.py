@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import Engine
 
+from models.errors import OutputNotFinite
 from models.inference.compiled_forward import Floats
 from models.inference.predictor import Predictor
 from service.artifacts.store import Artifacts
@@ -213,6 +214,25 @@ def test_an_error_reaches_everybody_who_waits(bench: Bench, monkeypatch: pytest.
         monkeypatch.setattr(Predictor, "predict", broken)
         found = await asyncio.gather(*(answering.predicted(job_id, ONE) for _ in range(3)), return_exceptions=True)
         assert [type(one) for one in found] == [ZeroDivisionError] * 3
+
+    within(bench, work)
+
+
+def test_an_image_that_overflows_fails_its_own_request_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, bright, original = bench.trained(), np.full((1, 28, 28), 255, np.uint8), Predictor.predict
+
+    def overflowing(self: Predictor, images: NDArray[np.uint8]) -> Floats:
+        if images.max() == 255:
+            raise OutputNotFinite("It overflows.")
+        return original(self, images)
+
+    monkeypatch.setattr(Predictor, "predict", overflowing)
+
+    async def work(answering: MicroBatcher) -> None:
+        for order in ((bright, ONE, ONE), (ONE, bright, ONE)):
+            asked = (answering.predicted(job_id, images) for images in order)
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            assert [type(one) is OutputNotFinite for one in found] == [images is bright for images in order]
 
     within(bench, work)
 

@@ -1,8 +1,9 @@
 """Estimate when queued jobs will start, from their places in the queue and the work before them.
 
-Speed is measured on the last jobs that succeeded: the work of an epoch (`TrainSpec.epoch_work`) by its seconds of
-training, and apart from it the seconds that a job takes beside its training. Divided by all of its time, the work of a
-job of .2 s would give a speed at which large jobs would seem to take hours.
+Speed is measured on jobs that succeeded: the work of an epoch (`TrainSpec.epoch_work`) by its seconds of training, and
+apart from it the seconds that a job takes beside its training. Divided by all of its time, the work of a job of .2 s
+would give a speed at which large jobs would seem to take hours. So would epochs of milliseconds on a busy machine: the
+largest of the last 500 jobs are asked, and others that have at least a tenth of their work.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from models.spec import TrainSpec
 from service.store.engine import now
@@ -21,6 +22,10 @@ from service.store.tables import epochs, jobs, runs
 from service.store.workers import count_live
 
 MEASURED_JOBS = 20
+REMEMBERED_JOBS = 500
+LARGEST_OVER_LEAST = 10
+LEAST_MEASURED_S = 5.0
+"""With fewer seconds of training a machine is not taken for slower than `CAUTIOUS_SPEED`."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +75,37 @@ class Capacity:
 
 
 def measured_speed(connection: Connection) -> Speed | None:
-    """Return the speed of a worker by the last jobs, medians; None before a job with an epoch has succeeded.
+    """Return the speed of a worker by its jobs; None before a job with an epoch has succeeded.
 
-    The last epoch of a job stands for all: it needs one row, and the first one may hold the compilation of kernels.
+    The work per second is the median of the largest jobs, the seconds beside it that of the last ones. The last epoch
+    of a job stands for all: it needs one row, and the first one may hold the compilation of kernels.
     """
+    succeeded = select(jobs.c.id, jobs.c.work).where(jobs.c.state == "succeeded").order_by(jobs.c.id.desc())
+    remembered = succeeded.limit(REMEMBERED_JOBS).subquery()
+    largest = select(remembered.c.id).order_by(remembered.c.work.desc()).limit(MEASURED_JOBS).subquery()
+    last = succeeded.limit(MEASURED_JOBS).subquery()
     ended = (
         select(
-            *(jobs.c.work, jobs.c.epoch, jobs.c.spec),
+            *(jobs.c.id, jobs.c.work, jobs.c.epoch, jobs.c.spec),
             (jobs.c.ended_at - jobs.c.started_at).label("seconds"),
             epochs.c.metrics["duration_s"].as_float().label("epoch_s"),
             runs.c.pins,
         )
         .join(runs, jobs.c.run_id == runs.c.id)
         .join(epochs, and_(epochs.c.job_id == jobs.c.id, epochs.c.epoch == jobs.c.epoch))
-        .where(jobs.c.state == "succeeded")
+        .where(or_(jobs.c.id.in_(select(last.c.id)), jobs.c.id.in_(select(largest.c.id))))
         .order_by(jobs.c.id.desc())
-        .limit(MEASURED_JOBS)
     )
     rows = [row for row in connection.execute(ended) if row.epoch_s > 0]
     if not rows:
         return None
     per_s = [_epoch_work(row) / row.epoch_s for row in rows]
-    beside = [_beside_s(row, speed) for row, speed in zip(rows, per_s, strict=True)]
-    return Speed(median(per_s), median(beside))
+    least_work = max(row.work for row in rows) / LARGEST_OVER_LEAST
+    speed = median(own for row, own in zip(rows, per_s, strict=True) if row.work >= least_work)
+    if sum(row.epoch_s * max(1, row.epoch) for row in rows) < LEAST_MEASURED_S:
+        speed = max(speed, CAUTIOUS_SPEED.work_per_s)
+    beside = [_beside_s(row, own) for row, own in zip(rows[:MEASURED_JOBS], per_s, strict=False)]
+    return Speed(speed, median(beside))
 
 
 def _beside_s(row: Any, work_per_s: float) -> float:

@@ -9,6 +9,8 @@ from statistics import fmean, stdev
 from pydantic import BaseModel, ConfigDict, Field
 
 LEVEL = 0.95
+LEAST_P = 1e-300
+HALVINGS = 60
 
 
 class Part(BaseModel):
@@ -23,29 +25,56 @@ class MeanInterval(Part):
     mean: float
     sd: float | None = Field(description="Standard deviation; null for one number.")
     low: float | None = Field(
-        description="Student's 95 % interval of the mean, at least as wide as the test images alone make it; null for "
-        "one number."
+        description="95 % interval of the mean over other seeds and other test images; null for one number."
     )
     high: float | None
 
 
-def mean_interval(
-    values: Sequence[float], least_se: float = 0.0, within: tuple[float, float] = (-math.inf, math.inf)
-) -> MeanInterval:
-    """Return mean, standard deviation and Student's interval: mean +- t se, n - 1 degrees of freedom.
+def half_width(values: Sequence[float], se_of_images: float, p_value: float) -> float:
+    """Return by how far the mean of at least two seeds may be off with probability `p_value`, by chance.
 
-    se = max(s / sqrt(n), `least_se`). The floor is the standard error that the finite test set alone gives: a few seeds
-    that agree by chance do not make an estimate exact. The interval is cut to the values that are possible (`within`).
+    Two things can be by chance: the seeds, whose standard error s / sqrt(n) is known with n - 1 degrees of freedom, and
+    the test images, whose standard error `se_of_images` is known from many. Each has its own law, and they add up:
+
+        h^2 = (t_(n-1) s / sqrt(n))^2 + (z se_of_images)^2,  t and z at 1 - p / 2
+
+    Seeds that agree by chance thus do not make an estimate exact, and few of them do not make it vaguer than they are.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    of_seeds = float(stdtrit(len(values) - 1, p_value / 2)) * stdev(values) / math.sqrt(len(values))
+    return math.hypot(of_seeds, float(ndtri(p_value / 2)) * se_of_images)
+
+
+def mean_p(values: Sequence[float], se_of_images: float) -> float:
+    """Return the two-sided p of the mean of at least two seeds against 0: that of the interval that ends at 0."""
+    mean = abs(fmean(values))
+    if mean == 0:
+        return 1.0
+    low, high = math.log(LEAST_P), 0.0
+    if half_width(values, se_of_images, LEAST_P) < mean:
+        return 0.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if half_width(values, se_of_images, math.exp(middle)) > mean:
+            low = middle
+        else:
+            high = middle
+    return math.exp(high)
+
+
+def mean_interval(
+    values: Sequence[float], se_of_images: float = 0.0, within: tuple[float, float] = (-math.inf, math.inf)
+) -> MeanInterval:
+    """Return mean, standard deviation and 95 % interval: mean +- `half_width`.
+
+    The interval is cut to the values that are possible (`within`).
     """
     mean = fmean(values)
     if len(values) < 2:
         return MeanInterval(mean=mean, sd=None, low=None, high=None)
-    from scipy.special import stdtrit
-
-    sd = stdev(values)
-    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * max(sd / math.sqrt(len(values)), least_se)
-    low, high = within
-    return MeanInterval(mean=mean, sd=sd, low=max(mean - half, low), high=min(mean + half, high))
+    half, (low, high) = half_width(values, se_of_images, 1 - LEVEL), within
+    return MeanInterval(mean=mean, sd=stdev(values), low=max(mean - half, low), high=min(mean + half, high))
 
 
 def binomial_se(share: float, n: int) -> float:

@@ -24,6 +24,13 @@ def student_p(t: float, degrees: int) -> float:
     return 2 * float(stdtr(degrees, -abs(t)))
 
 
+def student_t(p_value: float, degrees: int) -> float:
+    """Return the t that has this two-sided p."""
+    from scipy.special import stdtrit
+
+    return math.inf if p_value == 0 else -float(stdtrit(degrees, p_value / 2))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted by Holm's step-down method: the chance of any false finding stays at the level.
 

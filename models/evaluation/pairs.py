@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.evaluation.intervals import LEVEL, MeanInterval, Part, binomial_se, mean_interval
-from models.evaluation.multiple_tests import dunnett_p, holm, student_p
+from models.evaluation.intervals import LEVEL, MeanInterval, Part, binomial_se, mean_interval, mean_p
+from models.evaluation.multiple_tests import dunnett_p, holm, student_t
 from models.spec import TrainSpec
 
 LEAST_P_SAID = 1e-12
@@ -41,7 +41,8 @@ class Pair(Part):
     seeds: list[int]
     accuracy_difference: MeanInterval = Field(description="First minus second, seed by seed.")
     p_value: float | None = Field(
-        description=f"Student's paired test of the difference, for this pair alone; null below {MIN_SEEDS} seeds."
+        description="Paired test of the difference, against chance in seeds and test images, for this pair alone; null "
+        f"below {MIN_SEEDS} seeds."
     )
     p_adjusted: float | None = Field(description="The same, adjusted for all pairs that are compared; see adjustment.")
     adjustment: Adjustment = Field(
@@ -81,7 +82,6 @@ class _Difference(NamedTuple):
     both: list[tuple[Compared, Compared]]
     interval: MeanInterval
     p_value: float | None
-    t: float
     tests: list[Mcnemar]
 
 
@@ -92,7 +92,7 @@ def compare_pairs(pairs: Sequence[tuple[Named, Named]], adjustment: Adjustment) 
     if adjustment == "holm":
         adjusted = holm([one.p_value for one in tested if one.p_value is not None])
     else:
-        adjusted = [dunnett_p(one.t, len(tested), len(one.both) - 1) for one in tested]
+        adjusted = [_by_dunnett(one, len(tested)) for one in tested]
     by_pair = {id(one): p_value for one, p_value in zip(tested, adjusted, strict=True)}
     return [_pair(one, by_pair.get(id(one)), adjustment, len(tested)) for one in found]
 
@@ -105,23 +105,22 @@ def _difference(first: Named, second: Named) -> _Difference | None:
     if not both:
         return None
     values = [member.accuracy - counterpart.accuracy for member, counterpart in both]
-    floor = _se_of_images(both)
-    interval = mean_interval(values, floor, within=(-1.0, 1.0))
-    p_value, t = _student(interval, len(both), floor)
+    se_of_images = _se_of_images(both)
+    interval = mean_interval(values, se_of_images, within=(-1.0, 1.0))
+    p_value = mean_p(values, se_of_images) if len(both) >= MIN_SEEDS else None
     tests = [
         _mcnemar(member, counterpart)
         for member, counterpart in both
         if member.right is not None and counterpart.right is not None
     ]
-    return _Difference(first, second, both, interval, p_value, t, tests)
+    return _Difference(first, second, both, interval, p_value, tests)
 
 
-def _student(difference: MeanInterval, seeds: int, floor: float) -> tuple[float | None, float]:
-    if seeds < MIN_SEEDS or difference.sd is None:
-        return None, 0.0
-    error = max(difference.sd / math.sqrt(seeds), floor)
-    t = difference.mean / error if error > 0 else math.copysign(math.inf, difference.mean) if difference.mean else 0.0
-    return student_p(t, seeds - 1), t
+def _by_dunnett(found: _Difference, comparisons: int) -> float:
+    """Return Dunnett's p of the t that has the same p for these seeds alone."""
+    assert found.p_value is not None
+    degrees = len(found.both) - 1
+    return dunnett_p(student_t(found.p_value, degrees), comparisons, degrees)
 
 
 def _se_of_images(both: Sequence[tuple[Compared, Compared]]) -> float:

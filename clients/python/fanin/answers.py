@@ -1109,9 +1109,7 @@ class MeanInterval(Record):
     """Standard deviation; null for one number."""
 
     low: float | None
-    """Student's 95 % interval of the mean, at least as wide as the test images alone make it; null for one
-    number.
-    """
+    """95 % interval of the mean over other seeds and other test images; null for one number."""
 
     high: float | None
 
@@ -1323,7 +1321,9 @@ class Pair(Record):
     """First minus second, seed by seed."""
 
     p_value: float | None
-    """Student's paired test of the difference, for this pair alone; null below 3 seeds."""
+    """Paired test of the difference, against chance in seeds and test images, for this pair alone; null below 3
+    seeds.
+    """
 
     p_adjusted: float | None
     """The same, adjusted for all pairs that are compared; see adjustment."""

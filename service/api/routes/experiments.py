@@ -196,7 +196,7 @@ def get_comparison(
 ) -> Any:
     """Compare the members that have succeeded, in groups that differ in more than the seed: means and intervals.
 
-    Pairs of groups are compared on their common seeds (Student's paired test from 3 seeds on, adjusted by Holm's method
+    Pairs of groups are compared on their common seeds (from 3 seeds on, by chance in seeds and images, adjusted by Holm
     for all pairs, or by Dunnett's against a baseline), and their models on the same images (exact McNemar test). Labels
     contain only the fields in which members differ. The CSV lists all members, in any state.
     """

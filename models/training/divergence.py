@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Divergence(NamedTuple):
-    """Where a loss stopped being finite: the loss, the epoch, the step in it, from 1, and the loss of the step before.
+    """Where a loss stopped being finite: the loss, that of the step before, the epoch, and the step in it, from 1.
 
     `sizes` are those that `weight_sizes` returned for the network before the epoch: the step itself has made its
     weights infinite or undefined.
     """
 
     loss: float
+    loss_before: float | None
     epoch: int
     step: int
-    loss_before: float | None
     sizes: Sequence[float]
 
 

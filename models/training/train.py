@@ -272,9 +272,9 @@ class Training:
             if slot in self._step.masked:
                 continue
             last = losses[row - 1] if row > 0 else before
-            loss_before = None if last is None else float(last[slot])
-            loss, sizes = float(losses[row, slot]), self._sizes[slot].tolist()
-            failure = loss_not_finite(Divergence(loss, epoch, steps_before + row + 1, loss_before, sizes))
+            of_losses = float(losses[row, slot]), None if last is None else float(last[slot])
+            sizes = self._sizes[slot].tolist()
+            failure = loss_not_finite(Divergence(*of_losses, epoch, steps_before + row + 1, sizes))
             self.failures[self._slots[slot]] = failure
             self._step.masked.add(slot)
             if not self.members:
@@ -293,10 +293,7 @@ def train(
 
 
 def _shared_part(specs: Sequence[TrainSpec]) -> TrainSpec:
-    """Return the first spec.
-
-    Raises `InvalidSpec` if another spec differs from it in more than init, output_init and seed.
-    """
+    """Return the first spec. Raises `InvalidSpec` if another differs in more than init, output_init and seed."""
     if any(spec.shared_part != specs[0].shared_part for spec in specs[1:]):
         raise InvalidSpec("Models that are trained together may differ only in init, output_init and seed.")
     return specs[0]

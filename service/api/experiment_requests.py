@@ -14,7 +14,7 @@ from models.spec import TrainSpec, resolve_spec
 from models.vocabulary import DEFAULT_SEED, MAX_SEED, Real, Whole
 from service.api.schemas.submissions import Submission
 from service.errors import NotFound
-from service.http.problems import invalid_body
+from service.http.problems import invalid_body, validation_message
 from service.store.descriptions import Description
 from service.store.experiments import ExperimentRequest
 
@@ -122,7 +122,7 @@ def _of_grid(request: ExperimentBody, body: dict[str, Any]) -> list[TrainSpec]:
             specs += _at_rates(spec, request.rates)
         except ValidationError as error:
             where = ("schemes", index) if request.schemes else ("variants", number) if request.variants else ("base",)
-            raise _refused(where, "; ".join(_validation_message(entry) for entry in error.errors()), body) from None
+            raise _refused(where, "; ".join(_message_of(entry) for entry in error.errors()), body) from None
     _check_members(specs, request, body)
     return specs
 
@@ -153,9 +153,9 @@ def _of_depth(spec: TrainSpec, depth: int) -> dict[str, Any]:
     return fields
 
 
-def _validation_message(error: Any) -> str:
+def _message_of(error: Any) -> str:
     where = ".".join(str(step) for step in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = validation_message(error)
     return f"{where}: {message}" if where else message
 
 

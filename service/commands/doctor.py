@@ -99,10 +99,14 @@ def _data(settings: Settings) -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
+    from models.training.kernel_library import kernel
     from models.training.triton.availability import why_unavailable
 
     gpus = visible_gpus()
     yield Finding("devices", True, f"{usable_cores()} cores, {len(gpus)} GPUs, torch {torch.__version__}.")
+    if kernel() is None:
+        text = "no compiled training kernel: on CPUs ReLU networks train several times slower, by the step in torch."
+        yield Finding("devices", True, f"{text} To have it, install Fanin again where a C compiler is.")
     if gpus and not torch.cuda.is_available():
         text = (
             f"{len(gpus)} GPUs are listed, but torch {torch.__version__} cannot use them: check the driver's version."

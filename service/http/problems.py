@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 from models.errors import FaninError
 from service.errors import STATUS_OF, error_name
+from service.store.checkpoints import ALIAS_PATTERN
 from service.store.descriptions import RULE_OF_PATTERN
 from service.store.outages import FAILED, cause_of
 
@@ -30,6 +31,10 @@ RETRY_AFTER_S = 5
 MAX_WRONG_FIELDS = 20
 MAX_TEXT = 1000
 DEFAULT_HINT = "/docs describes the operation."
+RULES = RULE_OF_PATTERN | {
+    f"^{ALIAS_PATTERN}$": "an alias has up to 63 lower-case letters, digits and dashes, and begins with a letter"
+}
+"""What a pattern means, for the errors that users read."""
 OBJECTS: dict[int | str, str] = {
     "architecture": '{"hidden": [256, 256], "activation": "relu"}',
     "init": '{"scheme": "he_normal"}',
@@ -48,7 +53,10 @@ ELSEWHERE = {
 class WrongField(BaseModel):
     """One wrong field of a request."""
 
-    pointer: str = Field(description="JSON pointer into the body (`#/init/gain`), or `?name` for a query parameter.")
+    pointer: str = Field(
+        description="JSON pointer into the body (`#/init/gain`), `?name` for a query parameter, or `{name}` for a part "
+        "of the path."
+    )
     detail: str = Field(description="What is wrong with it.")
 
 
@@ -146,7 +154,7 @@ def problem_of_validation(path: str, error: RequestValidationError) -> Response:
     wrong = [
         WrongField(
             pointer=_shortened(_pointer(field["loc"], field["type"], error.body)),
-            detail=_shortened(_validation_message(field)),
+            detail=_shortened(validation_message(field)),
         )
         for field in fields[:MAX_WRONG_FIELDS]
     ]
@@ -231,6 +239,8 @@ def _shortened(text: str) -> str:
 def _pointer(location: tuple[int | str, ...], kind: str, body: Any) -> str:
     """Return the pointer to a wrong field; names of union members in `location` are skipped."""
     where, *steps = location
+    if where == "path":
+        return f"{{{'.'.join(map(str, steps))}}}"
     if where != "body":
         return f"?{'.'.join(map(str, steps))}"
     way, current = [], body
@@ -245,7 +255,8 @@ def _pointer(location: tuple[int | str, ...], kind: str, body: Any) -> str:
     return "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in way)
 
 
-def _validation_message(error: dict[str, Any]) -> str:
+def validation_message(error: dict[str, Any]) -> str:
+    """Return in words what is wrong with a field, for an entry of Pydantic's errors."""
     context = error.get("ctx", {})
     if error["type"] == "union_tag_not_found":
         return f"{context['discriminator']} is missing; it selects the variant"
@@ -253,8 +264,8 @@ def _validation_message(error: dict[str, Any]) -> str:
         return f"{context['discriminator']} {context['tag']!r} is not one of {context['expected_tags']}"
     if error["type"] == "extra_forbidden":
         return ELSEWHERE.get(error["loc"][-1], "there is no such field")
-    if error["type"] == "string_pattern_mismatch" and context["pattern"] in RULE_OF_PATTERN:
-        return RULE_OF_PATTERN[context["pattern"]]
+    if error["type"] == "string_pattern_mismatch" and context["pattern"] in RULES:
+        return RULES[context["pattern"]]
     if error["type"] in {"model_attributes_type", "model_type", "dict_type"}:
         field = next((step for step in reversed(error["loc"]) if step in OBJECTS), None)
         return "should be a JSON object in braces" + (f", such as {OBJECTS[field]}" if field else "")

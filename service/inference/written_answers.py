@@ -104,7 +104,15 @@ def _written_side_by_side(read: ReadImages, query: PredictQuery, results: Sequen
     ]
     unlikely = input_warnings(read.images)
     of_each = [warnings_of(read, result.probabilities, unlikely) for result in results]
-    together = [tuple(dict.fromkeys(kind for kinds in image for kind in kinds)) for image in zip(*of_each, strict=True)]
+    # The doubt of one network says nothing about the picture if another one is sure.
+    together = [
+        tuple(
+            kind
+            for kind in dict.fromkeys(kind for kinds in image for kind in kinds)
+            if kind != "unsure" or all(kind in kinds for kinds in image)
+        )
+        for image in zip(*of_each, strict=True)
+    ]
     warnings = _warnings(together, fitted=read.fitted)
     return _dumped({"answers": answers, "read_as": _read_as_fragment(read)} | warnings)
 

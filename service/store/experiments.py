@@ -13,10 +13,10 @@ from models.evaluation.pairs import Compared
 from models.recipes.base import Outcome
 from models.results import EpochMetrics, EvaluationRecord, first_step_below_2
 from models.spec import TrainSpec
-from service.errors import IllegalTransition, NotFound
+from service.errors import IllegalTransition, InvalidCursor, NotFound
 from service.store.descriptions import Description, LabelFilter, has_label, insert_labels, labels_of
 from service.store.engine import now
-from service.store.jobs import DeviceChoice, JobState, job_diagnostics, may_be_an_id
+from service.store.jobs import DeviceChoice, JobState, job_diagnostics, may_be_after, may_be_an_id
 from service.store.tables import checkpoints, epochs, experiments, jobs
 
 
@@ -117,9 +117,16 @@ def hold_experiment(connection: Connection, experiment_id: str) -> ExperimentRow
 def list_experiments(
     engine: Engine, *, labels: Sequence[LabelFilter] = (), after: str | None, limit: int
 ) -> list[ExperimentRow]:
-    """Return up to `limit` experiments that have all of these labels, newest first, starting after one."""
+    """Return up to `limit` experiments that have all of these labels, newest first, starting after one.
+
+    Raises `InvalidCursor` if `after` is no id of an experiment.
+    """
     query = select(experiments).where(*(has_label(experiments.c.id, wanted) for wanted in labels))
     if after is not None:
+        if not may_be_after(after, "exp_"):
+            raise InvalidCursor(
+                f"{after!r} is not a cursor of this list.", "Follow the link rel=next of the page before."
+            )
         query = query.where(experiments.c.id < after)
     with engine.connect() as connection:
         return ExperimentRow.all_of(connection, query.order_by(experiments.c.id.desc()).limit(limit))

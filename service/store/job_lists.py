@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Select, tuple_
 
 from service.errors import InvalidCursor
 from service.store.descriptions import LabelFilter, has_label, is_common
-from service.store.jobs import JobRow, JobState, jobs_with_runs, may_be_an_id
+from service.store.jobs import JobRow, JobState, jobs_with_runs, may_be_after, may_be_an_id
 from service.store.tables import jobs
 
 Sort = Literal["-created_at", "created_at", "-accuracy", "accuracy", "-loss", "loss"]
@@ -72,7 +72,7 @@ def list_jobs(
     with engine.connect() as connection:
         query = jobs_with_runs.where(*(wanted or JobFilter()).conditions_in(connection, sort))
         if column is None:
-            if after is not None and not may_be_an_id(after):
+            if after is not None and not may_be_after(after, "job_"):
                 raise _wrong(after)
             return _by_id(connection, query, sort, after, limit)
         cursor = None if after is None else _read_cursor(after, column.name)

@@ -195,6 +195,11 @@ def may_be_an_id(text: str) -> bool:
     return text.isascii() and text.isidentifier()
 
 
+def may_be_after(text: str, prefix: str) -> bool:
+    """Return whether a text may be the id of the last row of a page, all of whose ids begin with `prefix`."""
+    return may_be_an_id(text) and text.startswith(prefix)
+
+
 def _no_job(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id!r}.", "GET /jobs lists the jobs.")
 

@@ -119,6 +119,25 @@ def test_odd_pictures_and_tensors_become_bodies() -> None:
             body_of(wrong)
 
 
+def test_an_open_file_is_read_and_stays_open(tmp_path: Path) -> None:
+    picture = png_of([[0] * 28] * 28)
+    (tmp_path / "digit.png").write_bytes(picture)
+    with (tmp_path / "digit.png").open("rb") as file:
+        assert body_of(file).content == picture
+        file.seek(0)
+        assert file.read() == picture
+    assert body_of(io.BytesIO(picture)).content == picture
+    with pytest.raises(TypeError, match="open a picture with mode 'rb'"):
+        body_of(io.StringIO("text"))
+
+
+def test_a_list_is_of_one_kind_and_not_empty() -> None:
+    with pytest.raises(TypeError, match=r"pictures .* or arrays, not both"):
+        body_of([np.zeros((28, 28)), "digit.png"])
+    with pytest.raises(ValueError, match="The list is empty"):
+        body_of([])
+
+
 @pytest.mark.parametrize("thing", [None, 3, object(), {"a": 1}])
 def test_what_is_no_image_is_refused_before_it_is_sent(thing: Any) -> None:
     with pytest.raises(TypeError, match="is no image: send a path"):

@@ -157,7 +157,7 @@ def test_schemes_are_trained_and_compared_in_words(run: Run) -> None:
 
 
 def test_each_scheme_is_compared_at_its_own_best_rate(run: Run) -> None:
-    options = ["--seeds", "0", "--rates", "0.03,0.3", "--refine", "1", "--set", "validation_images=500"]
+    options = ["--seeds", "0", "--rates", "0.03,0.3", "--refine", "1"]
     done = run("compare", "he_normal", "xavier_uniform", *options, *QUICK, "--set", 'optimizer={"name": "sgd"}')
     assert done.status == 0, done.err
     assert ": 4 trainings, and at most 4 more to refine the rates. Later: fanin compare exp_" in done.err
@@ -213,7 +213,9 @@ def test_what_is_wrong_is_said_on_one_line_with_a_status_of_its_own(run: Run, mo
         (["compare", "zeros", "he_normal", "--baseline", "he"], 2, "'he' is none of zeros, he_normal"),
         (["compare", "zeros", "--seeds", "a"], 2, "no list of seeds"),
         (["compare", "zeros", "--rates", "fast"], 2, "neither auto nor learning rates"),
-        (["compare", "zeros", "--rates", "auto"], 2, "validation_images"),
+        (["compare", "zeros", "--refine", "1"], 2, "--refine needs --rates"),
+        (["compare", "zeros", "--seeds", "5-2"], 2, "'5-2' holds no seed"),
+        (["compare", "zeros", "he_norml", "--seeds", "0"], 2, "'he_norml' is not one of"),
         (["jobs", "--url", "http://127.0.0.1:9"], 3, "cannot be reached"),
         (["jobs", "--url", "elsewhere"], 2, "begins with http://"),
         (["jobs", "--url", "http://[::1"], 2, "cannot be read"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -22,11 +22,11 @@ CELL_STYLE = "padding:2px 10px 2px 0;text-align:left"
 def job_html(job: JobWithMetrics) -> str:
     """Return a job: its state, numbers, what came of it, and the curves of loss and accuracy."""
     data = job.to_dict()
-    scheme, hidden = job.spec.init.scheme, job.spec.architecture.hidden
+    scheme, network = job.spec.init.scheme, network_in_words(job.spec.architecture.to_dict())
     name = f" {escape(job.name)}" if job.name else ""
     lines = [
         f"<b>Job</b> <code>{escape(job.id)}</code>{name}: <b>{escape(job.state)}</b>",
-        escape(f"{scheme}, {layers_in_words(hidden)}, epoch {job.epoch} of {job.spec.epochs}, seed {job.spec.seed}"),
+        escape(f"{scheme}, {network}, epoch {job.epoch} of {job.spec.epochs}, seed {job.spec.seed}"),
     ]
     if job.accuracy is not None:
         lines.append(f"accuracy <b>{job.accuracy:.2%}</b>")
@@ -205,8 +205,8 @@ def model_html(model: Model) -> str:
     spec, accuracy = model.spec, "not evaluated"
     if model.accuracy is not None:
         accuracy = f"accuracy <b>{model.accuracy:.2%}</b> on {escape(str(model.evaluated_on))}"
-    layers = layers_in_words(spec.architecture.hidden)
-    about = escape(f"{spec.init.scheme}, {layers}, {model.parameter_count:,} parameters")
+    network = network_in_words(spec.architecture.to_dict())
+    about = escape(f"{spec.init.scheme}, {network}, {model.parameter_count:,} parameters")
     name = f"<b>Model</b> <code>{escape(model.id)}</code>, epoch {escape(str(model.epoch))}"
     return f"<div>{name}<br>{about}<br>{accuracy}</div>"
 
@@ -223,6 +223,14 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, is_escaped: bo
     )
     more = f"<p>and {len(rows) - MAX_ROWS} more</p>" if len(rows) > MAX_ROWS else ""
     return f"<table style='{TABLE}'><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def network_in_words(architecture: Mapping[str, Any]) -> str:
+    """Return a network: its layers, its activation but for ReLU, and what it receives but for pixels from 0 to 1."""
+    words = [layers_in_words(architecture["hidden"])]
+    words += [architecture["activation"]] if architecture.get("activation", "relu") != "relu" else []
+    words += ["standardized inputs"] if architecture.get("inputs") == "standardized" else []
+    return ", ".join(words)
 
 
 def layers_in_words(hidden: Sequence[int]) -> str:

@@ -29,9 +29,10 @@ class ImageBody(NamedTuple):
 def body_of(image: Any) -> ImageBody:
     """Return an image, or a batch of them, as a body that the service reads.
 
-    An image is a path (str or Path) or the bytes of a picture file, 784 bytes, an array of NumPy, a tensor of torch, a
-    picture of Pillow, or 28 lists of 28 numbers; several are a list of them, or an array [n, 28, 28]. Raises
-    `TypeError` for anything else, and `OSError` for a file that cannot be read.
+    An image is a path (str or Path), an open file or the bytes of a picture file, 784 bytes, an array of NumPy, a
+    tensor of torch, a picture of Pillow, or 28 lists of 28 numbers; several are a list of them, or an array [n, 28,
+    28]. Raises `TypeError` for anything else and for a list of pictures and arrays, `ValueError` for an empty list, and
+    `OSError` for a file that cannot be read.
     """
     if isinstance(image, str | os.PathLike):
         return ImageBody(_read(Path(image)), None)
@@ -41,6 +42,8 @@ def body_of(image: Any) -> ImageBody:
         buffer = io.BytesIO()
         (image if image.mode in PNG_MODES else image.convert("RGB")).save(buffer, format="PNG")
         return ImageBody(buffer.getvalue(), "image/png")
+    if hasattr(image, "read"):
+        return ImageBody(_read_open(image), None)
     if hasattr(image, "detach"):  # a tensor of torch, perhaps on a GPU
         image = _array(image)
     if hasattr(image, "__array__") or hasattr(image, "__array_interface__"):
@@ -48,14 +51,30 @@ def body_of(image: Any) -> ImageBody:
     if isinstance(image, Sequence):
         return _listed(image)
     raise TypeError(
-        f"{type(image).__name__} is no image: send a path, the bytes of a picture, an array, a tensor, a picture of "
-        "Pillow, or 28 lists of 28 numbers."
+        f"{type(image).__name__} is no image: send a path, an open file, the bytes of a picture, an array, a tensor, a "
+        "picture of Pillow, or 28 lists of 28 numbers."
     )
 
 
+def _read_open(file: Any) -> bytes:
+    content = file.read()
+    if not isinstance(content, bytes):
+        raise TypeError("The file is open as text; open a picture with mode 'rb'.")
+    return content
+
+
+def _is_picture(image: Any) -> bool:
+    return isinstance(image, str | os.PathLike | bytes | bytearray) or _is_pillow(image)
+
+
 def _listed(images: Sequence[Any]) -> ImageBody:
-    if images and all(isinstance(one, str | os.PathLike | bytes | bytearray) or _is_pillow(one) for one in images):
+    if not images:
+        raise ValueError("The list is empty: send at least one image.")
+    pictures = sum(map(_is_picture, images))
+    if pictures == len(images):
         return _form(images)
+    if pictures:
+        raise TypeError("A list holds pictures (paths, bytes, pictures of Pillow) or arrays, not both.")
     if any(hasattr(one, "__array__") for one in images):
         return ImageBody(_npy([_array(one) if hasattr(one, "detach") else one for one in images]), NPY)
     return ImageBody(json.dumps({"pixels": images}, default=_number).encode(), JSON)

@@ -60,7 +60,14 @@ export function network({ hidden, activation, inputs }) {
 
 /** Return a spec in words: "he_normal, 784-32-10, seed 0". */
 export function specInWords({ init, architecture, seed }) {
-  return `${init.scheme}, ${layers(architecture.hidden)}, seed ${seed}`;
+  const { hidden, activation, inputs } = architecture;
+  const words = [
+    init.scheme,
+    layers(hidden),
+    activation !== "relu" && activation,
+    inputs === "standardized" && "standardized inputs",
+  ];
+  return [...words.filter(Boolean), `seed ${seed}`].join(", ");
 }
 
 /** Return a count with its noun: (1, "seed") -> "1 seed". */

@@ -4,7 +4,7 @@ import { keep, link } from "../lib/address.js";
 import { deleteAlias, everyPage, listAliases, listModels, setAlias } from "../lib/api.js";
 import { copyAsCurl } from "../lib/curl.js";
 import { button, element, fill, pager, tableOf } from "../lib/dom.js";
-import { layers, percent, shortId, when } from "../lib/format.js";
+import { network, percent, shortId, when } from "../lib/format.js";
 import { act, empty, fillLater } from "../lib/notices.js";
 import { loadCard, modelCard } from "../panels/model_card.js";
 
@@ -62,7 +62,7 @@ function table(models) {
     const { init, architecture, seed } = model.spec;
     const cells = [
       ["Scheme", init.scheme],
-      ["Network", layers(architecture.hidden)],
+      ["Network", network(architecture)],
       ["Seed", seed],
       ["Epoch", model.epoch],
       ["Accuracy", percent(model.accuracy)],

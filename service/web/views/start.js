@@ -36,6 +36,8 @@ const USUAL = {
 };
 const HELD_OUT = { mnist: 10_000, mnist_5k: 1000 }; // validation images, where rates are chosen
 const SETTLE_MS = 350;
+const SEEDS = "\\s*\\d+(\\s*-\\s*\\d+)?(\\s*,\\s*\\d+(\\s*-\\s*\\d+)?)*\\s*";
+const MOST_SEEDS = 1001; // the service refuses more members than 1,000, and says so
 const RATES = 7; // that "auto" stands for
 const MOST_LAYERS = 256; // the service refuses one more, and says so
 
@@ -131,8 +133,8 @@ function formOf(state, { datasets, picker, own, told, submit, set }, signal) {
   const held = isOnMnist(datasets) ? HELD_OUT.mnist : HELD_OUT.mnist_5k;
   const request = () => requestOf(state, picker.chosen(), held);
   const seeds = input(state, set, "seeds", {
-    pattern: "\\s*\\d+(\\s*,\\s*\\d+)*\\s*",
-    title: "whole numbers with commas between them",
+    pattern: SEEDS,
+    title: "whole numbers with commas between them, or ranges such as 0-4",
   });
   const epochs = input(state, set, "epochs", { type: "number", min: 0, max: 10000 });
   return element(
@@ -151,7 +153,7 @@ function formOf(state, { datasets, picker, own, told, submit, set }, signal) {
     element(
       "div",
       { class: "row" },
-      field("Seeds", seeds, "one model for each, with commas between"),
+      field("Seeds", seeds, "one model for each: 0,1,2 or 0-2"),
       field("Epochs", epochs, "passes over the training images"),
       field(
         "Learning rate",
@@ -207,16 +209,15 @@ function requestOf(state, schemes, held) {
   };
 }
 
+/** Return the seeds in "0, 2, 5-7"; none if a part of it is no seed. */
 function seedsOf({ seeds }) {
-  return [
-    ...new Set(
-      seeds
-        .split(",")
-        .map((one) => one.trim())
-        .filter((one) => /^\d+$/.test(one))
-        .map(Number),
-    ),
-  ];
+  if (!new RegExp(`^${SEEDS}$`).test(seeds)) return [];
+  const found = new Set();
+  for (const part of seeds.split(",")) {
+    const [first, last = first] = part.split("-").map(Number);
+    for (let seed = first; seed <= last && found.size < MOST_SEEDS; seed += 1) found.add(seed);
+  }
+  return [...found];
 }
 
 function baseOf({ network: chosen, depth, width, activation, inputs, epochs, data }) {
@@ -237,7 +238,9 @@ function baseOf({ network: chosen, depth, width, activation, inputs, epochs, dat
 async function look(state, schemes, panel, told, isOld) {
   const seeds = seedsOf(state);
   if (schemes.length === 0 || seeds.length === 0) {
-    told.textContent = "Choose at least one scheme and one seed.";
+    told.textContent = seeds.length
+      ? "Choose at least one scheme."
+      : "Seeds are whole numbers with commas between them, or ranges such as 0-4.";
     panel.show([]);
     return;
   }

@@ -15,6 +15,13 @@ def job_id(bench: Bench) -> str:
     return bench.trained()
 
 
+def test_a_wrong_name_is_refused_in_words(api: httpx.Client) -> None:
+    refused = problem(api.put("/aliases/my_model", json={"model": "latest"}), 422, "invalid-request")
+    (wrong,) = refused["errors"]
+    assert wrong["pointer"] == "{name}"
+    assert wrong["detail"] == "an alias has up to 63 lower-case letters, digits and dashes, and begins with a letter"
+
+
 def test_an_alias_means_the_checkpoint_that_a_name_meant(bench: Bench, job_id: str, api: httpx.Client) -> None:
     set_ = api.put("/aliases/champion", json={"model": "latest"})
     assert set_.status_code == 200

@@ -328,11 +328,16 @@ def test_jobs_of_equal_accuracy_are_each_listed_once(bench: Bench, api: httpx.Cl
     [
         *(("accuracy", after) for after in ("job_x", "x@job_x", "loss.0x1p0@job_x", "accuracy.none@", "@")),
         *(("accuracy", f"accuracy.{value}@job_x") for value in ("0xfp99999", "nan", "inf", "")),
-        *(("-created_at", after) for after in ("accuracy.0x1p0@job_x", "@@@")),
+        *(("-created_at", after) for after in ("accuracy.0x1p0@job_x", "@@@", "foo", "exp_1")),
     ],
 )
 def test_a_cursor_of_another_order_is_refused(sort: str, after: str, api: httpx.Client) -> None:
     problem(api.get("/jobs", params={"sort": sort, "after": after}), 422, "invalid-cursor")
+
+
+@pytest.mark.parametrize("after", ["foo", "job_1"])
+def test_a_cursor_of_another_list_is_refused(after: str, api: httpx.Client) -> None:
+    problem(api.get("/experiments", params={"after": after}), 422, "invalid-cursor")
 
 
 def test_a_retrained_epoch_gives_back_its_loss(bench: Bench, api: httpx.Client) -> None:

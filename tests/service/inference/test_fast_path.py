@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 
 from models.checkpoint import decode
@@ -117,6 +118,24 @@ def test_one_model_is_named_in_the_path_or_the_query(job_id: str, few: DataSet, 
     assert by_path == api.post(f"/predict?model={job_id}@1", content=content).json()
     assert by_path["model"]["id"] == f"{job_id}@1"
     assert api.post(f"/models/{job_id}%401/predict", content=content).json() == by_path
+
+
+def test_a_network_that_is_unsure_says_nothing_about_the_picture_if_another_is_sure(
+    bench: Bench, job_id: str, few: DataSet, api: httpx.Client
+) -> None:
+    sure = bench.trained(SMALL.model_copy(update={"epochs": 30}))
+    buffer = io.BytesIO()
+    digit = max(few.train.images[:50], key=lambda one: float(one.mean()))
+    Image.fromarray(np.kron(digit, np.ones((8, 8), np.uint8))).save(buffer, "PNG")
+    content = buffer.getvalue()
+
+    def kinds(models: str) -> set[str]:
+        answer = api.post(f"/predict?fit=true&models={models}", content=content).raise_for_status().json()
+        return {one["kind"] for one in answer.get("warnings", [])}
+
+    assert "unsure" in kinds(f"{job_id}@0,{job_id}@0")
+    assert "unsure" not in kinds(sure)
+    assert "unsure" not in kinds(f"{sure},{job_id}@0")
 
 
 def test_several_models_answer_side_by_side(job_id: str, few: DataSet, api: httpx.Client) -> None:

@@ -75,6 +75,8 @@ def seeds(text: str) -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds, such as 0,1,2 or 0-4")
         numbers = range(int(first), int(last if dash else first) + 1)
+        if not numbers:
+            raise argparse.ArgumentTypeError(f"{part!r} holds no seed: the first is larger than the last")
         if len(found) + len(numbers) > MAX_SEEDS:
             raise argparse.ArgumentTypeError(f"{text!r} are more than {MAX_SEEDS} seeds")
         found += numbers

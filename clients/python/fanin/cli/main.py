@@ -50,12 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     if given and not server and given[0] in OF_THE_SERVICE:
         parser.error(f"`fanin {given[0]}` is a command of the service itself: pip install fanin")
     options = parser.parse_args(given)
-    if options.command == "completion":
-        print(script(options.shell, parsers, server_help()))
-        return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of ASCII has no bars
     try:
+        if options.command == "completion":
+            print(script(options.shell, parsers, server_help()), flush=True)
+            return 0
         with Client(options.url) as client:
             return _run(options, client)
     except KeyboardInterrupt:

@@ -10,10 +10,12 @@ from fanin import Client, Prediction
 from fanin.cli.arguments import count, fields, labels, listed_labels, rates, seeds
 from fanin.cli.output import Output
 from fanin.cli.specs import completed
-from fanin.html import layers_in_words
+from fanin.html import network_in_words
 from fanin.terminal import drawn_digit
 
 FAILED = 1
+HELD_OUT, HELD_OUT_OF_5K = 10_000, 1000
+"""Validation images on which rates are chosen, unless `--set validation_images` says how many."""
 
 
 def add_to(commands: Any) -> None:
@@ -43,7 +45,10 @@ def add_to(commands: Any) -> None:
     compare.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="fields of all its members")
     compare.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="labels of a new one")
     compare.add_argument(
-        "--rates", type=rates, help="learning rates 0.01,0.03 or auto (seven): each scheme is compared at its own best"
+        "--rates",
+        type=rates,
+        help="learning rates 0.01,0.03 or auto (seven): each scheme is compared at its own best, chosen on 10,000 "
+        "validation images (of mnist_5k 1,000), or as many as --set validation_images says",
     )
     compare.add_argument(
         "--refine",
@@ -85,7 +90,7 @@ def _models(options: argparse.Namespace, client: Client, output: Output) -> int:
         [
             model.id,
             model.spec.init.scheme,
-            layers_in_words(model.spec.architecture.hidden),
+            network_in_words(model.spec.architecture.to_dict()),
             f"{model.epoch}{'' if model.final else ' (not final)'}",
             "" if model.accuracy is None else f"{model.accuracy:.2%}",
         ]
@@ -121,11 +126,18 @@ def _compare(options: argparse.Namespace, client: Client, output: Output) -> int
         raise argparse.ArgumentTypeError("Name one experiment, or schemes to train, not both.")
     if known:
         experiment = client.experiments.get(known[0])
+        if options.refine and not experiment.to_dict()["request"].get("rates"):
+            raise argparse.ArgumentTypeError(f"{experiment.id} tries no learning rates: nothing is there to --refine.")
     else:
+        if options.refine and options.rates is None:
+            raise argparse.ArgumentTypeError("--refine needs --rates, such as --rates auto.")
         if options.baseline is not None and options.baseline not in options.what:
             raise argparse.ArgumentTypeError(f"The baseline {options.baseline!r} is none of {', '.join(options.what)}.")
+        base = completed(client, fields(options.set))
+        if options.rates is not None:
+            base.setdefault("validation_images", HELD_OUT_OF_5K if base.get("data") == "mnist_5k" else HELD_OUT)
         experiment = client.experiments.create(
-            base=completed(client, fields(options.set)),
+            base=base,
             schemes=options.what,
             seeds=options.seeds,
             rates=options.rates,

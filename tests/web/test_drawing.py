@@ -39,7 +39,7 @@ def test_the_board_asks_the_best_model_and_one_that_has_not_learned(page: Page) 
     expect(chosen).to_have_count(2)
     expect(chosen.first).to_contain_text("best: the highest accuracy")
     expect(chosen.last).to_contain_text("zeros")
-    expect(page.get_by_text("10.00 % right on the test images")).to_be_visible()
+    expect(page.get_by_text("10.00 % right on images that it had not seen")).to_be_visible()
 
 
 def test_the_inside_of_a_model_is_drawn_for_each_picture_once_it_is_opened(

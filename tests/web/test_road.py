@@ -91,14 +91,17 @@ def test_the_first_experiment_that_is_offered_tells_schemes_apart_by_what_it_sho
     expect(page.get_by_role("group", name="Size from fan-in (LeCun, He)")).to_contain_text("He / Kaiming normal")
 
 
-def test_the_button_counts_the_seeds_that_are_numbers(page: Page) -> None:
+def test_the_button_counts_seeds_and_ranges_and_waits_for_what_is_no_seed(page: Page) -> None:
     page.goto("/#/start?schemes=zeros&seeds=0")
     expect(page.get_by_role("button", name="Train 1 model")).to_be_enabled()
-    page.get_by_label("Seeds").fill("0, 1, x")
-    expect(page.get_by_role("button", name="Train 2 models")).to_be_enabled()
-    page.get_by_label("Seeds").fill("x")
-    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
-    expect(page.get_by_text("Choose at least one scheme and one seed.")).to_be_visible()
+    page.get_by_label("Seeds").fill("0, 2, 5-7")
+    expect(page.get_by_role("button", name="Train 5 models")).to_be_enabled()
+    for wrong in ("0, 1, x", "-1", "7-5", ""):
+        page.get_by_label("Seeds").fill(wrong)
+        expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+        expect(
+            page.get_by_text("Seeds are whole numbers with commas between them, or ranges such as 0-4.")
+        ).to_be_visible()
 
 
 def test_heat_maps_stand_beside_each_other_while_they_grow(page: Page, lab: Service) -> None:

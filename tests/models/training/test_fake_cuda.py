@@ -298,7 +298,7 @@ def test_ranks_are_closed_and_captured_anew(few: DataSet) -> None:
     tame = [WILD.model_copy(update={"init": Zeros(), "seed": seed}) for seed in range(3)]
     training = Training([WILD, *tame], few, CUDA)
     assert list(training.run_epoch()) == [1, 2, 3]
-    assert "at the end of the epoch" in str(training.failures[0])
+    assert "at the start of the epoch" in str(training.failures[0])
     training.drop(2)
     Graph.replays = 0
     assert list(training.run_epoch()) == training.members == [1, 3]

@@ -40,10 +40,14 @@ def half_width(values: Sequence[float], se_of_images: float, p_value: float) -> 
 
     Seeds that agree by chance thus do not make an estimate exact, and few of them do not make it vaguer than they are.
     """
+    return _half_width(stdev(values) / math.sqrt(len(values)), len(values) - 1, se_of_images, p_value)
+
+
+def _half_width(se_of_seeds: float, degrees: int, se_of_images: float, p_value: float) -> float:
     from scipy.special import ndtri, stdtrit
 
-    of_seeds = float(stdtrit(len(values) - 1, p_value / 2)) * stdev(values) / math.sqrt(len(values))
-    return math.hypot(of_seeds, float(ndtri(p_value / 2)) * se_of_images)
+    tail = p_value / 2
+    return math.hypot(float(stdtrit(degrees, tail)) * se_of_seeds, float(ndtri(tail)) * se_of_images)
 
 
 def mean_p(values: Sequence[float], se_of_images: float) -> float:
@@ -51,12 +55,17 @@ def mean_p(values: Sequence[float], se_of_images: float) -> float:
     mean = abs(fmean(values))
     if mean == 0:
         return 1.0
-    low, high = math.log(LEAST_P), 0.0
-    if half_width(values, se_of_images, LEAST_P) < mean:
+    errors = (
+        stdev(values) / math.sqrt(len(values)),
+        len(values) - 1,
+        se_of_images,
+    )  # once: stdev computes in fractions
+    if _half_width(*errors, LEAST_P) < mean:
         return 0.0
+    low, high = math.log(LEAST_P), 0.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if half_width(values, se_of_images, math.exp(middle)) > mean:
+        if _half_width(*errors, math.exp(middle)) > mean:
             low = middle
         else:
             high = middle

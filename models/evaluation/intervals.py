@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 LEVEL = 0.95
 LEAST_P = 1e-300
-HALVINGS = 60
+HALVINGS = 45
+"""Of the logarithms from that of `LEAST_P` to 0: to 2e-11 of p."""
 
 
 class Part(BaseModel):
@@ -55,11 +56,7 @@ def mean_p(values: Sequence[float], se_of_images: float) -> float:
     mean = abs(fmean(values))
     if mean == 0:
         return 1.0
-    errors = (
-        stdev(values) / math.sqrt(len(values)),
-        len(values) - 1,
-        se_of_images,
-    )  # once: stdev computes in fractions
+    errors = (stdev(values) / math.sqrt(len(values)), len(values) - 1, se_of_images)  # once: stdev is slow
     if _half_width(*errors, LEAST_P) < mean:
         return 0.0
     low, high = math.log(LEAST_P), 0.0

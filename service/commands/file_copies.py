@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from models.errors import CheckpointDamaged
+from service.artifacts.groups import in_groups
 from service.artifacts.store import Artifacts, require_writable
 from service.store.transfer import FileOfRow
 
@@ -23,7 +24,7 @@ def copy_files(source: Artifacts, target: Artifacts, files: Sequence[FileOfRow])
     require_writable(target)
     lost = 0
     with ThreadPoolExecutor(FILES_AT_ONCE, "copies") as pool:
-        for some in _in_groups(files):
+        for some in in_groups(files, lambda file: file.about_bytes, FILES_AT_ONCE, BYTES_AT_ONCE):
             there = pool.map(partial(_is_whole, target), some)
             wanted = [file for file, is_there in zip(some, there, strict=True) if not is_there]
             contents = dict(zip(wanted, pool.map(partial(_content, source), wanted), strict=True))
@@ -33,18 +34,6 @@ def copy_files(source: Artifacts, target: Artifacts, files: Sequence[FileOfRow])
                 target.delete(path)
             target.write_all(found)
     return lost
-
-
-def _in_groups(files: Sequence[FileOfRow]) -> Iterator[Sequence[FileOfRow]]:
-    group: list[FileOfRow] = []
-    for file in files:
-        together = sum(one.about_bytes for one in group) + file.about_bytes
-        if group and (len(group) == FILES_AT_ONCE or together > BYTES_AT_ONCE):
-            yield group
-            group = []
-        group.append(file)
-    if group:
-        yield group
 
 
 def _is_whole(store: Artifacts, file: FileOfRow) -> bool:

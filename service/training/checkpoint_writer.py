@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.checkpoint import CheckpointMetadata, encode, encode_resume, weights_sha256
 from models.data.mnist import DataSet
 from models.training.snapshot import Snapshot
+from service.artifacts.groups import in_groups
 from service.artifacts.layout import attempt_folder
 from service.store.attempts import Attempt, Member
 from service.store.checkpoints import NewCheckpoint
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 RESUME_FILES_KEPT = 2
 JOBS_PER_COMMIT = 16
 BYTES_PER_COMMIT = 2**28
-"""Of weights and optimizers whose files are in memory at once; a single job may have more."""
+"""A group is of a short transaction, and of limited memory for weights, optimizers and files; a job may have more."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class CheckpointWriter:
 
     def _commit_all(self, ready: Sequence[PendingCheckpoint]) -> EndedJobs:
         ended: EndedJobs = {}
-        for group in _in_groups(ready):
+        for group in in_groups(ready, _bytes_of, JOBS_PER_COMMIT, BYTES_PER_COMMIT):
             ended |= self._commit_group(group)
         return ended
 
@@ -154,20 +155,8 @@ class _Files:
     contents: dict[str, bytes]
 
 
-def _in_groups(ready: Sequence[PendingCheckpoint]) -> Iterator[Sequence[PendingCheckpoint]]:
-    """Divide checkpoints into groups that are committed together: of limited memory, and of a short transaction."""
-    group: list[PendingCheckpoint] = []
-    group_bytes = 0
-    for checkpoint in ready:
-        snapshot = checkpoint.snapshot
-        own_bytes = sum(data.nbytes for part in (snapshot.weights, snapshot.optimizer) for data in part.values())
-        if group and (len(group) == JOBS_PER_COMMIT or group_bytes + own_bytes > BYTES_PER_COMMIT):
-            yield group
-            group, group_bytes = [], 0
-        group.append(checkpoint)
-        group_bytes += own_bytes
-    if group:
-        yield group
+def _bytes_of(ready: PendingCheckpoint) -> int:
+    return sum(data.nbytes for part in (ready.snapshot.weights, ready.snapshot.optimizer) for data in part.values())
 
 
 def _row_of(ready: PendingCheckpoint, files: _Files, digests: Mapping[str, str]) -> NewCheckpoint:

@@ -16,7 +16,6 @@ from models.vocabulary import MNIST_DEVIATION, MNIST_MEAN, InputScaling
 if TYPE_CHECKING:
     from torch import Tensor
 
-Weights = Mapping[str, NDArray[np.float32]]
 Values = TypeVar("Values", "Tensor", NDArray[np.float32])
 FIRST_WEIGHT, FIRST_BIAS = "layers.0.weight", "layers.0.bias"
 
@@ -31,7 +30,7 @@ def scaled(shares: Values, scaling: InputScaling) -> Values:
     return (shares - MNIST_MEAN) / MNIST_DEVIATION
 
 
-def for_shares(weights: Weights, scaling: InputScaling) -> Weights:
+def for_shares(weights: Mapping[str, NDArray[np.float32]], scaling: InputScaling) -> Mapping[str, NDArray[np.float32]]:
     """Return the weights with which the same network takes shares of ink in [0, 1]; see `scaled`.
 
     W (x - m) / s + b = (W / s) x + (b - m / s W 1), computed in float64. What does not change is shared.

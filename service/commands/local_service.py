@@ -64,12 +64,10 @@ class LocalService:
     def is_ready(self) -> bool:
         """Return whether `GET /readyz` returns 200."""
         try:
-            return (
-                httpx.get(f"{self.base_url}/readyz", timeout=ANSWER_LIMIT_S, trust_env=False).status_code
-                == httpx.codes.OK
-            )
+            answer = httpx.get(f"{self.base_url}/readyz", timeout=ANSWER_LIMIT_S, trust_env=False)  # without a proxy
         except httpx.TransportError:
             return False
+        return answer.status_code == httpx.codes.OK
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal to the service, wait until it has ended, and return its exit status."""

@@ -178,14 +178,12 @@ class MicroBatcher:
             return BatchPrediction(served, probabilities, JsonFragments.of(own, probabilities))
 
         for own, future in others:
+            if future.done():  # cancelled if its client has disconnected
+                continue
             try:
-                result = predicted(own)
+                future.set_result(predicted(own))
             except OutputNotFinite as error:
-                if not future.done():
-                    future.set_exception(error)
-            else:
-                if not future.done():
-                    future.set_result(result)
+                future.set_exception(error)
         return predicted(images)
 
     def _hand_over(self, name: str, waiting: list[_Waiting]) -> None:

@@ -86,7 +86,7 @@ def measured_speed(connection: Connection) -> Speed | None:
     last = succeeded.limit(MEASURED_JOBS).subquery()
     ended = (
         select(
-            *(jobs.c.id, jobs.c.work, jobs.c.epoch, jobs.c.spec),
+            *(jobs.c.work, jobs.c.epoch, jobs.c.spec),
             (jobs.c.ended_at - jobs.c.started_at).label("seconds"),
             epochs.c.metrics["duration_s"].as_float().label("epoch_s"),
             runs.c.pins,

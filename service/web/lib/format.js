@@ -53,21 +53,19 @@ export function layers(hidden) {
   return `784-${alike ? `${hidden.length} × ${hidden[0]}` : hidden.join("-")}-10`;
 }
 
-/** Return a network in words: "784-32-10, tanh", or "784-32-10, tanh, standardized inputs". */
-export function network({ hidden, activation, inputs }) {
-  return [layers(hidden), activation, ...(inputs === "standardized" ? ["standardized inputs"] : [])].join(", ");
+function wordsOf({ hidden, activation, inputs }) {
+  return [layers(hidden), activation, ...(inputs === "standardized" ? ["standardized inputs"] : [])];
 }
 
-/** Return a spec in words: "he_normal, 784-32-10, seed 0". */
+/** Return a network in words: "784-32-10, tanh", or "784-32-10, tanh, standardized inputs". */
+export function network(architecture) {
+  return wordsOf(architecture).join(", ");
+}
+
+/** Return a spec in words: "he_normal, 784-32-10, seed 0"; ReLU is not said. */
 export function specInWords({ init, architecture, seed }) {
-  const { hidden, activation, inputs } = architecture;
-  const words = [
-    init.scheme,
-    layers(hidden),
-    activation !== "relu" && activation,
-    inputs === "standardized" && "standardized inputs",
-  ];
-  return [...words.filter(Boolean), `seed ${seed}`].join(", ");
+  const words = wordsOf(architecture).filter((word) => word !== "relu");
+  return [init.scheme, ...words, `seed ${seed}`].join(", ");
 }
 
 /** Return a count with its noun: (1, "seed") -> "1 seed". */
